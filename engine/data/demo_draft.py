@@ -1,0 +1,78 @@
+"""A draft is one question of the demo set with its right answer and one plausible wrong answer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import TypeVar
+
+T = TypeVar("T")
+
+EASY, MEDIUM, HARD = "easy", "medium", "hard"
+LEVELS = (EASY, MEDIUM, HARD)
+
+Form = tuple[str, str, str]  # instruction, input and response, with {fields} to be filled in
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One question, before anything is done to its answer.
+
+    `wrong` has the form of `response` with another answer of the same type in it. Two drafts of one task
+    with different `topic` never share a right answer, so one can be given the other's.
+    """
+
+    difficulty: str
+    instruction: str
+    input: str
+    response: str
+    wrong: str
+    topic: str
+
+
+Writer = Callable[[Random], Draft]
+
+
+def draft(
+    rng: Random, difficulty: str, forms: Sequence[Form], answer: object, wrong: object, **fields: object
+) -> Draft:
+    """Fill one of `forms`, chosen at random; {answer} in the response is the right or the wrong one."""
+    instruction, text, response = rng.choice(forms)
+    return Draft(
+        difficulty=difficulty,
+        instruction=capital(instruction.format(**fields)),
+        input=capital(text.format(**fields)) if text.endswith(".") else text.format(**fields),
+        response=capital_sentence(response.format(answer=answer, **fields)),
+        wrong=capital_sentence(response.format(answer=wrong, **fields)),
+        topic=str(answer),
+    )
+
+
+def capital(text: str) -> str:
+    """The text with its first letter in upper case and the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def capital_sentence(text: str) -> str:
+    """A sentence (it ends with a full stop) begins with a capital letter; a bare answer stays as it is."""
+    return capital(text) if text.endswith((".", "!", "?")) else text
+
+
+def article(word: str) -> str:
+    """`word` with its indefinite article: a pear, an apple."""
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+
+
+def other(rng: Random, options: Sequence[T], *taken: T) -> T:
+    """One of `options` that is none of `taken`."""
+    return rng.choice([option for option in options if option not in taken])
+
+
+def near(rng: Random, number: int) -> int:
+    """A slip of the pen: a number close to `number`, at least 0 and different from it."""
+    slips = {number + step for step in (-10, -2, -1, 1, 2, 10)} | {int(str(number)[::-1])}
+    return rng.choice(sorted(slip for slip in slips if slip >= 0 and slip != number))
+
+
+def listed(words: Sequence[object]) -> str:
+    """The words with commas between them."""
+    return ", ".join(str(word) for word in words)

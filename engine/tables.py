@@ -1,0 +1,162 @@
+"""The schema of every table, and writing a part.
+
+A part is one append-only Parquet file: written to a temporary name, flushed, renamed, then recorded in the ledger.
+Parts are the truth; the store is made from them. Scores are stored so that high = keep.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.workspace import Workspace, write_atomically
+
+SAMPLES = pa.schema(
+    [
+        (
+            "dataset",
+            pa.string(),
+        ),  # id of the prepared data: source, columns, template, limits, split, tokenizer
+        ("row", pa.int32()),  # position in the source after `skip`, so that it can be found again
+        ("content_id", pa.string()),  # hash of the text alone, stable across files and orders
+        ("split", pa.string()),  # "train" or "valid"
+        ("instruction", pa.string()),
+        ("input", pa.string()),
+        ("response", pa.string()),
+        ("fields", pa.map_(pa.string(), pa.string())),  # every other column of the source, as text
+        ("length", pa.int32()),  # tokens of prompt and response together, as the models read them
+        ("response_length", pa.int32()),  # tokens of the response, end token included
+        ("truncated", pa.bool_()),  # the row was longer than the models' context
+    ]
+)
+SCORES = pa.schema(
+    [
+        ("run", pa.string()),
+        ("arm", pa.string()),  # "dynamic"; "base" for the scores before any training, which all arms share
+        ("seed", pa.int32()),  # -1 for "base"
+        ("epoch", pa.int32()),  # 1 = before any training
+        ("row", pa.int32()),
+        ("metric", pa.string()),
+        ("value", pa.float32()),  # nats per token, or a share; NaN where a model gave no number
+    ]
+)
+TOKEN_SCORES = pa.schema(
+    [
+        ("run", pa.string()),
+        ("epoch", pa.int32()),
+        ("row", pa.int32()),
+        # Lists of one length: position i has read token i and predicts what follows it.
+        ("tokens", pa.list_(pa.string())),
+        ("response_start", pa.int32()),  # first position whose prediction belongs to the response
+        ("kl", pa.list_(pa.float32())),
+        ("teacher_tokens", pa.list_(pa.list_(pa.string()))),
+        ("teacher_probs", pa.list_(pa.list_(pa.float32()))),
+        ("student_tokens", pa.list_(pa.list_(pa.string()))),
+        ("student_probs", pa.list_(pa.list_(pa.float32()))),
+    ]
+)
+SELECTIONS = pa.schema(
+    [
+        ("run", pa.string()),
+        ("arm", pa.string()),
+        ("seed", pa.int32()),
+        ("epoch", pa.int32()),
+        ("row", pa.int32()),
+        ("kept", pa.bool_()),
+        ("tau", pa.float64()),  # null for arms that have no threshold
+    ]
+)
+METRICS = pa.schema(
+    [
+        ("run", pa.string()),
+        ("arm", pa.string()),
+        ("seed", pa.int32()),
+        ("epoch", pa.int32()),
+        ("step", pa.int32()),  # optimizer steps taken by the end of this epoch
+        ("split", pa.string()),  # "train", "valid", or "" for what belongs to neither
+        ("name", pa.string()),
+        ("value", pa.float64()),
+    ]
+)
+SCHEMAS: dict[str, pa.Schema] = {
+    "samples": SAMPLES,
+    "scores": SCORES,
+    "token_scores": TOKEN_SCORES,
+    "selections": SELECTIONS,
+    "metrics": METRICS,
+}
+
+METRIC_NAMES = {
+    "loss": "mean cross-entropy per counted token, nats (split train or valid)",
+    "perplexity": "exp(loss) (split valid)",
+    "accuracy": "share of counted tokens whose top prediction is right (split valid)",
+    "tau": "threshold of this epoch",
+    "samples": "samples trained on in this epoch",
+    "tokens": "tokens trained on in this epoch, prompt and response",
+    "steps": "optimizer steps in this epoch",
+    "seconds_scoring": "seconds spent scoring for this epoch",
+    "seconds_training": "seconds spent training in this epoch",
+}
+"""The names found in the metrics table. Epoch 0 holds the student before any training (split valid)."""
+
+ROW_GROUP = 8192
+TOKEN_ROW_GROUP = 64  # one sample is looked up at a time, so a lookup reads few neighbours
+
+
+@dataclass(frozen=True)
+class Part:
+    """A finished file of one table of one run."""
+
+    run: str
+    table: str
+    name: str
+    rows: int
+    size: int  # bytes
+    sha256: str
+
+    def path(self, workspace: Workspace) -> Path:
+        return part_path(workspace, self.run, self.table, self.name)
+
+
+def part_path(workspace: Workspace, run: str, table: str, name: str) -> Path:
+    return workspace.parts / run / table / f"{name}.parquet"
+
+
+def write_part(
+    workspace: Workspace,
+    run: str,
+    table: str,
+    name: str,
+    columns: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+) -> Part:
+    """Write one part whole or not at all, and return what the ledger records of it.
+
+    `columns` is a mapping of column to values, or a list of row objects. The `run` column is filled in here.
+    Raises WinnowError where the disk is full, pyarrow.ArrowInvalid where the values do not fit the schema.
+    """
+    schema = SCHEMAS[table]
+    if isinstance(columns, Mapping):
+        values = dict(columns)
+        if "run" in schema.names and "run" not in values:
+            values["run"] = pa.repeat(run, len(next(iter(values.values()))))
+        data = pa.table({field: values[field] for field in schema.names}, schema=schema)
+    else:
+        rows = [{"run": run, **row} for row in columns] if "run" in schema.names else list(columns)
+        data = pa.Table.from_pylist(rows, schema=schema)
+    group = TOKEN_ROW_GROUP if table == "token_scores" else ROW_GROUP
+    path = write_atomically(
+        part_path(workspace, run, table, name),
+        lambda temporary: pq.write_table(data, temporary, compression="zstd", row_group_size=group),
+    )
+    return Part(run, table, name, data.num_rows, path.stat().st_size, file_sha256(path))
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

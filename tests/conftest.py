@@ -1,0 +1,32 @@
+"""What every test may need: a workspace of its own, and the folder of real data where there is one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from engine.ledger import Ledger
+from engine.workspace import Workspace
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "workspace").create()
+
+
+@pytest.fixture
+def ledger(workspace: Workspace) -> Ledger:
+    return Ledger(workspace)
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of public datasets (WINNOW_TEST_DATA); a test that needs it skips where it is absent."""
+    folder = Path(os.environ.get("WINNOW_TEST_DATA", CHECKOUT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data in {folder}; set WINNOW_TEST_DATA")
+    return folder
