@@ -151,7 +151,18 @@ class Ledger:
 
     def submit(self, recipe: Recipe) -> str:
         """Queue a run and return its id."""
+        return self._insert(f"{recipe.name}-{secrets.token_hex(3)}", recipe)
+
+    def start(self, recipe: Recipe) -> tuple[Run, FileLock]:
+        """A new run that this process does at once: claimed before any other worker can see it."""
+        self.workspace.require_writable("start a run")
         run = f"{recipe.name}-{secrets.token_hex(3)}"
+        lock = self.lock(run)
+        lock.acquire()
+        self._insert(run, recipe)
+        return self._take(run), lock
+
+    def _insert(self, run: str, recipe: Recipe) -> str:
         with self._write("start a run") as db:
             db.execute(
                 "INSERT INTO runs (id, kind, name, recipe, state, created) VALUES (?, ?, ?, ?, 'queued', ?)",
@@ -196,17 +207,21 @@ class Ledger:
                 lock.acquire(blocking=False)
             except Timeout:
                 continue  # somebody alive is working on it
-            now = time.time()
-            with self._write("work on a run") as db:
-                changed = db.execute(
-                    "UPDATE runs SET state = 'running', started = ?, heartbeat = ?, pid = ?, finished = NULL, "
-                    "error = '' WHERE id = ? AND state IN ('queued', 'running')",
-                    (now, now, os.getpid(), candidate),
-                ).rowcount
-            if changed:
-                return self.run(candidate), lock
+            if self.run(candidate).state in ("queued", "running"):
+                return self._take(candidate), lock
             lock.release()
         return None
+
+    def _take(self, run: str) -> Run:
+        """Mark a run as worked on by this process, which holds its lock."""
+        now = time.time()
+        with self._write("work on a run") as db:
+            db.execute(
+                "UPDATE runs SET state = 'running', started = ?, heartbeat = ?, pid = ?, finished = NULL, error = '' "
+                "WHERE id = ?",
+                (now, now, os.getpid(), run),
+            )
+        return self.run(run)
 
     def beat(self, run: str) -> None:
         """Say that the worker of a run is alive."""
@@ -253,6 +268,11 @@ class Ledger:
             db.execute(
                 "UPDATE runs SET state = 'queued', cancel = 0, error = '', finished = NULL WHERE id = ?", (found.id,)
             )
+
+    def reopen(self, run: str) -> None:
+        """Queue a run again whatever its state, because parts of it were lost."""
+        with self._write("repair the workspace") as db:
+            db.execute("UPDATE runs SET state = 'queued', finished = NULL WHERE id = ? AND state != 'running'", (run,))
 
     def set_provenance(self, run: str, **facts: Any) -> None:
         """Add facts to the provenance of a run: hashes, versions, device, resolved thresholds, counted drops."""

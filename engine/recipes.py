@@ -150,7 +150,7 @@ class PruningSettings(Settings):
 
 class LoraSettings(Settings):
     r: Count = 8
-    alpha: Positive = 16
+    alpha: Count = 16
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from engine.workspace import Workspace, write_atomically
+from engine.workspace import WinnowError, Workspace, write_atomically
 
 SAMPLES = pa.schema(
     [
@@ -134,10 +135,12 @@ def write_part(
     table: str,
     name: str,
     columns: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    seconds: float = 0.0,
 ) -> Part:
     """Write one part whole or not at all, and return what the ledger records of it.
 
     `columns` is a mapping of column to values, or a list of row objects. The `run` column is filled in here.
+    `seconds` is what the part took to compute; it travels in the file, so that a killed run still knows it.
     Raises WinnowError where the disk is full, pyarrow.ArrowInvalid where the values do not fit the schema.
     """
     schema = SCHEMAS[table]
@@ -149,6 +152,7 @@ def write_part(
     else:
         rows = [{"run": run, **row} for row in columns] if "run" in schema.names else list(columns)
         data = pa.Table.from_pylist(rows, schema=schema)
+    data = data.replace_schema_metadata({"seconds": repr(seconds)})
     group = TOKEN_ROW_GROUP if table == "token_scores" else ROW_GROUP
     path = write_atomically(
         part_path(workspace, run, table, name),
@@ -160,3 +164,29 @@ def write_part(
 def file_sha256(path: Path) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def read_seconds(path: Path) -> float:
+    """The seconds that a part took to compute."""
+    return float(pq.read_schema(path).metadata[b"seconds"])
+
+
+def read_column(path: Path, column: str) -> NDArray[Any]:
+    """One numeric column of a part, in the order it was written."""
+    return pq.read_table(path, columns=[column]).column(column).to_numpy()
+
+
+def read_table(workspace: Workspace, parts: Sequence[Part], table: str) -> pa.Table:
+    """Every row of the given parts of one table, in the order the parts were recorded.
+
+    Raises WinnowError where a part is missing or torn.
+    """
+    found = []
+    for part in parts:
+        try:
+            found.append(pq.read_table(part.path(workspace), schema=SCHEMAS[table]))
+        except (OSError, pa.ArrowInvalid) as error:
+            raise WinnowError(
+                f"The part {part.path(workspace)} is missing or torn; run `python -m engine doctor`."
+            ) from error
+    return pa.concat_tables(found) if found else SCHEMAS[table].empty_table()

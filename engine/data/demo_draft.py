@@ -11,6 +11,7 @@ EASY, MEDIUM, HARD = "easy", "medium", "hard"
 LEVELS = (EASY, MEDIUM, HARD)
 
 Form = tuple[str, str, str]  # instruction, input and response, with {fields} to be filled in
+Forms = tuple[Form, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +34,23 @@ Writer = Callable[[Random], Draft]
 
 
 def draft(
-    rng: Random, difficulty: str, forms: Sequence[Form], answer: object, wrong: object, **fields: object
+    rng: Random,
+    difficulty: str,
+    forms: Forms,
+    answer: object,
+    wrong: object,
+    topic: str | None = None,
+    **fields: object,
 ) -> Draft:
     """Fill one of `forms`, chosen at random; {answer} in the response is the right or the wrong one."""
     instruction, text, response = rng.choice(forms)
     return Draft(
         difficulty=difficulty,
         instruction=capital(instruction.format(**fields)),
-        input=capital(text.format(**fields)) if text.endswith(".") else text.format(**fields),
-        response=capital_sentence(response.format(answer=answer, **fields)),
-        wrong=capital_sentence(response.format(answer=wrong, **fields)),
-        topic=str(answer),
+        input=as_sentence(text.format(**fields)),
+        response=as_sentence(response.format(answer=answer, **fields)),
+        wrong=as_sentence(response.format(answer=wrong, **fields)),
+        topic=str(answer) if topic is None else topic,
     )
 
 
@@ -52,7 +59,7 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def capital_sentence(text: str) -> str:
+def as_sentence(text: str) -> str:
     """A sentence (it ends with a full stop) begins with a capital letter; a bare answer stays as it is."""
     return capital(text) if text.endswith((".", "!", "?")) else text
 

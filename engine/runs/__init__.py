@@ -1,0 +1,1 @@
+"""One module per kind of run: the only rooms where data, models, mathematics and parts meet."""

@@ -1,0 +1,62 @@
+"""Which column of a source holds the instruction, the input and the response."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from engine.data.records import printable
+from engine.recipes import ColumnMap
+from engine.workspace import WinnowError
+
+USUAL_NAMES = {
+    "instruction": ("instruction", "prompt", "question", "query", "problem", "request", "user", "human"),
+    "input": ("input", "context"),
+    "response": ("response", "output", "answer", "completion", "target", "reply", "solution", "assistant"),
+}
+"""Names by which a column is found where none is mapped, the first match first; upper and lower case are one."""
+
+NAMED_COLUMNS = 20  # as many columns as a sentence lists
+
+
+class ColumnError(WinnowError):
+    """The columns of a source do not say what is asked and what is answered."""
+
+
+def find_columns(columns: Sequence[str], wanted: ColumnMap, name: str) -> ColumnMap:
+    """The column of each role: the mapped one, else the first with a usual name, else "".
+
+    A set that has an input and no instruction (columns `input` and `output`) is asked by its input. A set whose
+    response is mapped by hand may have neither: then it is bare text. `name` says what the source is, in a sentence.
+
+    Raises ColumnError naming the columns there are.
+    """
+    there = f"It has {_listed(columns)}."
+    mapped = {role: column for role, column in wanted.model_dump().items() if column}
+    for role, column in mapped.items():
+        if column not in columns:
+            close = difflib.get_close_matches(column, columns, n=1)
+            hint = f"did you mean {printable(close[0])}?" if close else f"set columns.{role} to one it has."
+            raise ColumnError(f"The {role} should be in column {column}, which {name} lacks; {hint} {there}")
+    if len(set(mapped.values())) < len(mapped):
+        raise ColumnError(f"One column of {name} is mapped to two roles; give each its own. {there}")
+
+    found = dict(mapped)
+    for role, usual in USUAL_NAMES.items():
+        by_name = {column.lower(): column for column in reversed(columns) if column not in found.values()}
+        if role not in found:
+            found[role] = next((by_name[known] for known in usual if known in by_name), "")
+    if not found["instruction"] and "input" not in mapped:
+        found["instruction"], found["input"] = found["input"], ""
+
+    if not found["response"]:
+        raise ColumnError(f"No column of {name} looks like the response; name it with columns.response. {there}")
+    if not found["instruction"] and not found["input"] and "response" not in mapped:
+        raise ColumnError(f"No column of {name} looks like the instruction; name it with columns.instruction. {there}")
+    return ColumnMap(**found)
+
+
+def _listed(columns: Sequence[str]) -> str:
+    names = ", ".join(printable(column) for column in columns[:NAMED_COLUMNS])
+    more = f" and {len(columns) - NAMED_COLUMNS:,} more" if len(columns) > NAMED_COLUMNS else ""
+    return f"the columns {names}{more}" if columns else "no columns"

@@ -1,0 +1,152 @@
+"""The instruction set of the demo, written by a program.
+
+Every question is drawn from a grammar and every answer is computed by a rule. One answer in ten is then
+corrupted on purpose; the column `corrupted` says how, and no score reads it. The answers therefore show what
+a divergence between two models finds, and what it cannot tell apart.
+"""
+
+from collections.abc import Collection
+from random import Random
+from typing import NamedTuple
+
+from engine.data import demo_facts as facts
+from engine.data import demo_letters as letters
+from engine.data import demo_numbers as numbers
+from engine.data import demo_sentences as sentences
+from engine.data.demo_damage import KINDS_OF_DAMAGE, can_suffer, damage
+from engine.data.demo_draft import Draft, Writer
+
+CLEAN = "no"
+CORRUPTED_SHARE = 0.1
+ATTEMPTS = 200  # draws of one task that may bring nothing new before the task counts as used up
+
+
+class Task(NamedTuple):
+    name: str
+    weight: float
+    write: Writer
+
+
+TASKS = (
+    Task("copying", 4, letters.copying),
+    Task("spelling", 3, letters.spelling),
+    Task("reversal", 2, letters.reversal),
+    Task("letters", 2.5, letters.letters),
+    Task("alphabet", 1.5, letters.alphabet),
+    Task("word forms", 4, letters.word_forms),
+    Task("opposites", 3, letters.opposites),
+    Task("rhymes", 1.5, letters.rhymes),
+    Task("categories", 4, letters.categories),
+    Task("addition", 3, numbers.addition),
+    Task("subtraction", 2, numbers.subtraction),
+    Task("multiplication", 2, numbers.multiplication),
+    Task("comparison", 2.5, numbers.comparison),
+    Task("sorting", 1.5, numbers.sorting),
+    Task("sequences", 2.5, numbers.sequences),
+    Task("number words", 2.5, numbers.number_words),
+    Task("roman numerals", 1.5, numbers.roman_numerals),
+    Task("units", 1.5, numbers.units),
+    Task("clock", 1.5, numbers.clock),
+    Task("calendar", 3, numbers.calendar),
+    Task("word problems", 2.5, numbers.word_problems),
+    Task("python", 2, numbers.python_lines),
+    Task("lookup", 6, facts.lookup),
+    Task("records", 4, facts.records),
+    Task("colours", 2.5, facts.colours),
+    Task("capitals", 4, facts.capitals),
+    Task("animals", 3.5, facts.animals),
+    Task("translation", 3.5, facts.translation),
+    Task("definitions", 3.5, facts.definitions),
+    Task("politeness", 2.5, sentences.politeness),
+    Task("rewriting", 5, sentences.rewriting),
+    Task("passive", 4, sentences.passive),
+    Task("sentiment", 4.5, sentences.sentiment),
+    Task("reading", 5, sentences.reading),
+    Task("titles", 3, sentences.titles),
+    Task("stories", 3.5, sentences.stories),
+    Task("recipes", 3, sentences.recipes),
+    Task("notes", 4, sentences.notes),
+    Task("lists", 2, sentences.lists),
+)
+
+
+def demo_samples(n: int = 2400, seed: int = 0) -> list[dict[str, str]]:
+    """`n` samples with no question twice, round(n / 10) of them corrupted; the same for the same seed.
+
+    Columns: `instruction`, `input` (may be empty), `response`, `task`, `difficulty` (easy, medium, hard),
+    `corrupted` ("no" or one of KINDS_OF_DAMAGE) and `true_response`, which differs from `response` in
+    corrupted rows alone. Small tasks run out of questions when `n` is large and leave their share to the others.
+    """
+    rng = Random(f"demo samples {seed}")
+    tasks, drafts = _write(rng, n, taken=())
+    corruption = _choose_damage(rng, drafts)
+    responses = [
+        draft.response if kind == CLEAN else damage(rng, kind, place, drafts, tasks)
+        for place, (draft, kind) in enumerate(zip(drafts, corruption, strict=True))
+    ]
+    return [
+        _row(task, draft, kind, response)
+        for task, draft, kind, response in zip(tasks, drafts, corruption, responses, strict=True)
+    ]
+
+
+def demo_corpus(n: int, seed: int = 0) -> list[dict[str, str]]:
+    """`n` clean rows of the same tasks, to train the demo's models on; columns as in `demo_samples`.
+
+    No question of the default `demo_samples()` is among them, and none occurs twice. The facts behind the
+    questions are the same on small tasks: a capital asked for in a sample is told here in other words.
+    """
+    rng = Random(f"demo corpus {seed}")
+    taken = {(row["instruction"], row["input"]) for row in demo_samples()}
+    tasks, drafts = _write(rng, n, taken)
+    return [_row(task, draft, CLEAN, draft.response) for task, draft in zip(tasks, drafts, strict=True)]
+
+
+def _row(task: str, draft: Draft, corrupted: str, response: str) -> dict[str, str]:
+    return {
+        "instruction": draft.instruction,
+        "input": draft.input,
+        "response": response,
+        "task": task,
+        "difficulty": draft.difficulty,
+        "corrupted": corrupted,
+        "true_response": draft.response,
+    }
+
+
+def _write(rng: Random, n: int, taken: Collection[tuple[str, str]]) -> tuple[list[str], list[Draft]]:
+    """`n` drafts of tasks drawn by weight, none asking what another or one of `taken` asks, and their tasks."""
+    seen = set(taken)
+    open_tasks = list(TASKS)
+    names: list[str] = []
+    drafts: list[Draft] = []
+    while len(drafts) < n:
+        task = rng.choices(open_tasks, weights=[task.weight for task in open_tasks])[0]
+        draft = _unseen(rng, task, seen)
+        if draft is None:
+            open_tasks.remove(task)
+            continue
+        seen.add((draft.instruction, draft.input))
+        names.append(task.name)
+        drafts.append(draft)
+    return names, drafts
+
+
+def _unseen(rng: Random, task: Task, seen: Collection[tuple[str, str]]) -> Draft | None:
+    for _ in range(ATTEMPTS):
+        draft = task.write(rng)
+        if (draft.instruction, draft.input) not in seen:
+            return draft
+    return None
+
+
+def _choose_damage(rng: Random, drafts: list[Draft]) -> list[str]:
+    """Which drafts are corrupted and how: a random tenth, in equal shares of each kind as far as answers allow."""
+    corruption = [CLEAN] * len(drafts)
+    chosen = rng.sample(range(len(drafts)), round(CORRUPTED_SHARE * len(drafts)))
+    for left, kind in zip(range(len(KINDS_OF_DAMAGE), 0, -1), KINDS_OF_DAMAGE, strict=True):
+        able = [place for place in chosen if can_suffer(kind, drafts[place])]
+        for place in able[: len(chosen) // left]:
+            corruption[place] = kind
+        chosen = [place for place in chosen if corruption[place] == CLEAN]
+    return corruption

@@ -1,0 +1,82 @@
+"""What is done to a known share of the demo's answers, so that one can see which damage a score finds."""
+
+from collections.abc import Sequence
+from random import Random
+
+from engine.data.demo_draft import Draft, other
+
+KINDS_OF_DAMAGE = ("truncated", "garbled", "off topic", "swapped", "wrong answer")
+"""The kinds of corruption; those that only long answers can suffer come first."""
+
+KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+
+
+def garble(rng: Random, text: str) -> str:
+    """Noise: in about two words of three the letters are mixed, or a neighbouring key was hit."""
+    words = text.split(" ")
+    while (garbled := [_garbled_word(rng, word) for word in words]) == words:
+        continue
+    return " ".join(garbled)
+
+
+def _garbled_word(rng: Random, word: str) -> str:
+    letters = [place for place, sign in enumerate(word) if sign.isalpha()]
+    if len(letters) < 2 or rng.random() < 1 / 3:
+        return word
+    signs = list(word)
+    if rng.random() < 0.5:
+        mixed = rng.sample(letters, len(letters))
+        for place, source in zip(letters, mixed, strict=True):
+            signs[place] = word[source]
+    else:
+        for place in rng.sample(letters, max(1, len(letters) // 3)):
+            signs[place] = _neighbour_key(rng, word[place])
+    return "".join(signs)
+
+
+def _neighbour_key(rng: Random, sign: str) -> str:
+    for row in (*KEYBOARD, *map(str.upper, KEYBOARD)):
+        if sign in row:
+            place = row.index(sign)
+            return other(rng, row[max(0, place - 1) : place + 2], sign)
+    return rng.choice("qwxz")
+
+
+def truncate(rng: Random, text: str) -> str:
+    """The text broken off in the middle of a word, somewhere in its second half where it has one."""
+    return text[: rng.choice(_breaks(text))]
+
+
+def _breaks(text: str) -> list[int]:
+    breaks = [place for place in range(2, len(text)) if text[place - 1].isalpha() and text[place].isalpha()]
+    return [place for place in breaks if 2 * place >= len(text)] or breaks
+
+
+def can_suffer(kind: str, draft: Draft) -> bool:
+    """Whether the answer is long enough for the damage to be seen as such."""
+    letters = sum(sign.isalpha() for sign in draft.response)
+    return {"garbled": letters >= 4, "truncated": letters >= 4 and bool(_breaks(draft.response))}.get(kind, True)
+
+
+def damage(rng: Random, kind: str, place: int, drafts: Sequence[Draft], tasks: Sequence[str]) -> str:
+    """The corrupted answer of draft `place`; `drafts` are all samples, `tasks` their kinds of task."""
+    draft = drafts[place]
+    if kind == "garbled":
+        return garble(rng, draft.response)
+    if kind == "truncated":
+        return truncate(rng, draft.response)
+    if kind == "wrong answer":
+        return draft.wrong
+    if kind == "swapped":
+        donors = [
+            donor.response
+            for donor, task in zip(drafts, tasks, strict=True)
+            if task == tasks[place] and donor.topic != draft.topic and donor.response != draft.response
+        ]
+        return rng.choice(donors) if donors else draft.wrong
+    sentences = [
+        donor.response
+        for donor, task in zip(drafts, tasks, strict=True)
+        if task != tasks[place] and donor.response.endswith((".", "!", "?")) and donor.response.count(" ") >= 3
+    ]
+    return rng.choice(sentences)

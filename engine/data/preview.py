@@ -1,0 +1,76 @@
+"""A first look at a set: its columns, how they are read, its first rows and how long its samples are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engine.data.columns import find_columns
+from engine.data.samples import encode_rows
+from engine.data.sources import as_text, clean_text, load_records, to_rows
+from engine.data.templates import render
+from engine.recipes import DataSettings
+from engine.workspace import WinnowError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+READ_ROWS = 2000  # rows behind the counts and lengths, so that a look at a large set stays short
+
+
+def preview(settings: DataSettings, tokenizer: PreTrainedTokenizerBase | None = None, rows: int = 20) -> dict[str, Any]:
+    """What the first READ_ROWS rows of a set hold, as plain JSON types.
+
+    `columns` of the source; `rows`: the first ones, column to text, null where a value is missing; `total` rows of
+    the source, null where only reading on would tell; `read`: rows behind what follows. `mapping`: role to column;
+    `origin`; `dropped`: reason to count; `repaired` rows; `lengths`: unit ("tokens" or "characters" of prompt and
+    response), median, p95, max. Where the columns cannot be understood `problem` is the sentence that says why, and
+    these last are null, so that a person can still see the columns and map them.
+
+    Raises WinnowError where the source cannot be read at all.
+    """
+    limit = min(settings.limit or READ_ROWS, READ_ROWS)
+    records = load_records(settings.source, settings.split, settings.skip, limit)
+    look: dict[str, Any] = {
+        "columns": [clean_text(column) for column in records.columns],
+        "rows": [
+            {clean_text(column): _shown(record.get(column)) for column in records.columns}
+            for record in records.rows[:rows]
+        ],
+        "total": records.total,
+        "read": len(records.rows),
+        "problem": None,
+        "mapping": None,
+        "origin": None,
+        "dropped": None,
+        "repaired": None,
+        "lengths": None,
+    }
+    try:
+        usable = to_rows(records, find_columns(records.columns, settings.columns, records.name))
+    except WinnowError as error:
+        return look | {"problem": str(error)}
+    if tokenizer is None:
+        prompts = (render(settings.template, row["instruction"], row["input"]) for row in usable.rows)
+        lengths = [len(prompt) + len(row["response"]) for prompt, row in zip(prompts, usable.rows, strict=True)]
+    else:
+        lengths = [encoding.length for encoding in encode_rows(usable.rows, settings.template, tokenizer, None)]
+    return look | {
+        "mapping": usable.columns.model_dump(),
+        "origin": usable.origin,
+        "dropped": usable.dropped,
+        "repaired": usable.repaired,
+        "lengths": {"unit": "characters" if tokenizer is None else "tokens", **_summary(lengths)},
+    }
+
+
+def _shown(value: Any) -> str | None:
+    text = as_text(value)
+    return None if text is None else clean_text(text)
+
+
+def _summary(lengths: Sequence[int]) -> dict[str, int]:
+    median, p95 = np.percentile(lengths, [50, 95])
+    return {"median": round(median), "p95": round(p95), "max": max(lengths)}

@@ -1,0 +1,61 @@
+"""Rows as a source holds them, before anything is known about their columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from engine.workspace import WinnowError
+
+
+@dataclass
+class Records:
+    """A slice of a source.
+
+    `rows[i]` is the row at position `skip + i` of the source (from 0); a key may be missing where it is null.
+    """
+
+    name: str  # what to call it in a sentence: "the Parquet file /data/alpaca.parquet"
+    columns: list[str]
+    rows: list[dict[str, Any]]
+    skip: int
+    total: int | None  # rows of the whole source, where that is known without reading on
+
+
+def plain_rows(batch: pa.RecordBatch | pa.Table, name: str, first: int) -> list[dict[str, Any]]:
+    """Arrow rows as Python objects; `first` is the position of the first one in the source.
+
+    Raises WinnowError naming row and column where a text is not UTF-8.
+    """
+    try:
+        return batch.to_pylist()
+    except UnicodeDecodeError:
+        row, column = _first_unreadable(batch)
+        raise WinnowError(
+            f"Row {first + row:,} of {name} has a text in column {printable(column)} that is not UTF-8; "
+            "write the file again with texts in UTF-8."
+        ) from None
+
+
+def _first_unreadable(batch: pa.RecordBatch | pa.Table) -> tuple[int, str]:
+    for row in range(batch.num_rows):
+        for column in batch.schema.names:
+            try:
+                batch.column(column)[row].as_py()
+            except UnicodeDecodeError:
+                return row, column
+    raise AssertionError("called for a batch in which every text can be read")
+
+
+def reason(error: BaseException) -> str:
+    """The first line of a library's message, short enough to stand inside a sentence."""
+    lines = str(error).strip().splitlines()
+    return printable(lines[0].strip().rstrip(".:;,")) if lines else type(error).__name__
+
+
+def printable(text: str) -> str:
+    """Text from outside as it may stand in a sentence: short, and without control or direction characters."""
+    clipped = text if len(text) <= 200 else f"{text[:200]}…"
+    return "".join(character if character.isprintable() else "\ufffd" for character in clipped)

@@ -1,0 +1,137 @@
+"""Tokenizers and causal language models from the Hub or a local folder: safetensors only, never remote code."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from engine.workspace import WinnowError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to be scored with, and what its provenance needs."""
+
+    name: str  # as the recipe writes it
+    source: str  # the folder or Hub id it was read from
+    model: PreTrainedModel
+    hash: str  # of configuration and weights (local folder) or the Hub revision
+    parameters: int
+
+    @property
+    def context(self) -> int | None:
+        """The longest sequence it was built for, in tokens; None where its configuration does not say."""
+        return getattr(self.model.config, "max_position_embeddings", None)
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """`auto` is the first CUDA device where there is one, else the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 on a GPU that computes in it, else float32."""
+    if name == "auto":
+        name = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
+    """A fast tokenizer. Raises WinnowError naming the model where there is none."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except Exception as error:
+        raise _unreadable("tokenizer", source, error) from error
+    if tokenizer.eos_token_id is None:
+        raise WinnowError(f"The tokenizer of {source} has no end token, so Winnow cannot mark where a response ends.")
+    return tokenizer
+
+
+def load_model(name: str, source: str, dtype: torch.dtype, device: torch.device) -> LoadedModel:
+    """A causal language model in eval mode. The last few are kept warm, so a second run on them starts at once.
+
+    Raises WinnowError naming the model where it cannot be had.
+    """
+    loaded = _load(name, source, dtype, device)
+    loaded.model.eval()
+    return loaded
+
+
+@lru_cache(maxsize=2)
+def _load(name: str, source: str, dtype: torch.dtype, device: torch.device) -> LoadedModel:
+    log.info("loading %s from %s (%s on %s)", name, source, dtype, device)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, trust_remote_code=False, use_safetensors=True)
+        nn.Module.to(model, device)
+    except torch.OutOfMemoryError as error:
+        raise WinnowError(f"{name} does not fit into the memory of {device}; choose a smaller model.") from error
+    except Exception as error:
+        raise _unreadable("model", source, error) from error
+    model.requires_grad_(False)
+    return LoadedModel(name, source, model, model_hash(source), sum(p.numel() for p in model.parameters()))
+
+
+def model_facts_of(source: str) -> dict[str, Any]:
+    """Name, origin, number of parameters, width and context of a model from its configuration, without its weights.
+
+    Raises WinnowError where there is no such model.
+    """
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        with torch.device("meta"):
+            parameters = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
+    except Exception as error:
+        raise _unreadable("model", source, error) from error
+    text = config.get_text_config()
+    return {
+        "name": source,
+        "origin": "a folder on this machine" if Path(source).is_dir() else "the Hugging Face Hub",
+        "parameters": parameters,
+        "width": text.hidden_size,
+        "context": getattr(text, "max_position_embeddings", None),
+    }
+
+
+def model_hash(source: str) -> str:
+    """SHA-256 over configuration and weights of a local folder; `hub:` and the revision for a Hub model."""
+    folder = Path(source)
+    if not folder.is_dir():
+        revision = getattr(AutoConfig.from_pretrained(source), "_commit_hash", None)
+        return f"hub:{revision}"
+    total = hashlib.sha256()
+    for path in sorted([*folder.glob("*.safetensors"), folder / "config.json"]):
+        with path.open("rb") as handle:
+            total.update(path.name.encode() + hashlib.file_digest(handle, "sha256").digest())
+    return total.hexdigest()
+
+
+def _unreadable(what: str, source: str, error: Exception) -> WinnowError:
+    if Path(source).exists():
+        return WinnowError(
+            f"The folder {source} holds no {what} that can be loaded ({type(error).__name__}: {_first_line(error)}); "
+            "it needs a config.json, tokenizer files and weights as safetensors."
+        )
+    if any(sign in f"{type(error).__name__} {error}" for sign in ("onnect", "ffline", "resolve", "ProxyError")):
+        return WinnowError(
+            f"{source} is not in the local cache and the Hub cannot be reached; "
+            "connect to the network once, or give the path of a local folder."
+        )
+    return WinnowError(
+        f"There is no {what} called {source}: it is no local folder, and the Hub says {_first_line(error)}"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

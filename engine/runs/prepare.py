@@ -1,0 +1,208 @@
+"""What every run on a pair of language models starts with: its rows, its tokenizer, its samples, its models."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+import transformers
+from transformers import PreTrainedTokenizerBase
+
+from engine.data.samples import Encoding, Prepared, TokenSample, encode_rows, prepare
+from engine.data.sources import DEMO, DEMO_CORPUS, Rows, read_rows
+from engine.data.templates import render, template_hash
+from engine.data.tokenizers import same_tokenizer, tokenizer_hash
+from engine.models import scratch
+from engine.models.loading import LoadedModel, load_model, load_tokenizer, resolve_dtype
+from engine.recipes import (
+    CorpusSettings,
+    DataSettings,
+    DynamicPruningRecipe,
+    PairSettings,
+    ScoreRecipe,
+    ScratchModel,
+    ScratchSettings,
+    digest,
+    scratch_name,
+    to_dict,
+)
+from engine.runs.job import Job
+from engine.workspace import WinnowError
+
+
+@dataclass
+class Corpus:
+    """The text that models made from nothing are trained on, and the tokenizer learned from it."""
+
+    rows: Rows
+    tokenizer_folder: Path
+    tokenizer: PreTrainedTokenizerBase
+    samples: list[Encoding]
+    hash: str
+
+
+@dataclass
+class Models:
+    """Where the pair is, and how to have it in memory. The teacher is loaded only when something needs it."""
+
+    teacher_source: str
+    student_source: str
+    pair: PairSettings
+    tokenizer: PreTrainedTokenizerBase
+    device: torch.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return resolve_dtype(self.pair.dtype, self.device)
+
+    def teacher(self) -> LoadedModel:
+        return load_model(self.pair.teacher, self.teacher_source, self.dtype, self.device)
+
+    def student(self) -> LoadedModel:
+        return load_model(self.pair.student, self.student_source, self.dtype, self.device)
+
+
+def corpus_settings(data: DataSettings, corpus: CorpusSettings) -> CorpusSettings:
+    """The corpus a recipe means: without a source of its own, the rows of the data that the run does not use."""
+    if corpus.source:
+        return corpus
+    if data.source == DEMO:
+        return corpus.model_copy(update={"source": DEMO_CORPUS})
+    after = data.skip + (data.limit or 0) if data.limit else 0
+    return corpus.model_copy(
+        update={
+            "source": data.source,
+            "split": data.split,
+            "columns": corpus.columns if corpus.columns.response else data.columns,
+            "skip": corpus.skip or after,
+        }
+    )
+
+
+def read_corpus(job: Job, data: DataSettings, settings: ScratchSettings, max_length: int) -> Corpus:
+    """Read the corpus, learn its tokenizer where the workspace has none yet, and tokenise it."""
+    corpus = corpus_settings(data, settings.corpus)
+    with job.phase(f"reading the corpus {corpus.source}", 0):
+        rows = read_rows(corpus.source, corpus.split, corpus.skip, corpus.limit, corpus.columns)
+        prompts = partial(_texts, rows, data.template)
+        folder = scratch.tokenizer_folder(
+            job.workspace, prompts, digest([rows.fingerprint, template_hash(data.template)]), settings.vocab_size
+        )
+        tokenizer = load_tokenizer(str(folder))
+        samples = [e for e in encode_rows(rows.rows, data.template, tokenizer, max_length) if e.response_length]
+    return Corpus(rows, folder, tokenizer, samples, digest([rows.fingerprint, template_hash(data.template)]))
+
+
+def _texts(rows: Rows, template: str) -> Iterator[str]:
+    for row in rows.rows:
+        yield render(template, row["instruction"], row["input"]) + row["response"]
+
+
+def make_scratch(job: Job, name: str, settings: ScratchModel, corpus: Corpus, max_length: int) -> Path:
+    """Train the model called `scratch:<name>` unless the workspace has it; the answer is its folder."""
+    folder = scratch.model_folder(job.workspace, name, settings, corpus.tokenizer_folder, max_length, corpus.hash)
+    with job.phase(f"training {name} from nothing", scratch_work(settings, corpus)) as tick:
+        loss = scratch.make(
+            job.workspace, folder, settings, corpus.tokenizer, corpus.samples, max_length, job.device, tick
+        )
+    if loss is not None:
+        job.log.info("%s ended at a training loss of %.3f nats per token", name, loss)
+    return folder
+
+
+def scratch_work(settings: ScratchModel, corpus: Corpus) -> float:
+    """Floating-point operations of training: six per parameter and token."""
+    parameters = 12 * settings.layers * settings.width**2 + len(corpus.tokenizer) * settings.width
+    return 6.0 * parameters * settings.epochs * sum(len(sample.input_ids) for sample in corpus.samples)
+
+
+def open_pair(job: Job, recipe: DynamicPruningRecipe | ScoreRecipe) -> tuple[Models, Prepared]:
+    """Rows, tokenizer, samples (written as a part) and models of a run, checked against each other."""
+    pair, data = recipe.models, recipe.data
+    roles = {"teacher": scratch_name(pair.teacher), "student": scratch_name(pair.student)}
+    corpus = None
+    if any(roles.values()):
+        assert recipe.scratch is not None  # the recipe was checked
+        corpus = read_corpus(job, data, recipe.scratch, pair.max_length)
+    tokenizers = {
+        role: corpus.tokenizer if name and corpus else load_tokenizer(getattr(pair, role))
+        for role, name in roles.items()
+    }
+    difference = same_tokenizer(tokenizers["teacher"], tokenizers["student"])
+    if difference:
+        raise WinnowError(
+            f"{pair.teacher} and {pair.student} do not share a tokenizer; choose a pair of one family. {difference}"
+        )
+    with job.phase(f"reading {data.source}", 0):
+        rows = read_rows(data.source, data.split, data.skip, data.limit, data.columns)
+        prepared = prepare(
+            rows, data.template, tokenizers["student"], pair.max_length, data.valid_fraction, data.split_seed
+        )
+    for name in roles.values():
+        if name and corpus and recipe.scratch and not _is_made(job, name, recipe, corpus):
+            job.plan(scratch_work(recipe.scratch.models[name], corpus))
+    sources = {}
+    for role, name in roles.items():
+        if name and corpus and recipe.scratch:
+            sources[role] = str(make_scratch(job, name, recipe.scratch.models[name], corpus, pair.max_length))
+        else:
+            sources[role] = getattr(pair, role)
+    models = Models(sources["teacher"], sources["student"], pair, tokenizers["student"], job.device)
+    if not job.has("samples", "samples"):
+        job.record([job.write("samples", "samples", prepared.sample_columns())])
+    job.ledger.set_provenance(job.run.id, **provenance(recipe, models, rows, prepared))
+    return models, prepared
+
+
+def _is_made(job: Job, name: str, recipe: DynamicPruningRecipe | ScoreRecipe, corpus: Corpus) -> bool:
+    assert recipe.scratch is not None
+    return scratch.model_folder(
+        job.workspace,
+        name,
+        recipe.scratch.models[name],
+        corpus.tokenizer_folder,
+        recipe.models.max_length,
+        corpus.hash,
+    ).exists()
+
+
+def provenance(
+    recipe: DynamicPruningRecipe | ScoreRecipe, models: Models, rows: Rows, prepared: Prepared
+) -> dict[str, Any]:
+    """What another person needs to repeat the run, and what was left out of it."""
+    return {
+        "recipe": to_dict(recipe),
+        "dataset": prepared.dataset,
+        "data_origin": rows.origin,
+        "data_fingerprint": rows.fingerprint,
+        "dropped": prepared.dropped,
+        "truncated": prepared.truncated,
+        "template_hash": template_hash(recipe.data.template),
+        "tokenizer_hash": tokenizer_hash(models.tokenizer),
+        "teacher_source": models.teacher_source,
+        "student_source": models.student_source,
+        "dtype": str(models.dtype).removeprefix("torch."),
+        "device": torch.cuda.get_device_name(models.device) if models.device.type == "cuda" else "cpu",
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "peft": peft.__version__,
+        },
+    }
+
+
+def model_facts(role: str, loaded: LoadedModel) -> dict[str, Any]:
+    """Provenance of a model once it has been loaded."""
+    return {f"{role}_hash": loaded.hash, f"{role}_parameters": loaded.parameters}
+
+
+def of_split(prepared: Prepared, split: str) -> list[TokenSample]:
+    """The samples of "train" or "valid", in the order of the source."""
+    return [sample for sample in prepared.samples if sample.split == split]

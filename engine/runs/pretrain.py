@@ -1,0 +1,20 @@
+"""Making the `scratch:` models of a workspace ahead of the runs that use them."""
+
+from __future__ import annotations
+
+from engine.recipes import PretrainRecipe
+from engine.runs.job import Job
+from engine.runs.prepare import make_scratch, read_corpus, scratch_work
+
+
+def run(job: Job) -> None:
+    recipe = job.run.parsed()
+    assert isinstance(recipe, PretrainRecipe)
+    corpus = read_corpus(job, recipe.data, recipe.scratch, recipe.max_length)
+    for settings in recipe.scratch.models.values():
+        job.plan(scratch_work(settings, corpus))
+    folders = {
+        name: str(make_scratch(job, name, settings, corpus, recipe.max_length))
+        for name, settings in recipe.scratch.models.items()
+    }
+    job.ledger.set_provenance(job.run.id, models=folders, corpus_origin=corpus.rows.origin)

@@ -1,0 +1,162 @@
+"""Final hidden states of a causal language model, and the cache that lets a frozen teacher run only once.
+
+The final hidden states (after the last norm) and the head are all that the logits depend on. They are 30 to 170 times
+smaller than the logits, so they are what is kept: `HiddenCache` holds them in the model's own dtype, which loses
+nothing.
+"""
+
+import logging
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from engine.scoring.batches import Batch
+from engine.scoring.heads import Head
+from engine.workspace import WinnowError, write_atomically
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Switch dropout and its like off, and put every module back as it was, also after an exception."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+def final_hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """Hidden states after the last norm at the T real positions of a batch, sample after sample: (T, width).
+
+    Works for anything with `get_decoder`, PEFT wrappers included. No attention mask is passed: padding stands on the
+    right, where causal attention never looks back from a real position, and without a mask attention takes its
+    fastest path.
+    """
+    with eval_mode(model), torch.inference_mode():
+        hidden = model.get_decoder()(input_ids=batch.input_ids, use_cache=False).last_hidden_state
+        return hidden.flatten(0, 1) if batch.real is None else hidden[batch.real]
+
+
+def head_of(model: PreTrainedModel) -> Head:
+    """The model's head with the logit scale and soft-cap of its configuration.
+
+    Raises WinnowError where the last layer is not one plain linear layer (LoRA on the head, for instance).
+    """
+    layer = model.get_output_embeddings()
+    config = model.config.get_text_config()
+    if not isinstance(layer, nn.Linear):
+        raise WinnowError(
+            f"The head of {_name(model)} is a {type(layer).__name__}, and Winnow scores through one plain linear "
+            "layer; leave the head out of the LoRA targets."
+        )
+    scale = 1.0
+    for name in ("logit_scale", "lm_head_multiplier"):  # Cohere; Falcon-H1
+        scale *= getattr(config, name, None) or 1.0
+    scale /= getattr(config, "logits_scaling", None) or 1.0  # Granite
+    bias = None if layer.bias is None else layer.bias.detach()
+    return Head(layer.weight.detach(), bias, scale, getattr(config, "final_logit_softcapping", None))
+
+
+def check_head(model: PreTrainedModel) -> None:
+    """Compare hidden states and head with the model's own logits on four tokens.
+
+    Raises WinnowError where they differ: then the model does something to its logits that Winnow does not know.
+    """
+    tokens = torch.arange(4, device=device_of(model))[None]
+    head = head_of(model)
+    with eval_mode(model), torch.inference_mode():
+        expected = model(input_ids=tokens, use_cache=False).logits[0].float()
+    operand = head.operand(final_hidden(model, Batch(tokens, None, tokens[0], [4])))
+    with torch.inference_mode():
+        found = head.logits(operand, 0, expected.shape[1], torch.empty_like(expected))
+    tolerance = 1e-4 if head.weight.dtype == torch.float32 else 2e-2
+    if not torch.allclose(found, expected, rtol=0, atol=tolerance * float(expected.abs().max())):
+        raise WinnowError(
+            f"{_name(model)} changes its logits after the head in a way Winnow does not know, so its scores would be "
+            "wrong; choose another model."
+        )
+
+
+def _name(model: PreTrainedModel) -> str:
+    return getattr(model.config, "name_or_path", "") or type(model).__name__
+
+
+class HiddenCache:
+    """Final hidden states on disk, one safetensors file per key, never more than `limit_bytes` in all.
+
+    A file is written whole or not at all and carries a checksum and a `stamp` of what it was made from. A damaged file
+    or one with another stamp is reported, deleted and counts as absent.
+    """
+
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
+        self.folder = folder
+        self.limit_bytes = limit_bytes
+
+    @staticmethod
+    def estimate(n_tokens: int, width: int, dtype: torch.dtype) -> int:
+        """Bytes that the hidden states of `n_tokens` positions will take, without the file's header (below 1 KB)."""
+        return n_tokens * width * dtype.itemsize
+
+    @property
+    def bytes(self) -> int:
+        """Bytes on disk now."""
+        return sum(path.stat().st_size for path in self.folder.glob("*.safetensors"))
+
+    def has(self, key: str) -> bool:
+        return self._path(key).exists()
+
+    def room_for(self, key: str, n_bytes: int) -> bool:
+        """Whether `n_bytes` under `key`, in place of what is there, stay within the limit."""
+        there = self._path(key).stat().st_size if self.has(key) else 0
+        return self.bytes - there + n_bytes <= self.limit_bytes
+
+    def put(self, key: str, hidden: Tensor, stamp: str) -> bool:
+        """Store (T, width) states; False, and nothing is stored, where they would exceed the limit.
+
+        Raises WinnowError where the disk cannot be written.
+        """
+        hidden = hidden.detach().cpu().contiguous()
+        if not self.room_for(key, hidden.nbytes):
+            return False
+        metadata = {"stamp": stamp, "crc32": _crc32(hidden)}
+        write_atomically(self._path(key), lambda path: save_file({"hidden": hidden}, path, metadata))
+        return True
+
+    def get(self, key: str, stamp: str) -> Tensor | None:
+        """The states stored under `key` from the same `stamp`, on the CPU, or None."""
+        path = self._path(key)
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata, hidden = file.metadata() or {}, file.get_tensor("hidden")
+        except (SafetensorError, OSError) as error:
+            log.warning("cached hidden states %s cannot be read (%s) and are made again", path, error)
+        else:
+            if metadata.get("stamp") == stamp and metadata.get("crc32") == _crc32(hidden):
+                return hidden
+            log.warning("cached hidden states %s are damaged or of other samples and are made again", path)
+        path.unlink(missing_ok=True)
+        return None
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.safetensors"
+
+
+def _crc32(tensor: Tensor) -> str:
+    return f"{zlib.crc32(tensor.view(torch.uint8).numpy().data):08x}"

@@ -1,0 +1,109 @@
+"""One ranking in memory: every sample of a scoring in order of its value, so that any cut is a binary search.
+
+A million samples take 24 MB. The store reads a ranking once, in the order in which it lies on disk, and answers from
+it what a slider asks many times a second: how many are above τ, what lies in each bin, which samples a page shows.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import neg
+
+import numpy as np
+from numpy.typing import NDArray
+
+LOW_QUANTILE, HIGH_QUANTILE = 0.005, 0.995
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """n samples that have a number, from the highest to the lowest, ties by row; then m samples that have none."""
+
+    values: NDArray[np.float64]  # (n,), descending
+    rows: NDArray[np.int32]  # (n + m,)
+    lengths: NDArray[np.int32]  # (n + m,), tokens
+    tokens: NDArray[np.int64]  # (n + m + 1,): tokens of the first k samples
+
+    @classmethod
+    def of(cls, rows: NDArray[np.int32], values: NDArray[np.float32], lengths: NDArray[np.int32]) -> Ranking:
+        """Put scores in order; NaN marks a sample without a number. All of shape (n + m,), in any order."""
+        known = values.astype(np.float64)
+        if not _in_order(known, rows):
+            order = np.lexsort((rows, -known))  # NaN sorts last
+            known, rows, lengths = known[order], rows[order], lengths[order]
+        count = int(np.count_nonzero(~np.isnan(known)))
+        tokens = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=tokens[1:])
+        return cls(known[:count], rows, lengths, tokens)
+
+    @property
+    def nbytes(self) -> int:
+        return self.values.nbytes + self.rows.nbytes + self.lengths.nbytes + self.tokens.nbytes
+
+    def at(self, positions: NDArray[np.int32]) -> NDArray[np.float64]:
+        """The values at some positions; NaN where the sample has no number."""
+        return np.append(self.values, np.nan)[np.minimum(positions, len(self.values))]
+
+    def above(self, tau: float) -> int:
+        """How many samples have a value above `tau`; they are the first ones."""
+        return bisect_left(self.values, -tau, key=neg)
+
+    def from_(self, value: float) -> int:
+        """How many samples have `value` or more."""
+        return bisect_right(self.values, -value, key=neg)
+
+    def first(self, fraction: float) -> int:
+        """How many samples the highest `fraction` of the numbers is: round(fraction · n)."""
+        return round(fraction * len(self.values))
+
+    def quantiles(self, qs: Sequence[float]) -> list[float]:
+        """The values below which a share q of the numbers lies, interpolated linearly; NaN where there is none."""
+        if not len(self.values):
+            return [float("nan")] * len(qs)
+        found = []
+        for q in qs:
+            place = (len(self.values) - 1) * (1 - q)
+            before = int(place)
+            after = min(before + 1, len(self.values) - 1)
+            upper, lower = float(self.values[before]), float(self.values[after])
+            found.append(upper + (lower - upper) * (place - before))
+        return found
+
+    def edges(self, bins: int) -> NDArray[np.float64]:
+        """Borders of equal bins between the two outer percentiles, so that outliers do not flatten the picture."""
+        if not len(self.values):
+            return np.linspace(0.0, 1.0, bins + 1)
+        low, high = self.quantiles([LOW_QUANTILE, HIGH_QUANTILE])
+        if low == high:
+            low, high = low - 0.5, high + 0.5
+        return np.linspace(low, high, bins + 1)
+
+    def counts(self, edges: NDArray[np.float64], positions: NDArray[np.int32] | None = None) -> NDArray[np.int64]:
+        """How many values (of the samples at `positions`, ascending) lie in each bin; the last bin is closed."""
+        if positions is None:
+            reached = [self.from_(edge) for edge in edges[:-1]] + [self.above(edges[-1])]
+        else:
+            # The samples at positions below p number as many as positions that sort before p.
+            reached = [bisect_left(positions, self.from_(edge)) for edge in edges[:-1]]
+            reached += [bisect_left(positions, self.above(edges[-1]))]
+        return np.array(reached[:-1], dtype=np.int64) - np.array(reached[1:], dtype=np.int64)
+
+    def position(self, row: int) -> int | None:
+        """Where a sample stands, counted from 0; None where it is not in this ranking."""
+        found = np.flatnonzero(self.rows == row)
+        return int(found[0]) if len(found) else None
+
+    def shares(self) -> NDArray[np.float64]:
+        """(n + 1,) share of the total that the first k samples carry; zeros where the total is zero."""
+        carried = np.concatenate([[0.0], np.cumsum(np.maximum(self.values, 0.0))])
+        return carried / carried[-1] if carried[-1] > 0 else carried
+
+
+def _in_order(values: NDArray[np.float64], rows: NDArray[np.int32]) -> bool:
+    """Whether values descend, equal ones by ascending row, with NaN at the end by ascending row."""
+    here, there = values[:-1], values[1:]
+    tie = (here == there) | (np.isnan(here) & np.isnan(there))
+    falls = (here > there) | (np.isnan(there) & ~np.isnan(here))
+    return bool(np.all(falls | (tie & (rows[:-1] < rows[1:]))))

@@ -1,0 +1,106 @@
+"""One epoch of fine-tuning, and the loss on held-out samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from engine.training.batches import Batch, Tokens, collate, epoch_batches
+
+Tick = Callable[[int, int], object]  # (tokens done, tokens in all); raises to stop
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """Mean cross-entropy over the counted tokens as they were trained on (nats), and what it took."""
+
+    loss: float
+    samples: int
+    tokens: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean over counted tokens, not over batches: loss in nats, share of tokens whose top prediction is right."""
+
+    loss: float
+    accuracy: float
+    tokens: int
+
+
+def logits_of(model: nn.Module, batch: Batch) -> Tensor:
+    """(counted positions, V) float32 logits; nothing is computed for positions that do not count."""
+    output = model(input_ids=batch.input_ids, logits_to_keep=batch.counted, use_cache=False)
+    logits: Tensor = output.logits
+    return logits.reshape(-1, logits.shape[-1]).float()
+
+
+def train_epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    samples: Sequence[Tokens],
+    kept: NDArray[np.bool_],
+    *,
+    batch_size: int,
+    loss_on: str,
+    seed: int,
+    epoch: int,
+    tick: Tick,
+    max_norm: float = 1.0,
+) -> EpochResult:
+    """Train on the kept samples once with causal cross-entropy, in an order that depends on (seed, epoch) alone.
+
+    Random numbers (dropout) are seeded per (seed, epoch), so an epoch repeated from its checkpoint is the same.
+    The loss of a batch is the mean over its counted tokens. Gradients are clipped to `max_norm`.
+    """
+    device = next(model.parameters()).device
+    lengths = np.array([len(sample.input_ids) for sample in samples])
+    batches = epoch_batches(lengths, kept, batch_size, seed, epoch)
+    total = int(lengths[kept].sum())
+    torch.manual_seed(seed * 100_003 + epoch)
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    loss_sum, counted, tokens = 0.0, 0, 0
+    model.train()
+    for indices in batches:
+        batch = collate([samples[i] for i in indices], device, loss_on)
+        loss = F.cross_entropy(logits_of(model, batch), batch.labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(trainable, max_norm)
+        optimizer.step()
+        loss_sum += loss.item() * len(batch.labels)
+        counted += len(batch.labels)
+        tokens += batch.tokens
+        tick(tokens, total)
+    model.eval()
+    return EpochResult(loss_sum / max(counted, 1), int(kept.sum()), tokens, len(batches))
+
+
+@torch.inference_mode()
+def evaluate(model: nn.Module, samples: Sequence[Tokens], *, batch_size: int, loss_on: str, tick: Tick) -> Evaluation:
+    """Loss and token accuracy of a model in eval mode, summed in float64 over every counted token."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    try:
+        order = np.argsort([len(sample.input_ids) for sample in samples], kind="stable")
+        total = sum(len(sample.input_ids) for sample in samples)
+        loss_sum, right, counted, tokens = 0.0, 0, 0, 0
+        for start in range(0, len(order), batch_size):
+            batch = collate([samples[i] for i in order[start : start + batch_size]], device, loss_on)
+            logits = logits_of(model, batch)
+            loss_sum += F.cross_entropy(logits, batch.labels, reduction="none").double().sum().item()
+            right += int((logits.argmax(-1) == batch.labels).sum())
+            counted += len(batch.labels)
+            tokens += batch.tokens
+            tick(tokens, total)
+    finally:
+        model.train(was_training)
+    return Evaluation(loss_sum / counted, right / counted, counted)

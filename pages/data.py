@@ -1,0 +1,52 @@
+"""Data & models: what is there to score, and who has read it?"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.parts import context
+
+context.framed()
+st.title("What is there to score, and who has read it?", anchor=False)
+
+from pages.parts import data_add, data_cards, data_known, data_models, words  # noqa: E402
+
+ledger, store = context.ledger(), context.store()
+known = data_known.known(ledger)
+pairs = data_models.pairs(ledger.runs())
+
+# 1. What this workspace knows, in a sentence, and each set of data.
+if known:
+    read = sum(bool(data.runs) for data in known)
+    st.markdown(
+        f"### {words.count(len(known), 'set')} of data, "
+        f"{'none' if not read else 'all' if read == len(known) else read} of them read by a run."
+    )
+else:
+    st.subheader("No data yet.", anchor=False)
+    st.markdown(
+        "A set of data is a table of instructions and responses, with an input between them or without. Winnow reads "
+        "it from the Hugging Face Hub, from this machine, or from a file you upload, and shows it before anything runs."
+    )
+if name := st.session_state.pop("data_kept", None):
+    st.success(f"{words.literal(name)} is kept. Start a run on it whenever you like.", icon=":material/check:")
+for position, data in enumerate(known):
+    data_cards.draw(data, position, store)
+
+# 2. Another one.
+if context.read_only():
+    if not known:
+        st.caption("This workspace is open read-only; open it without `--read-only` to add data.")
+else:
+    st.header("Add data", anchor=False)
+    data_add.draw(pairs)
+
+# 3. Who reads it.
+st.header("Models", anchor=False)
+st.markdown(data_models.sentence(pairs, context.workspace()))
+for pair in pairs:
+    data_models.draw(pair)
+context.plain(
+    "The teacher is the larger model, the student the smaller one. Both must cut text into the same pieces, which the "
+    "tokenizer does; only then can their guesses be compared."
+)

@@ -1,0 +1,1 @@
+"""Shared charts, controls and the token heat. Knows no SQL and no torch."""

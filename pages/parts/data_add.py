@@ -1,0 +1,159 @@
+"""Adding data: say where it is, look at it, say which column is what, give it a name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from engine.recipes import ColumnMap, DataSettings
+from engine.workspace import WinnowError
+from pages.parts import context, data_preview, data_upload, try_waiting
+from pages.parts.data_known import name_of
+from pages.parts.data_models import Pair
+from pages.parts.words import inert, literal
+
+KEY = "data_look"  # the question to the engine, in the session of this browser tab
+HUB, PATH, UPLOAD = "Hugging Face Hub", "A path on this machine", "Upload a file"
+CHARACTERS = "none, count characters"
+BY_NAME = "found by its usual name"
+LONGEST_NAME = 60
+
+
+def draw(pairs: Sequence[Pair]) -> None:
+    """The whole section, as far as the person has come. `pairs` offer their tokenizers to count lengths with."""
+    ledger = context.ledger()
+    way = st.segmented_control(
+        "Where is it?", [HUB, PATH, UPLOAD], default=HUB, required=True, key="data_from", bind="query-params"
+    )
+    tokenizers = {CHARACTERS: ""} | {
+        model.name: model.source or model.name for pair in reversed(pairs) for model in (pair.teacher, pair.student)
+    }
+    with st.form("data_where", border=False):
+        source, split, upload = "", "train", None
+        if way == HUB:
+            left, right = st.columns([3, 1])
+            source = left.text_input(
+                "Dataset", key="data_hub", bind="query-params", placeholder="tatsu-lab/alpaca", max_chars=200
+            )
+            split = right.text_input("Split", "train", key="data_split", bind="query-params", max_chars=100)
+        elif way == PATH:
+            source = st.text_input(
+                "File or saved folder", key="data_path", bind="query-params", placeholder="/data/instructions.jsonl",
+                max_chars=1000, help="Parquet, JSONL, JSON or CSV, or a folder saved by the datasets library.",
+            )  # fmt: skip
+        else:
+            upload = st.file_uploader(
+                f"A JSONL, JSON, CSV or Parquet file of at most {data_upload.LIMIT_MB} MB; "
+                "what is larger can be given by its path",
+                type=[suffix[1:] for suffix in data_upload.SUFFIXES],
+                max_upload_size=data_upload.LIMIT_MB,
+                key="data_upload",
+            )
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            counter = st.selectbox(
+                "Tokenizer that counts lengths", list(tokenizers), index=len(tokenizers) - 1, key="data_tokens",
+                bind="query-params", accept_new_options=True, width=300,
+                help="A model whose tokens are counted: one that was used here, or another by its Hub id.",
+            )  # fmt: skip
+            looked = st.form_submit_button("Look at it", type="primary", icon=":material/visibility:")
+    if looked:
+        with context.told():
+            if way == UPLOAD:
+                source = _saved(upload)
+            elif way == PATH:
+                source = str(Path(source.strip()).expanduser().absolute()) if source.strip() else ""
+            ask(source.strip(), split.strip() or "train", tokenizers.get(counter, counter))
+    question = try_waiting.asked(KEY)
+    if question is None:
+        return
+    if question.answer is None:
+        try_waiting.wait(KEY, "Reading the first rows", height=320)
+    elif question.state == "refused":
+        st.error(literal(str(question.answer.get("error"))), icon=":material/error:")
+    else:
+        _found(question.payload, question.answer, [entry["name"] for entry in ledger.datasets()])
+
+
+def _saved(upload: Any) -> str:
+    if upload is None:
+        raise WinnowError("No file has been chosen; choose one, then look at it.")
+    return str(data_upload.save_upload(context.workspace(), upload.name, upload.getvalue()))
+
+
+def ask(source: str, split: str, model: str, columns: ColumnMap | None = None) -> None:
+    """Have the engine look at a set. Raises WinnowError where no source was given."""
+    if not source:
+        raise WinnowError("Nothing was named; write where the data is, then look at it.")
+    settings = DataSettings(source=source, split=split, columns=columns or ColumnMap())
+    if columns is None:  # another set: what was chosen and typed for the last one means nothing here
+        for key in (*map(_column_key, data_preview.ROLES), "data_name"):
+            st.session_state.pop(key, None)
+    try_waiting.put(KEY, "preview", {"data": settings.model_dump(mode="json"), "model": model})
+
+
+def _found(payload: dict[str, Any], look: dict[str, Any], taken: Sequence[str]) -> None:
+    """What the engine saw, the columns, and the name to keep it under."""
+    with st.container(border=True):
+        data_preview.problem(look)
+        if look["mapping"]:
+            st.markdown(f"#### {literal(data_preview.counted(look))}")
+            st.caption(literal(data_preview.origin(look)))
+        columns = _columns(payload, look)
+        data_preview.draw(look, KEY)
+        if look["mapping"]:
+            _keep(payload, look, taken)
+    if columns != payload["data"]["columns"]:
+        with context.told():
+            ask(payload["data"]["source"], payload["data"]["split"], payload["model"], ColumnMap(**columns))
+            st.rerun()
+
+
+def _columns(payload: dict[str, Any], look: dict[str, Any]) -> dict[str, str]:
+    """A choice of column for each role; the answer is the mapping asked for, "" where it is found by name."""
+    chosen = {}
+    for place, role in zip(st.columns(3), data_preview.ROLES, strict=True):
+        asked_for = payload["data"]["columns"][role]
+        options = ["", *look["columns"]]
+        by_name = (look["mapping"] or {}).get(role, "") if not asked_for else ""
+
+        def named(column: str, by_name: str = by_name) -> str:
+            return inert(column) if column else f"{inert(by_name)} ({BY_NAME})" if by_name else f"– ({BY_NAME})"
+
+        chosen[role] = place.selectbox(
+            f"Column of the {role}", options, index=options.index(asked_for) if asked_for in options else 0,
+            format_func=named, key=_column_key(role),
+        )  # fmt: skip
+    return chosen
+
+
+def _column_key(role: str) -> str:
+    return f"data_column_{role}"
+
+
+def _keep(payload: dict[str, Any], look: dict[str, Any], taken: Sequence[str]) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = st.text_input(
+            "Name", name_of(payload["data"]["source"], taken), key="data_name", max_chars=LONGEST_NAME, width=300
+        )
+        kept = st.button("Keep this data", type="primary", icon=":material/bookmark_add:", key="data_keep")
+        st.button("Put it away", type="tertiary", key="data_drop", on_click=try_waiting.drop, args=(KEY,))
+    if kept:
+        with context.told():
+            keep(name, payload["data"], look, taken)
+            try_waiting.drop(KEY)
+            st.session_state["data_kept"] = name.strip()
+            st.rerun()
+
+
+def keep(name: str, settings: dict[str, Any], look: dict[str, Any], taken: Sequence[str]) -> None:
+    """Remember data under a name, with the columns that were found. Raises WinnowError where the name will not do."""
+    name = name.strip()
+    if not name or len(name) > LONGEST_NAME:
+        raise WinnowError(f"Data needs a name of 1 to {LONGEST_NAME} characters; write one.")
+    if name in taken:
+        raise WinnowError(f"There is already data called {name}; choose another name, or remove the other first.")
+    found = DataSettings.model_validate(settings | {"columns": look["mapping"]})
+    context.ledger().add_dataset(name, found.model_dump(mode="json"), data_preview.remembered(look))

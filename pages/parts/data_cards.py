@@ -1,0 +1,92 @@
+"""One known set of data as a card: what it is, how much, who read it, and what can be done with it."""
+
+from __future__ import annotations
+
+import re
+
+import streamlit as st
+
+from engine.recipes import load_recipe, to_dict
+from engine.store import Store
+from pages.parts import context, data_preview, run_words, words
+from pages.parts.data_known import Known, place, remove
+from pages.parts.words import literal
+
+MANY_ROWS = 2000  # a form that starts from larger data offers this many of its rows
+
+
+def draw(data: Known, position: int, store: Store) -> None:
+    """The card; `position` on the page tells its widgets apart."""
+    with st.container(border=True, gap="small"):
+        with st.container(horizontal=True, vertical_alignment="top", gap="small"):
+            with st.container(gap=None, width="stretch"):
+                st.markdown(f"**{literal(data.name)}**")
+                st.markdown(literal(said(data, store)))
+                st.caption(literal(" · ".join(_facts(data))))
+            _actions(data, position, store)
+        if data.info.get("rows"):
+            panel = st.expander("First rows and lengths", on_change="rerun", key=f"data_rows_{position}")
+            if panel.open:
+                with panel:
+                    data_preview.draw(data.info, f"data_{position}")
+
+
+def said(data: Known, store: Store) -> str:
+    """How much there is, from the preview where there was one, else from the newest run that read it. Plain text."""
+    if data.info:
+        return data_preview.counted(data.info)
+    for run in data.runs:
+        splits = store.samples_in(run.id).set_index("split")
+        if len(splits):
+            samples, tokens, cut = (int(splits[name].sum()) for name in ("samples", "tokens", "truncated"))
+            held = int(splits["samples"].get("valid", 0))
+            truncated = f"; {cut:,} were cut to what the models read" if cut else ""
+            return (
+                f"{words.count(samples, 'sample')}, {held:,} of them held back for validation, "
+                f"{words.count(tokens, 'token')}{truncated}."
+            )
+    return "Not read yet; how much it holds is known once a run has started."
+
+
+def _facts(data: Known) -> list[str]:
+    where = place(context.workspace(), data.source)
+    parts = [where if data.source == "demo" else f"{where}: {data.source}"]
+    if data.settings.get("split", "train") != "train":
+        parts.append(f"split {data.settings['split']}")
+    if data.added is not None:
+        parts.append(f"added {run_words.ago(data.added)}")
+    parts.append(f"read by {words.count(len(data.runs), 'run') if data.runs else 'no run yet'}")
+    return parts
+
+
+def _actions(data: Known, position: int, store: Store) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", width="content"):
+        scored = next((run for run in data.runs if len(store.scored(run.id))), None)
+        if scored is not None:
+            st.page_link(
+                "pages/samples.py", label="See its samples", icon=":material/filter_alt:",
+                query_params={"run": scored.id},
+            )  # fmt: skip
+        if context.read_only():
+            return
+        if st.button("Start a run", icon=":material/play_arrow:", key=f"data_start_{position}", type="tertiary"):
+            st.session_state["form_base"] = recipe_with(data)
+            st.switch_page("pages/dynamic_pruning.py")
+        if data.added is not None:
+            with st.popover("Remove", icon=":material/delete:", type="tertiary"):
+                st.markdown("Winnow forgets this data. Its runs and their results stay.")
+                if st.button("Remove it", key=f"data_remove_{position}", type="primary"):
+                    with context.told():
+                        remove(context.ledger(), data)
+                        st.rerun()
+
+
+def recipe_with(data: Known) -> dict[str, object]:
+    """What the form of the Dynamic pruning page starts from: a ready-made recipe that reads this data."""
+    recipe = to_dict(load_recipe("demo-kl" if data.source == "demo" else "alpaca-kl"))
+    total = data.info.get("total") if data.info else None
+    limit = data.settings.get("limit") or (None if total is not None and total <= MANY_ROWS else MANY_ROWS)
+    if data.source != "demo":
+        recipe["data"] = data.settings | {"limit": limit}
+        recipe["name"] = re.sub(r"[^A-Za-z0-9]+", "-", data.name).strip("-").lower()[:30] or "my-data"
+    return recipe

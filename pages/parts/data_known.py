@@ -1,0 +1,83 @@
+"""The data a workspace knows: what people added, and what its runs have read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.ledger import Ledger, Run
+from engine.workspace import Workspace
+from pages.parts import data_upload
+
+
+@dataclass(frozen=True)
+class Known:
+    """One set of data. `added` is None where nobody added it and only runs know it; `info` is then empty."""
+
+    name: str
+    settings: dict[str, Any]
+    info: dict[str, Any]
+    added: float | None
+    runs: list[Run]  # newest first
+
+    @property
+    def source(self) -> str:
+        return str(self.settings["source"])
+
+
+def known(ledger: Ledger) -> list[Known]:
+    """What people added, newest first, then what only runs know, last used first."""
+    runs = ledger.runs()
+    added = [
+        Known(each["name"], each["settings"], each["info"], each["added"], used_by(each["settings"], runs))
+        for each in ledger.datasets()
+    ]
+    taken = {_same(each.settings) for each in added}
+    read = {_same(run.recipe["data"]): run.recipe["data"] for run in reversed(runs) if "data" in run.recipe}
+    others = [
+        Known(name_of(settings["source"]), settings, {}, None, used_by(settings, runs))
+        for same, settings in read.items()
+        if same not in taken
+    ]
+    return added + sorted(others, key=lambda each: -each.runs[0].created)
+
+
+def used_by(settings: dict[str, Any], runs: Iterable[Run]) -> list[Run]:
+    """The runs that read the same source and split, whatever they took of it."""
+    return [run for run in runs if "data" in run.recipe and _same(run.recipe["data"]) == _same(settings)]
+
+
+def _same(settings: dict[str, Any]) -> tuple[str, str]:
+    return settings["source"], settings.get("split", "train")
+
+
+def name_of(source: str, taken: Iterable[str] = ()) -> str:
+    """A short name for a source that is not `taken`: `alpaca` for `tatsu-lab/alpaca`, `rows` for `/data/rows.jsonl`."""
+    stem = Path(source).name or source
+    stem = re.sub(r"\.(jsonl|json|csv|parquet)$", "", stem, flags=re.IGNORECASE)
+    taken, name, count = set(taken), stem, 2
+    while name in taken:
+        name, count = f"{stem}-{count}", count + 1
+    return name
+
+
+def place(workspace: Workspace, source: str) -> str:
+    """Where a source lies, in words."""
+    if source == "demo":
+        return "Written by Winnow itself"
+    if data_upload.is_upload(workspace, source):
+        return "Uploaded into this workspace"
+    if source.startswith(("/", "~", ".")) or Path(source).suffix.lower() in data_upload.SUFFIXES:
+        return "On this machine"
+    return "From the Hugging Face Hub"
+
+
+def remove(ledger: Ledger, data: Known) -> None:
+    """Forget added data, and delete its file where it was uploaded and neither a run nor other data reads it."""
+    ledger.remove_dataset(data.name)
+    others = [each for each in ledger.datasets() if each["settings"]["source"] == data.source]
+    if not others and not any(run.recipe.get("data", {}).get("source") == data.source for run in ledger.runs()):
+        data_upload.discard_upload(ledger.workspace, data.source)

@@ -1,0 +1,238 @@
+"""What a dynamic-pruning run found: pure functions from its metrics to tables, intervals and honest sentences.
+
+Arms share seeds, so two arms are compared by their difference within each seed. Intervals are Student's, over
+seeds: with few seeds they are wide, and that is what few seeds can say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+LEVEL = 0.95
+AXES = {"epoch": "epochs", "tokens_read": "tokens read", "seconds": "seconds"}
+"""What the arms can be drawn against; tokens and seconds are summed from the start, scoring included."""
+
+ARM_WORDS = {
+    "random": "the random subset",
+    "full": "training on everything",
+    "static": "staying with the first epoch's selection",
+}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over `seeds` values and its 95 % interval; with one value the interval is NaN, with none the mean too."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+    @property
+    def settled(self) -> bool:
+        """Whether the interval exists and leaves zero out."""
+        return self.low > 0 or self.high < 0
+
+
+@cache
+def student_t(level: float, degrees: int) -> float:
+    """The t with P(|T| <= t) = `level` for Student's T with `degrees` >= 1 degrees of freedom.
+
+    Solves the finite series for whole degrees of freedom (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4) by bisection
+    in theta = arctan(t / sqrt(degrees)), where it rises from 0 to 1.
+    """
+    if degrees < 1 or not 0 < level < 1:
+        raise ValueError(f"no t for level {level} and {degrees} degrees of freedom")
+    low, high = 0.0, math.pi / 2
+    while (theta := (low + high) / 2) not in (low, high):
+        low, high = (theta, high) if _within(theta, degrees) < level else (low, theta)
+    return math.sqrt(degrees) * math.tan(theta)
+
+
+def _within(theta: float, degrees: int) -> float:
+    """P(|T| <= sqrt(degrees) tan theta)."""
+    sine, cosine = math.sin(theta), math.cos(theta)
+    odd = degrees % 2
+    term = cosine if odd else 1.0
+    total = term if degrees > 1 else 0.0
+    for k in range(2 + odd, degrees - 1, 2):
+        term *= cosine**2 * (k - 1) / k
+        total += term
+    return 2 / math.pi * (theta + sine * total) if odd else sine * total
+
+
+def interval(values: Iterable[float]) -> Interval:
+    """Mean and 95 % interval of independent values, one a seed; values that are no numbers are left out."""
+    numbers = np.array([value for value in values if math.isfinite(value)], dtype=np.float64)
+    if len(numbers) < 2:
+        return Interval(float(numbers[0]) if len(numbers) else math.nan, math.nan, math.nan, len(numbers))
+    mean = float(numbers.mean())
+    half = student_t(LEVEL, len(numbers) - 1) * float(numbers.std(ddof=1)) / math.sqrt(len(numbers))
+    return Interval(mean, mean - half, mean + half, len(numbers))
+
+
+def per_epoch(metrics: pd.DataFrame) -> pd.DataFrame:
+    """One row per arm, seed and epoch from the long metrics table of a run.
+
+    Columns: loss, perplexity, accuracy (validation), train_loss, gap (train minus validation loss), and samples,
+    tokens, steps, tau of the epoch; tokens_read, steps_taken, seconds_scoring, seconds_training and seconds are summed
+    from the start. Epoch 0 is the student before training.
+    """
+    named = metrics["name"].where(metrics["split"] != "train", "train_" + metrics["name"])
+    table = (
+        metrics.assign(name=named)
+        .pivot_table(index=["arm", "seed", "epoch"], columns="name", values="value", aggfunc="last")
+        .reindex(columns=_COLUMNS)
+        .sort_index()
+    )
+    costs = ["tokens", "steps", "seconds_scoring", "seconds_training"]
+    read = table[costs].fillna(0.0).groupby(level=["arm", "seed"]).cumsum()
+    table["tokens_read"], table["steps_taken"] = read["tokens"], read["steps"]
+    table["seconds_scoring"], table["seconds_training"] = read["seconds_scoring"], read["seconds_training"]
+    table["seconds"] = read["seconds_scoring"] + read["seconds_training"]
+    table["gap"] = table["train_loss"] - table["loss"]
+    return table.reset_index()
+
+
+_COLUMNS = ["loss", "perplexity", "accuracy", "train_loss", "samples", "tokens", "steps", "tau"]
+_COLUMNS += ["seconds_scoring", "seconds_training"]
+
+
+def bands(table: pd.DataFrame, column: str, against: str = "epoch") -> pd.DataFrame:
+    """Mean and interval of a column over seeds: arm, epoch, x (mean over the same seeds), mean, low, high, seeds."""
+    rows = []
+    for (arm, epoch), group in table.dropna(subset=[column]).groupby(["arm", "epoch"]):
+        over = interval(group[column])
+        rows.append((arm, epoch, float(group[against].mean()), over.mean, over.low, over.high, over.seeds))
+    return pd.DataFrame(rows, columns=["arm", "epoch", "x", "mean", "low", "high", "seeds"])
+
+
+def ends(table: pd.DataFrame, epochs: int, seeds: Sequence[int], done: bool) -> pd.DataFrame:
+    """The last epoch of every arm and seed that has come to its end.
+
+    Dynamic pruning, and the random arm with it, may end early for want of samples. So an arm has ended where it has
+    reached the last of `epochs`, where a later one of `seeds` has begun (they are worked on in this order), or where
+    the run is done.
+    """
+    last = reached(table)
+    if done:
+        return last
+    begun = [seed for seed in seeds if seed in set(table["seed"])]
+    return last[(last["epoch"] == epochs) | last["seed"].isin(begun[:-1])]
+
+
+def reached(table: pd.DataFrame) -> pd.DataFrame:
+    """The latest epoch of every arm and seed, at its end or not; seeds that have trained no epoch are left out."""
+    trained = table[table["epoch"] > 0]
+    return trained.loc[trained.groupby(["arm", "seed"])["epoch"].idxmax()]
+
+
+def finished_seeds(last: pd.DataFrame, seeds: Sequence[int], arms: Sequence[str]) -> list[int]:
+    """Seeds for which every arm has come to its end."""
+    reached = set(zip(last["arm"], last["seed"], strict=True))
+    return [seed for seed in seeds if all((arm, seed) in reached for arm in arms)]
+
+
+def difference(last: pd.DataFrame, column: str, arm: str, other: str) -> Interval:
+    """`arm` minus `other` within each seed that has both."""
+    return interval(differences(last, column, arm, other))
+
+
+def differences(last: pd.DataFrame, column: str, arm: str, other: str) -> pd.Series:
+    """`arm` minus `other` by seed, for the seeds that have both."""
+    values = last.pivot(index="seed", columns="arm", values=column).reindex(columns=[arm, other])
+    return (values[arm] - values[other]).dropna()
+
+
+def cost(last: pd.DataFrame) -> pd.DataFrame:
+    """What each arm spent, mean over its finished seeds: tokens, share (of what `full` read), steps, seconds."""
+    spent = ["tokens_read", "steps_taken", "seconds_scoring", "seconds_training", "seconds"]
+    table = last.groupby("arm")[spent].mean()
+    full = table["tokens_read"].get("full", math.nan)
+    table.insert(1, "share", table["tokens_read"] / full)
+    table["seeds"] = last.groupby("arm")["seed"].nunique()
+    return table
+
+
+def ending(last: pd.DataFrame) -> str:
+    """Where dynamic pruning and the arms beside it ended, in one sentence; "" while no seed has finished both."""
+    means = last.groupby("arm")["perplexity"].mean()
+    if "dynamic" not in means or not math.isfinite(means["dynamic"]):
+        return ""
+    places = decimals(means.dropna())
+    share = cost(last)["share"].get("dynamic", math.nan)
+    read = f" having read {100 * share:.0f} % of the tokens" if math.isfinite(share) else ""
+    others = [
+        f"{words} {'ended ' * (position == 0)}at {means[arm]:.{places}f}"
+        for position, (arm, words) in enumerate(_beside(means))
+    ]
+    beside = "; " + " and ".join(others) if others else ""
+    return f"Dynamic pruning ended at perplexity {means['dynamic']:.{places}f}{read}{beside}."
+
+
+def stopped_early(last: pd.DataFrame, epochs: int) -> list[int]:
+    """The epochs after which dynamic pruning ended before its time, one for each seed in which it did."""
+    of_dynamic = last[(last["arm"] == "dynamic") & (last["epoch"] < epochs)]
+    return sorted(of_dynamic["epoch"].tolist())
+
+
+def _beside(means: pd.Series) -> list[tuple[str, str]]:
+    named = [("random", "a random subset of the same size"), ("full", "training on everything")]
+    return [(arm, words) for arm, words in named if math.isfinite(means.get(arm, math.nan))]
+
+
+def verdict(last: pd.DataFrame, other: str = "random") -> str:
+    """Whether dynamic pruning ended at another perplexity than `other` by more than seeds differ; "" without both."""
+    found = difference(last, "perplexity", "dynamic", other)
+    if found.seeds == 0:
+        return ""
+    against = ARM_WORDS[other]
+    if found.seeds == 1:
+        places = decimals([found.mean])
+        return (
+            f"It ended {_sided(found.mean, places)} than {against}, but one seed cannot settle whether it is more "
+            "than chance."
+        )
+    places = decimals([found.high - found.low])
+    seeds = f"over {found.seeds} paired seeds"
+    if found.settled:
+        low, high = sorted([abs(found.low), abs(found.high)])
+        return (
+            f"It ended {_sided(found.mean, places)} than {against} "
+            f"(95 % interval {low:.{places}f} to {high:.{places}f} {seeds})."
+        )
+    return (
+        f"It ended {_sided(found.mean, places)} than {against}, but the 95 % interval {seeds} runs from "
+        f"{_sided(found.low, places)} to {_sided(found.high, places)}: not settled."
+    )
+
+
+def brief(last: pd.DataFrame) -> str:
+    """The finding against random subsets in a few plain words; "" without both arms."""
+    found = difference(last, "perplexity", "dynamic", "random")
+    if found.seeds == 0:
+        return ""
+    share = cost(last)["share"].get("dynamic", math.nan)
+    on = f"On {100 * share:.0f} % of the tokens, c" if math.isfinite(share) else "C"
+    if not found.settled:
+        return f"{on}hoosing by divergence and choosing at random cannot be told apart yet."
+    return f"{on}hoosing by divergence ended {'better' if found.mean < 0 else 'worse'} than choosing at random."
+
+
+def _sided(change: float, places: int) -> str:
+    """A change in perplexity in words: less is better."""
+    return f"{abs(change):.{places}f} {'better' if change < 0 else 'worse'}"
+
+
+def decimals(values: Iterable[float], figures: int = 2) -> int:
+    """How many decimals show at least `figures` figures of the smallest value: 2 at the least, 5 at the most."""
+    sizes = [abs(value) for value in values if value and math.isfinite(value)]
+    if not sizes:
+        return 2
+    return min(max(2, figures - 1 - math.floor(math.log10(min(sizes)))), 5)

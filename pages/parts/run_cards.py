@@ -1,0 +1,158 @@
+"""The pieces of the overview: what the workspace holds, its findings, and where to go from there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePath
+
+import streamlit as st
+
+from engine.ledger import Run
+from engine.recipes import METRICS, load_recipe
+from engine.store import SampleQuery, Store
+from pages.parts import arm_charts, charts, context, findings, run_results, run_words, words
+
+DEMO = "demo-kl"
+CHART, MEASURE = 280, 760  # pixels: height of a card's chart, width of a paragraph
+DIVERGENCE = {"kl": "divergence", "kl_response": "divergence over the responses"}
+
+
+def welcome() -> None:
+    """An empty workspace: what Winnow does, and one button that shows it."""
+    st.subheader("Nothing yet. The demo changes that in a few minutes.", anchor=False)
+    st.markdown(
+        "Winnow lets a large language model and a small one read the same instructions, measures for every sample how "
+        "far the small one is from the large one, and trains the small one only where it still has something to "
+        "learn. The demo does all of that here, on this machine, with instructions Winnow writes itself: a tenth of "
+        "its answers are wrong on purpose, so that one can see what the measure finds and what it cannot tell apart.",
+        width=MEASURE,
+    )
+    if context.read_only():
+        st.caption("This workspace is open read-only; open it without `--read-only` to start the demo.")
+        return
+    if st.button("Build the demo", type="primary", icon=":material/play_arrow:", key="start_demo"):
+        context.ledger().submit(load_recipe(DEMO))
+        st.rerun()
+
+
+def holds(runs: Sequence[Run], store: Store) -> str:
+    """What is here, in a sentence or two of Markdown."""
+    sets: dict[str, int] = {}
+    for run in runs:
+        source = PurePath(str(run.recipe["data"]["source"])).name
+        sets[source] = sets.get(source) or _samples(store, run.id)
+    read = {source: count for source, count in sets.items() if count}
+    named = _listed([f"{words.count(count, 'sample')} of {words.literal(source)}" for source, count in read.items()])
+    by_hand = len(context.ledger().overrides())
+    return (
+        (f"It has read {named}. " if read else "")
+        + run_words.tally(runs)
+        + (f" You have spoken about {words.count(by_hand, 'sample')} yourself." if by_hand else "")
+    )
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def _samples(store: Store, run: str) -> int:
+    return int(store.samples_in(run)["samples"].sum())
+
+
+def findings_row(runs: Sequence[Run], store: Store) -> None:
+    """The two findings side by side: what the scores say, and what pruning by them did."""
+    scored = next((run for run in runs if _base_metric(store, run)), None)
+    pruned = next((run for run in runs if run.kind == "dynamic-pruning" and run.state == "done"), None)
+    if scored is None:
+        return
+    columns = st.columns(2) if pruned else [st.container()]
+    with columns[0].container(border=True, height="stretch"):
+        _concentration(scored, store)
+    if pruned:
+        with columns[1].container(border=True, height="stretch"):
+            _pruning(pruned, store)
+
+
+def _base_metric(store: Store, run: Run) -> str:
+    """The metric a run ranks by where it has scored every sample before training; "" where it has not."""
+    if run.kind not in ("dynamic-pruning", "score"):
+        return ""
+    metric = run.recipe.get("pruning", {}).get("metric", "kl")
+    table = store.scored(run.id)
+    return metric if ((table["epoch"] == 1) & (table["metric"] == metric)).any() else ""
+
+
+def _concentration(run: Run, store: Store) -> None:
+    metric = _base_metric(store, run)
+    scoring = store.scoring(run.id, run.recipe.get("seeds", [0])[0], 1, metric)
+    half, everything = store.half(scoring)
+    name = DIVERGENCE.get(metric, METRICS[metric])
+    st.subheader(
+        f"{half:,} of {words.count(everything, 'sample')} {'carries' if half == 1 else 'carry'} half of all {name}.",
+        anchor=False,
+    )
+    st.caption(f"Before any training, in {words.literal(run.id)}.")
+    charts.show(
+        charts.concentration(store.concentration(scoring), (half, everything), name).update_layout(height=CHART),
+        key="concentration",
+        alt=f"Share of samples against share of all {name}; {half} of {everything} samples carry half",
+    )  # fmt: skip
+    context.plain(
+        "All samples in a row, those first on which the two models disagree most. The steeper the curve rises, the "
+        "fewer samples hold most of what the small model has left to learn. The dotted line is what it would look "
+        "like if all held the same."
+    )
+    st.space("stretch")
+    link = {"run": run.id, "rank": metric}
+    if half:
+        least = store.page(SampleQuery(scoring), offset=half - 1, limit=1)["value"].iloc[0]
+        link["low"] = repr(float(least))
+    st.page_link(
+        "pages/samples.py", label="See them", icon=":material/arrow_forward:", icon_position="right", query_params=link
+    )
+
+
+def _pruning(run: Run, store: Store) -> None:
+    found = run_results.of(store, run)
+    ending = findings.ending(found.last) if found else ""
+    if found is None or not ending:
+        st.subheader("Dynamic pruning ended before its first epoch did.", anchor=False)
+    else:
+        st.subheader(findings.brief(found.last) or ending, anchor=False)
+        ended = f"{ending} {findings.verdict(found.last)}" if findings.brief(found.last) else ""
+        st.caption(f"{ended} In {words.literal(run.id)}.")
+        charts.show(
+            arm_charts.curves(found.table, "perplexity", "tokens_read", height=CHART), key="pruning_card",
+            alt="Perplexity of every arm against the tokens it has read",
+        )  # fmt: skip
+        context.plain(
+            "Every line is the same small model trained on another choice of samples. Further left has read less, "
+            "lower is better."
+        )
+    st.space("stretch")
+    st.page_link(
+        "pages/dynamic_pruning.py", label="See how", icon=":material/arrow_forward:", icon_position="right",
+        query_params={"pruning_run": run.id},
+    )  # fmt: skip
+
+
+def next_steps(runs: Sequence[Run]) -> None:
+    """Where to go from here, in the order a newcomer would."""
+    st.header("Where to go next", anchor=False)
+    steps = [
+        ("samples", "Samples", "Which samples matter?", "Rank them, move the bar, read them token by token."),
+        ("try_your_own", "Try your own", "Where do the two models part?", "Type a prompt and see it word by word."),
+        (
+            "data",
+            "Data & models",
+            "What about your own data?",
+            "From the Hub, a path or a file, seen before it is run.",
+        ),
+    ]
+    grid = st.grid(3, min_column_width=260)
+    for page, label, question, said in (
+        steps if any(run.kind in ("dynamic-pruning", "score") for run in runs) else steps[2:]
+    ):
+        with grid.cell(), st.container(border=True):
+            st.markdown(f"**{question}**  \n:gray[{said}]")
+            st.page_link(f"pages/{page}.py", label=label, icon=":material/arrow_forward:", icon_position="right")

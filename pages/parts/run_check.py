@@ -1,0 +1,98 @@
+"""Before a run may start: the engine checks its pair, and says what it will read, hold in memory and take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from engine.ledger import Ask
+from engine.recipes import Recipe, digest, to_dict
+from pages.parts import context, try_waiting
+from pages.parts.words import literal
+
+KEY = "pair_check"  # the question to the engine, in the session of this browser tab
+
+
+def draw(recipe: Recipe | None) -> None:
+    """The button that asks, the answer, and the button that starts; `recipe` is None while it cannot be run."""
+    answered = try_waiting.asked(KEY)
+    same = recipe is not None and answered is not None and _asked_about(answered, recipe)
+    waiting = answered is not None and answered.answer is None
+    ready = same and answered is not None and answered.state == "answered" and bool((answered.answer or {}).get("ok"))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        check = st.button(
+            "Check the pair", icon=":material/fact_check:", disabled=recipe is None or waiting or same,
+            type="secondary" if ready else "primary", key="check_pair",
+        )  # fmt: skip
+        start = st.button(
+            "Start the run", icon=":material/play_arrow:", disabled=not ready, key="start_run",
+            type="primary" if ready else "secondary",
+        )  # fmt: skip
+        if answered is not None and not waiting and not same and recipe is not None:
+            st.caption("The recipe has changed since it was checked.")
+    if check and recipe is not None:
+        try_waiting.put(KEY, "check", {"recipe": to_dict(recipe)})
+        st.rerun()
+    if start and ready and recipe is not None:
+        run = context.ledger().submit(recipe)
+        try_waiting.drop(KEY)
+        st.switch_page("pages/runs.py", query_params={"run_open": run})
+    if waiting:
+        try_waiting.wait(KEY, "Loading both models and counting tokens", height=140)
+    elif same and answered is not None:
+        _answer(answered.answer or {}, refused=answered.state == "refused")
+
+
+def _asked_about(asked: Ask, recipe: Recipe) -> bool:
+    return digest(asked.payload["recipe"]) == digest(to_dict(recipe))
+
+
+def _answer(answer: dict[str, Any], refused: bool) -> None:
+    if refused:
+        st.error(literal(str(answer.get("error", "The engine could not check this recipe."))), icon=":material/error:")
+        return
+    for problem in answer["problems"]:
+        st.error(literal(problem), icon=":material/error:")
+    for note in answer["notes"]:
+        st.info(literal(note), icon=":material/info:")
+    if not answer["ok"]:
+        return
+    teacher, student = answer["teacher"], answer["student"]
+    with st.container(border=True):
+        st.markdown(
+            f":material/check_circle: **The pair fits.** The teacher, {_model(teacher)}, is "
+            f"{teacher['parameters'] / student['parameters']:.1f} times the student, {_model(student)}."
+        )
+        seconds = answer["seconds"]
+        facts = {
+            "Reads": f"{answer['samples']:,} samples",
+            "Tokens": f"{answer['tokens']:,}",
+            "Memory": size(answer["memory_bytes"]),
+            "Teacher's cache": size(answer["cache_bytes"]),
+            "Takes about": context.duration(seconds) if seconds is not None else "not known",
+        }
+        for column, (label, value) in zip(st.columns(len(facts)), facts.items(), strict=True):
+            column.metric(label, value)
+
+
+def _model(model: dict[str, Any]) -> str:
+    return f"{literal(str(model['name']))} ({literal(str(model['origin']))}, {parameters(model['parameters'])})"
+
+
+def parameters(count: int) -> str:
+    """`361 M parameters`, `1.2 M parameters`, `840 k parameters`."""
+    for scale, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= scale:
+            value = count / scale
+            return f"{value:.1f} {unit} parameters" if value < 10 else f"{value:.0f} {unit} parameters"
+    return f"{count} parameters"
+
+
+def size(count: int) -> str:
+    """Bytes in the units memory is sold in: `840 MB`, `1.2 GB`."""
+    for scale, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= scale:
+            value = count / scale
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{count} bytes"

@@ -1,0 +1,109 @@
+"""One run opened: where it stands, its recipe, where its numbers come from, its log."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from engine.ledger import Run
+from pages.parts import context, run_list, run_words
+from pages.parts.run_recipe import as_toml, flat
+from pages.parts.words import inert, literal
+
+LOG_LINES, LOG_BYTES = 200, 100_000
+
+LABELS = {
+    "device": "device",
+    "dtype": "number format",
+    "tau": "first τ, as resolved",
+    "tau_max": "ceiling of τ, as resolved",
+    "dataset": "dataset",
+    "template_hash": "prompt template, hash",
+    "tokenizer_hash": "tokenizer, hash",
+    "teacher_hash": "teacher, hash",
+    "student_hash": "student, hash",
+    "not_a_number": "rows without a score",
+}
+
+
+def head(run: Run) -> None:
+    """Name, state, times, an error where there was one, and where to look further."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(literal(run.id), anchor=False, width="content")
+        run_list.badge(run)
+    said = [run_words.subject(run), f"asked for {run_words.ago(run.created)}"]
+    if took := run_words.took(run):
+        said.append(f"{'has taken' if run_words.active(run) else 'took'} {took}")
+    st.caption(literal(" · ".join(said)))
+    if run.error:
+        st.error(literal(run.error), icon=":material/error:")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if run.kind in ("dynamic-pruning", "score"):
+            st.page_link("pages/samples.py", label="See its samples", query_params={"run": run.id})
+        if run.kind == "dynamic-pruning":
+            st.page_link("pages/dynamic_pruning.py", label="See what it found", query_params={"pruning_run": run.id})
+        run_list.actions(run, "detail")
+
+
+def recipe(run: Run) -> None:
+    st.caption("Everything this run was told, defaults included. Save it as a file and it can be run again.")
+    st.code(inert(as_toml(run.recipe)), language="toml")
+
+
+def provenance(run: Run) -> None:
+    """What the engine noted while it worked, one fact a line; the recipe has a place of its own."""
+    noted = {key: value for key, value in run.provenance.items() if key != "recipe"}
+    if not noted:
+        st.caption("Nothing is noted yet: hashes, versions and the device are written down as the run begins.")
+        return
+    times = {"asked for": run.created, "started": run.started, "ended": run.finished}
+    stamps = {name: time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) for name, at in times.items() if at}
+    facts(stamps | {LABELS.get(key, key.replace("_", " ")): _shown(value) for key, value in flat(noted).items()})
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:.6g}" if isinstance(value, float) else "–" if value is None else str(value)
+
+
+def facts(pairs: Mapping[str, str]) -> None:
+    """Names and values in two columns; both are shown as plain text."""
+    lines = "".join(
+        f'<dt style="opacity:.65">{html.escape(inert(name))}</dt>'
+        f'<dd style="margin:0;overflow-wrap:anywhere">{html.escape(inert(value))}</dd>'
+        for name, value in pairs.items()
+    )
+    st.html(
+        f'<dl style="display:grid;grid-template-columns:minmax(8rem,14rem) 1fr;gap:.35rem 1rem;margin:0">{lines}</dl>'
+    )
+
+
+def log(run: Run) -> None:
+    """The end of the run's log; while the run is active, looked at again by itself."""
+    path = context.ledger().log_path(run.id)
+
+    @st.fragment(run_every=run_list.EVERY if run_words.active(run) else None)
+    def show() -> None:
+        text = tail(path)
+        if text:
+            st.code(inert(text), language=None, wrap_lines=True, height=420)
+        else:
+            st.caption("There is no log yet.")
+
+    show()
+
+
+def tail(path: Path) -> str:
+    """The last lines of a file; "" where there is none. Bytes that are not UTF-8 are shown as �."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as handle:
+        handle.seek(max(0, path.stat().st_size - LOG_BYTES))
+        text = handle.read().decode("utf-8", errors="replace")
+    return "\n".join(text.splitlines()[-LOG_LINES:])

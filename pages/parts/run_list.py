@@ -1,0 +1,97 @@
+"""Runs in a list: what is being done right now with its progress, and what has been done."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from engine.ledger import Run
+from engine.workspace import WinnowError
+from pages.parts import context, run_words
+from pages.parts.words import literal
+
+EVERY = 1.5  # seconds between looks, only while something is waiting or running
+PER_PAGE = 8
+
+
+def row(run: Run, here: bool = False) -> None:
+    """One run on one line where there is room: name, what it does, state and time, and a way to open it.
+
+    `here` is for the page of the runs itself: it opens below, and can be cancelled or resumed.
+    """
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        with st.container(gap=None, width="stretch"):
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.markdown(f"**{literal(run.id)}**", width="content")
+                badge(run)
+            said = (run_words.subject(run), run_words.took(run), run_words.ago(run.created))
+            st.caption(literal(" · ".join(part for part in said if part)))
+        if not here:
+            st.page_link("pages/runs.py", label="Open", query_params={"run_open": run.id})
+            return
+        actions(run, "row")
+        if st.button("Open", key=f"open_{run.id}", type="tertiary", on_click=_open, args=(run.id,)):
+            st.rerun()  # of the whole page: the list may be redrawn by itself, what is opened stands below it
+
+
+def _open(run: str) -> None:
+    st.session_state["run_open"] = run
+
+
+def badge(run: Run) -> None:
+    state = run_words.state(run)
+    st.badge(state.word, icon=state.icon, color=state.colour)
+
+
+def working() -> None:
+    """Everything waiting or running, looked at again by itself; the page is drawn again when one of them ends."""
+    ledger = context.ledger()
+    seen = [(run.id, run.state) for run in ledger.runs() if run_words.active(run)]
+    if not seen:
+        return
+
+    @st.fragment(run_every=EVERY)
+    def watch() -> None:
+        runs = [run for run in ledger.runs() if run_words.active(run)]
+        if [(run.id, run.state) for run in runs] != seen:
+            st.rerun()
+        for run in reversed(runs):  # the queue is worked from its oldest end
+            with st.container(border=True):
+                row(run, here=True)
+                st.progress(run.fraction, literal(run_words.progress(run)))
+        if not ledger.engine_alive():
+            st.caption(":material/power_off: No engine is at work; runs go on as soon as one is started.")
+
+    watch()
+
+
+def finished() -> None:
+    """Everything that has ended, newest first, a page at a time."""
+    runs = [run for run in context.ledger().runs() if not run_words.active(run)]
+    if not runs:
+        return
+    pages = -(-len(runs) // PER_PAGE)
+    place = st.container()
+    page = st.pagination(pages, key="runs_page", bind="query-params") if pages > 1 else 1
+    with place:
+        for run in runs[(min(page, pages) - 1) * PER_PAGE :][:PER_PAGE]:
+            row(run, here=True)
+
+
+def actions(run: Run, where: str) -> None:
+    """Cancel or resume, where that is possible and the workspace may be changed."""
+    if context.read_only():
+        return
+    ledger = context.ledger()
+    if run_words.active(run) and not run.cancel:
+        act, label, icon = ledger.cancel, "Cancel", ":material/stop_circle:"
+    elif run.state in ("failed", "cancelled"):
+        act, label, icon = ledger.resume, "Resume", ":material/resume:"
+    else:
+        return
+    if st.button(label, icon=icon, key=f"{label}_{where}_{run.id}", type="tertiary"):
+        try:
+            act(run.id)
+        except WinnowError as error:  # it ended or was started in the meantime
+            st.toast(literal(str(error)))
+        else:
+            st.rerun()

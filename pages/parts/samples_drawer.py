@@ -1,0 +1,165 @@
+"""One sample, opened beside the list: its text with token heat, why it stands out, its epochs, and what to do with it.
+
+Which sample is open stands in the address as `sample`, so a link opens it again.
+"""
+
+from __future__ import annotations
+
+import math
+
+import streamlit as st
+
+from engine.recipes import METRICS, DynamicPruningRecipe
+from engine.store import SampleQuery
+from pages.parts import charts, context, copy_link, heat, samples_words, words
+from pages.parts.samples_table import verdict
+from pages.parts.samples_view import Choice
+
+WIDTH = 760
+
+
+def open_if_asked(choice: Choice, query: SampleQuery) -> None:
+    """Open the sample that the address names; say so where the run has no such sample."""
+    row = asked()
+    if row is None:
+        return
+    if context.store().sample(choice.run.id, row) is None:
+        st.warning(f"The link names sample {row:,}, which this run does not have.", icon=":material/link_off:")
+        return
+    # Made here and not at import: the drawer of one visit must not close over the choice of another.
+    st.dialog("Sample", width=WIDTH, position="right", on_dismiss=_close)(_draw)(choice, query)
+
+
+def asked() -> int | None:
+    """The row named in the address; None where there is none, or no number."""
+    text = st.query_params.get("sample", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def _go(row: int) -> None:
+    st.query_params["sample"] = str(row)
+
+
+def _close() -> None:
+    st.query_params.pop("sample", None)
+    if "table" in st.session_state:  # otherwise the same cell could not be chosen again
+        st.session_state["table"] = {"selection": {"rows": [], "columns": [], "cells": []}}
+
+
+def _draw(choice: Choice, query: SampleQuery) -> None:
+    with context.told():
+        _body(choice, query)
+
+
+def _body(choice: Choice, query: SampleQuery) -> None:
+    store, run = context.store(), choice.run.id
+    row = asked()
+    sample = store.sample(run, row) if row is not None else None
+    if row is None or sample is None:
+        return
+    before, after, _ = store.neighbours(query, row)
+    rank = store.neighbours(SampleQuery(choice.scoring), row)[2]  # among all, whatever the list shows
+    history = store.history(run, row)
+    _turn(before, after)
+    here = history[(history["epoch"] == choice.scoring.epoch) & (history["seed"].isin([-1, choice.scoring.seed]))]
+    values = {metric: float(value) for metric, value in zip(here["metric"], here["value"], strict=True)}
+    value = values.get(choice.scoring.metric, math.nan)
+    scores = store.token_scores(run, choice.scoring.epoch, row)
+    losses = (values["nll_teacher"], values["nll_student"]) if "nll_student" in values else None
+    total = store.count(SampleQuery(choice.scoring)).samples
+    decided = context.ledger().overrides().get(sample["content_id"])
+    kept = decided.decision == "keep" if decided and decided.decision else value > (query.tau or 0.0)
+    color = "blue" if kept else "orange"
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.badge(verdict(kept, decided.decision if decided else ""), color=color)
+        st.markdown(f"**{words.value(value, 4)}** {samples_words.unit(choice.scoring.metric)}", width="content")
+        st.caption(f"row {row:,}", width="content")
+    st.text(samples_words.stands_out(rank, total, choice.label, value, scores, losses, heat.visible))
+    if not context.read_only():
+        _decide(sample["content_id"], decided.decision if decided else "", decided.note if decided else "")
+    elif decided and decided.note:
+        st.text(f"Note: {words.inert(decided.note)}")
+    _text(sample, scores, query.search)
+    _epochs(choice, history)
+    with st.expander("Everything known about this sample"):
+        _fields(sample, values)
+
+
+def _turn(before: int | None, after: int | None) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.button(
+            "Previous", icon=":material/arrow_back:", shortcut="Left", key="drawer_previous", disabled=before is None,
+            on_click=_go, args=(before,),
+        )  # fmt: skip
+        st.button(
+            "Next", icon=":material/arrow_forward:", shortcut="Right", key="drawer_next", disabled=after is None,
+            on_click=_go, args=(after,),
+        )  # fmt: skip
+        copy_link.draw(key="drawer_link")
+
+
+def _decide(content_id: str, decision: str, note: str) -> None:
+    """Keep or prune by hand, with a note; the ledger keeps it, the scores stay as they are."""
+
+    def decide(new: str) -> None:
+        with context.told():
+            context.ledger().override([content_id], new, st.session_state.get(key, note))
+
+    key = f"note_{content_id}"
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        for new, label, letter in (("keep", "Keep by hand", "K"), ("prune", "Prune by hand", "P")):
+            done = decision == new
+            st.button(
+                label if not done else f"{'Kept' if new == 'keep' else 'Pruned'} by hand: take back",
+                icon=":material/check:" if done else None, shortcut=letter, key=f"drawer_{new}",
+                type="primary" if done else "secondary", on_click=decide, args=("" if done else new,),
+            )  # fmt: skip
+        st.text_input(
+            "Note", value=note, key=key, placeholder="Note", label_visibility="collapsed", width="stretch",
+            on_change=lambda: decide(decision),
+        )  # fmt: skip
+
+
+def _text(sample: dict[str, object], scores: dict[str, object] | None, search: str) -> None:
+    """The text as the models read it, or as it is where there are no token scores."""
+    if scores is not None:
+        heat.show(scores, key="drawer_heat", ends=not sample["truncated"], search=search)
+        context.plain(
+            "Darker words are those where the two models expect different things next. Point at a word, or tab to it "
+            "and use the arrow keys, to see what each of them expected there."
+        )
+        return
+    for name, text in (("Prompt", f"{sample['instruction']}\n{sample['input']}"), ("Response", str(sample["response"]))):
+        st.caption(name)
+        st.text(words.inert(text.strip()))
+    st.caption("There are no token scores for this sample in this epoch.")
+
+
+def _epochs(choice: Choice, history: object) -> None:
+    """The sample's value in every epoch, with the thresholds of the run."""
+    metric = choice.scoring.metric
+    mine = history[history["metric"] == metric]  # type: ignore[index]
+    if mine["epoch"].nunique() < 2:
+        return
+    recipe = choice.run.parsed()
+    thresholds = context.store().thresholds(choice.run.id)
+    if not isinstance(recipe, DynamicPruningRecipe) or recipe.pruning.metric != metric:
+        thresholds = thresholds[:0]
+    seed = choice.scoring.seed if choice.scoring.seed >= 0 else int(st.session_state.get("seed") or 0)
+    st.caption(f"{choice.label} over the epochs" + (", with the run's threshold dashed" if len(thresholds) else ""))
+    charts.show(
+        charts.over_epochs(mine, thresholds, seed, samples_words.unit(metric)),
+        alt=f"{choice.label} of this sample in each epoch", key="drawer_epochs",
+    )  # fmt: skip
+
+
+def _fields(sample: dict[str, object], values: dict[str, float]) -> None:
+    """Every field of the source and every score, as plain text."""
+    known = {
+        **{str(name): str(value) for name, value in dict(sample["fields"]).items()},  # type: ignore[call-overload]
+        "tokens": f"{sample['length']:,}, of which {sample['response_length']:,} of the response",
+        "cut to the context": "yes" if sample["truncated"] else "no",
+        **{METRICS[metric]: f"{words.value(value)} {samples_words.unit(metric)}" for metric, value in values.items()},
+        "content id": str(sample["content_id"]),
+    }
+    st.table({words.literal(name): words.literal(value) or "–" for name, value in known.items()}, border="horizontal")

@@ -1,0 +1,33 @@
+"""What divergence finds: how a cut by this score treats the values of a field that the scoring never read."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from engine.store import Store
+from pages.parts import charts, context, samples_words, words
+from pages.parts.samples_view import Choice
+
+MOST = 12  # bars
+
+
+def draw(store: Store, choice: Choice, tau: float) -> None:
+    facets = store.facets(choice.run.id)
+    sizes = facets.groupby("field").size().sort_values(kind="stable")
+    fields = [str(field) for field in sizes[sizes > 1].index]
+    if not fields:
+        return
+    st.subheader("What divergence finds", anchor=False)
+    field = st.selectbox(
+        "Compare the values of", fields, format_func=lambda name: words.one_line(name, 60), key="finds",
+        bind="query-params", width=260,
+    )  # fmt: skip
+    counted = store.by_field(choice.scoring, field, tau).head(MOST)
+    st.text(samples_words.finds(words.one_line(field, 60), counted, choice.label))
+    st.caption(
+        "The score never reads these fields. It measures how far two models disagree about a text; it cannot say "
+        "whether the text is hard, rare or wrong."
+    )
+    drawn = charts.shares(list(counted["value"]), list(counted["kept"]), list(counted["samples"]))
+    charts.show(drawn, alt=f"Share kept for each value of {words.inert(field)}", key="finds_chart")
+    context.plain("Blue is the part that stays in the training set, hatched orange the part that is left out.")

@@ -1,0 +1,159 @@
+"""The sentences of the Samples page, computed from the numbers on the screen. Plain text, no Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from engine.store import Count, SampleQuery
+from pages.parts import words
+from pages.parts.context import share
+
+NATS = {"kl", "kl_response", "reverse_kl", "nll_teacher", "nll_student", "entropy_teacher"}
+
+
+def unit(metric: str) -> str:
+    return "nats per token" if metric in NATS else "share of positions"
+
+
+def kept(now: Count, all_: Count, by_hand: int = 0) -> str:
+    """`Kept 731 of 1,800 samples (41 %), 63 % of the tokens.`"""
+    sentence = f"Kept {now.samples:,} of {words.count(all_.samples, 'sample')} ({share(now.samples, all_.samples)})"
+    sentence += f", {share(now.tokens, all_.tokens)} of the tokens"
+    return f"{sentence}; {by_hand:,} decided by hand." if by_hand else f"{sentence}."
+
+
+def cut(tau: float, own: float, origin: str) -> str:
+    """Whose threshold it is."""
+    if math.isclose(tau, own, rel_tol=1e-9):
+        return f"The cut is {origin}, τ = {words.value(tau, 4)}."
+    return f"The cut is yours, τ = {words.value(tau, 4)}; {origin} is {words.value(own, 4)}."
+
+
+def coming(counts: Sequence[Count], growth: float, least: int | None) -> str:
+    """What the next epochs would keep, and where they would stop for want of samples."""
+    if not counts:
+        return ""
+    numbers: list[str] = []
+    stopped = False
+    for count in counts:
+        if least is not None and count.samples < least:
+            stopped = True
+            break
+        numbers.append(f"{count.samples:,}")
+    grows = f"With τ growing {growth:.3g} % an epoch" if growth else "With τ staying where it is"
+    if not numbers:
+        return f"{grows}, the next epoch would keep {counts[0].samples:,}, fewer than the {least:,} needed: it would stop."
+    kept_ = " → ".join(numbers)
+    end = f" and then stop: fewer than {least:,} would be left" if stopped else ""
+    epochs = "epochs" if len(numbers) > 1 else "epoch"
+    return f"{grows}, the next {epochs} would keep {kept_}{end}, if the scores stayed as they are."
+
+
+def missing(count: int) -> str:
+    """`1 sample has no score (the model gave no number).`"""
+    if not count:
+        return ""
+    have = "has" if count == 1 else "have"
+    return f"{words.count(count, 'sample')} {have} no score (the model gave no number) and cannot be kept."
+
+
+def listed(matching: Count, total: Count, query: SampleQuery, label: str) -> str:
+    """What the list shows: `212 of 1,800 samples, highest KL first. Choose one to open it.`"""
+    if not matching.samples:
+        return "No sample matches. Clear a filter to see more."
+    part = f"{matching.samples:,} of " if matching.samples < total.samples else ""
+    order = "highest" if query.descending else "lowest"
+    return f"{part}{words.count(total.samples, 'sample')}, {order} {label} first. Choose one to open it."
+
+
+def partial(scored: int, expected: int) -> str:
+    """What to say while only a part of the samples has been scored."""
+    if scored >= expected:
+        return ""
+    return f"Only {scored:,} of {words.count(expected, 'sample')} are scored so far; every number here is of those."
+
+
+def stands_out(
+    rank: int | None,
+    of: int,
+    label: str,
+    value: float,
+    scores: dict[str, Any] | None,
+    nll: tuple[float, float] | None,
+    visible: Any,
+) -> str:
+    """Why a sample stands where it stands: its rank, the token where most of it comes from, and both models' losses.
+
+    `nll` is (teacher's, student's) loss on the response in nats per token; `visible` makes a token readable.
+    """
+    if math.isnan(value):
+        return "The model gave no number for this sample, so it has no rank."
+    place = f"Rank {rank:,} of {of:,}" if rank is not None else "Not in the current list"
+    above = f": higher than {share(of - rank, of)} of them" if rank is not None and of > 1 else ""
+    sentences = [f"{place} by {label}{above}."]
+    hottest = _hottest(scores)
+    if hottest is not None and scores is not None:
+        position, part = hottest
+        tokens = scores["tokens"]
+        read = f"“{visible(tokens[position + 1])}”" if position + 1 < len(tokens) else "the end"
+        teacher, student = _first(scores, "teacher", position, visible), _first(scores, "student", position, visible)
+        most = f"{share(part, 1)} of its KL comes from one token, {read}"
+        sentences.append(f"{most}: there the teacher expects {teacher}, the student {student}.")
+    if nll is not None and not any(math.isnan(loss) for loss in nll):
+        teacher_loss, student_loss = nll
+        known = f"The response costs the teacher {words.value(teacher_loss)} nats per token and the student "
+        gap = student_loss - teacher_loss
+        verdict = (
+            "both find it about equally hard."
+            if abs(gap) < 0.1 * max(teacher_loss, student_loss)
+            else "the teacher knows it better."
+            if gap > 0
+            else "the student already knows it better."
+        )
+        sentences.append(f"{known}{words.value(student_loss)}: {verdict}")
+    return " ".join(sentences)
+
+
+def _hottest(scores: dict[str, Any] | None) -> tuple[int, float] | None:
+    """Position with the largest KL and its share of the sum."""
+    if scores is None:
+        return None
+    numbers = [(float(kl), position) for position, kl in enumerate(scores["kl"]) if not math.isnan(float(kl))]
+    total = sum(kl for kl, _ in numbers)
+    if not numbers or total <= 0:
+        return None
+    most, position = max(numbers)
+    return position, most / total
+
+
+def _first(scores: dict[str, Any], model: str, position: int, visible: Any) -> str:
+    token, prob = scores[f"{model}_tokens"][position][0], float(scores[f"{model}_probs"][position][0])
+    return f"“{visible(token)}” ({share(prob, 1)})"
+
+
+def finds(field: str, by_field: pd.DataFrame, label: str) -> str:
+    """What cutting by this score does to the values of a field. `by_field` has columns value, samples, kept."""
+    counted = by_field[by_field["samples"] > 0]
+    if len(counted) < 2:
+        return f"Every sample has the same {field}, so there is nothing to compare."
+    rates = counted.assign(rate=counted["kept"] / counted["samples"]).sort_values("rate", ascending=False)
+    most, least = rates.iloc[0], rates.iloc[-1]
+    described = [
+        f"{share(row.kept, row.samples)} of the {words.count(row.samples, 'sample')} with {field} = {row.value or '(empty)'}"
+        for row in (most, least)
+    ]
+    spread = _spread(rates)
+    if most.rate - least.rate <= 2 * spread:
+        return f"{label} keeps {described[0]} and {described[1]}: a difference that chance alone could make."
+    return f"{label} keeps {described[0]}, but only {described[1]}."
+
+
+def _spread(rates: pd.DataFrame) -> float:
+    """Standard error of the difference between the highest and the lowest rate, if all were drawn alike."""
+    pooled = rates["kept"].sum() / rates["samples"].sum()
+    first, last = rates["samples"].iloc[0], rates["samples"].iloc[-1]
+    return math.sqrt(pooled * (1 - pooled) * (1 / first + 1 / last))

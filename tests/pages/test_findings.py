@@ -1,0 +1,211 @@
+"""The statistics behind every sentence about arms, held against closed forms and against data made to be known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pages.parts import findings
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.99, 0.999])
+def test_student_t_closed_forms(level: float) -> None:
+    """The quantile agrees with the closed forms for 1, 2 and 4 degrees of freedom."""
+    p = (1 + level) / 2
+    a = 4 * p * (1 - p)
+    four = 2 * math.sqrt(math.cos(math.acos(math.sqrt(a)) / 3) / math.sqrt(a) - 1)
+    assert findings.student_t(level, 1) == pytest.approx(math.tan(math.pi * (p - 0.5)), rel=1e-9)
+    assert findings.student_t(level, 2) == pytest.approx((2 * p - 1) * math.sqrt(2 / a), rel=1e-9)
+    assert findings.student_t(level, 4) == pytest.approx(four, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "t"),
+    [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (5, 2.571), (9, 2.262), (10, 2.228), (30, 2.042), (120, 1.980)],
+)
+def test_student_t_table(degrees: int, t: float) -> None:
+    """The two-sided 95 % quantiles are those every printed table gives."""
+    assert findings.student_t(0.95, degrees) == pytest.approx(t, abs=5e-4)
+
+
+@pytest.mark.parametrize("degrees", [3, 6, 7, 12])
+def test_student_t_integrates_its_density(degrees: int) -> None:
+    """Integrating the density up to the quantile gives the level back, for odd and even degrees of freedom."""
+    t = findings.student_t(0.95, degrees)
+    x, step = np.linspace(0, t, 200_001, retstep=True)
+    scale = math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)) / math.sqrt(degrees * math.pi)
+    density = scale * (1 + x**2 / degrees) ** (-(degrees + 1) / 2)
+    assert 2 * step * (density.sum() - (density[0] + density[-1]) / 2) == pytest.approx(0.95, abs=1e-8)
+
+
+def test_student_t_tends_to_normal() -> None:
+    """With many degrees of freedom the quantile is the normal one."""
+    assert findings.student_t(0.95, 100_001) == pytest.approx(1.95996, abs=1e-4)
+
+
+def test_no_t_without_degrees() -> None:
+    """One value has no spread, so asking for its t is a mistake, not a number."""
+    with pytest.raises(ValueError):
+        findings.student_t(0.95, 0)
+
+
+def test_interval_by_hand() -> None:
+    """Three values: mean 2, standard error 1/sqrt(3), t 4.3027."""
+    found = findings.interval([1.0, 2.0, 3.0])
+    assert (found.mean, found.seeds) == (2.0, 3)
+    assert found.high - 2 == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
+    assert 2 - found.low == pytest.approx(found.high - 2)
+    assert not found.settled
+
+
+def test_interval_covers_as_often_as_it_says() -> None:
+    """Over many draws of three seeds the 95 % interval holds the true mean 95 times in 100."""
+    rng = np.random.default_rng(0)
+    draws = [findings.interval(rng.normal(0.3, 2.0, 3)) for _ in range(4000)]
+    assert sum(found.low <= 0.3 <= found.high for found in draws) / 4000 == pytest.approx(0.95, abs=0.012)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=12))
+def test_interval_holds_its_mean(values: list[float]) -> None:
+    """Whatever the values, the mean lies in the interval, and no number that is none gets in."""
+    found = findings.interval([*values, math.nan, math.inf])
+    assert found.low <= found.mean <= found.high
+    assert found.seeds == len(values)
+
+
+def test_few_values() -> None:
+    """One seed has a mean and no interval; none has neither; neither is settled."""
+    one, none = findings.interval([1.5]), findings.interval([])
+    assert (one.mean, one.seeds, one.settled) == (1.5, 1, False)
+    assert math.isnan(one.low)
+    assert math.isnan(none.mean)
+    assert not none.settled
+
+
+def _metrics(perplexity: dict[tuple[str, int], list[float]], tokens: dict[str, int] | None = None) -> pd.DataFrame:
+    rows = []
+    for (arm, seed), values in perplexity.items():
+        for epoch, value in enumerate(values):
+            at = {"arm": arm, "seed": seed, "epoch": epoch, "step": 10 * epoch}
+            rows += [at | {"split": "valid", "name": "perplexity", "value": value}]
+            rows += [at | {"split": "valid", "name": "loss", "value": math.log(value)}]
+            if epoch:
+                rows += [at | {"split": "train", "name": "loss", "value": math.log(value) - 0.5}]
+                cost = {"tokens": (tokens or {}).get(arm, 100), "steps": 10, "samples": 40}
+                cost |= {"seconds_scoring": 2.0, "seconds_training": 3.0}
+                rows += [at | {"split": "", "name": name, "value": float(v)} for name, v in cost.items()]
+    return pd.DataFrame(rows)
+
+
+def _last(perplexity: dict[tuple[str, int], list[float]], tokens: dict[str, int] | None = None) -> pd.DataFrame:
+    return findings.ends(findings.per_epoch(_metrics(perplexity, tokens)), 2, [0, 1, 2], done=True)
+
+
+TWO_ARMS = {
+    ("dynamic", 0): [9, 6, 4.0],
+    ("random", 0): [9, 6, 4.3],
+    ("dynamic", 1): [9, 6, 4.2],
+    ("random", 1): [9, 6, 4.52],
+    ("dynamic", 2): [9, 6, 3.9],
+    ("random", 2): [9, 6, 4.18],
+}
+
+
+def test_per_epoch_sums_costs() -> None:
+    """Tokens, steps and seconds (scoring included) are summed from the start; train and validation loss stay apart."""
+    table = findings.per_epoch(_metrics(TWO_ARMS)).set_index(["arm", "seed", "epoch"])
+    assert list(table.loc["dynamic", 0]["tokens_read"]) == [0, 100, 200]
+    assert list(table.loc["dynamic", 0]["seconds"]) == [0, 5, 10]
+    assert list(table.loc["dynamic", 0]["steps_taken"]) == [0, 10, 20]
+    assert table.loc["dynamic", 0, 1]["gap"] == pytest.approx(-0.5)
+    assert math.isnan(table.loc["dynamic", 0, 0]["gap"])
+
+
+def test_paired_difference_is_settled_where_seeds_agree() -> None:
+    """Seeds that move together cancel: a steady difference is settled though the arms overlap."""
+    found = findings.difference(_last(TWO_ARMS), "perplexity", "dynamic", "random")
+    assert found.mean == pytest.approx(-0.3)
+    assert found.settled
+    sentence = findings.verdict(_last(TWO_ARMS))
+    assert sentence == (
+        "It ended 0.300 better than the random subset (95 % interval 0.250 to 0.350 over 3 paired seeds)."
+    )
+
+
+def test_not_settled() -> None:
+    """Where seeds disagree about the sign the words say so, and name the interval."""
+    mixed = TWO_ARMS | {("random", 2): [9, 6, 3.5]}
+    sentence = findings.verdict(_last(mixed))
+    assert "better than the random subset, but the 95 % interval over 3 paired seeds runs from" in sentence
+    assert sentence.endswith("worse: not settled.")
+
+
+def test_worse_is_said() -> None:
+    """Dynamic pruning that ends above the random subset in every seed is called worse, not different."""
+    worse = {(arm, seed): [9, 6, 4.0 + (arm == "dynamic") * (0.3 + seed / 100)] for arm, seed in TWO_ARMS}
+    assert "0.310 worse than the random subset (95" in findings.verdict(_last(worse))
+
+
+def test_one_seed_settles_nothing() -> None:
+    """One seed gives a difference and the admission that it proves nothing."""
+    one = {key: values for key, values in TWO_ARMS.items() if key[1] == 0}
+    assert "one seed cannot settle" in findings.verdict(_last(one))
+
+
+def test_missing_arm_makes_no_claim() -> None:
+    """Without the random arm there is no verdict against it, and no word of it."""
+    alone = {key: values for key, values in TWO_ARMS.items() if key[0] == "dynamic"}
+    assert findings.verdict(_last(alone)) == ""
+    assert findings.ending(_last(alone)) == "Dynamic pruning ended at perplexity 4.03."
+
+
+def test_ending_gives_the_share_of_tokens() -> None:
+    """The share of tokens is what dynamic pruning read of what training on everything read."""
+    arms = TWO_ARMS | {("full", seed): [9, 5, 3.8] for seed in range(3)}
+    last = _last(arms, {"dynamic": 38, "random": 38, "full": 100})
+    assert findings.ending(last) == (
+        "Dynamic pruning ended at perplexity 4.03 having read 38 % of the tokens; a random subset of the same size "
+        "ended at 4.33 and training on everything at 3.80."
+    )
+    assert findings.cost(last).loc["dynamic", "share"] == pytest.approx(0.38)
+
+
+def test_partial_run_counts_finished_seeds_only() -> None:
+    """While a run goes on, a seed that has not reached the last epoch is in no sentence; once done, it is."""
+    partial = TWO_ARMS | {("dynamic", 2): [9, 6]}
+    table = findings.per_epoch(_metrics(partial))
+    last = findings.ends(table, 2, [0, 1, 2], done=False)
+    assert findings.finished_seeds(last, [0, 1, 2], ["dynamic", "random"]) == [0, 1]
+    assert findings.difference(last, "perplexity", "dynamic", "random").seeds == 2
+    assert len(findings.ends(table, 2, [0, 1, 2], done=True)) == 6
+
+
+def test_early_stop_is_an_end_once_the_next_seed_has_begun() -> None:
+    """An arm that ran out of samples has ended, which a running run shows by going on with the next seed."""
+    early = TWO_ARMS | {("dynamic", 0): [9, 6], ("random", 0): [9, 6]}
+    last = findings.ends(findings.per_epoch(_metrics(early)), 2, [0, 1, 2], done=False)
+    assert findings.finished_seeds(last, [0, 1, 2], ["dynamic", "random"]) == [0, 1, 2]
+    assert findings.stopped_early(last, 2) == [1]
+    reordered = findings.ends(findings.per_epoch(_metrics(early)), 2, [2, 1, 0], done=False)
+    assert findings.finished_seeds(reordered, [2, 1, 0], ["dynamic", "random"]) == [2, 1]
+
+
+def test_bands_average_over_the_seeds_that_are_there() -> None:
+    """A mean over seeds says how many seeds it is of, and its x is the mean of theirs."""
+    partial = TWO_ARMS | {("dynamic", 2): [9, 6]}
+    found = findings.bands(findings.per_epoch(_metrics(partial)), "perplexity", "seconds")
+    ended = found[(found["arm"] == "dynamic") & (found["epoch"] == 2)].iloc[0]
+    assert (ended["mean"], ended["seeds"], ended["x"]) == (pytest.approx(4.1), 2, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "places"), [([4.31, 4.35], 2), ([0.012], 3), ([0.00034], 5), ([120.0], 2), ([], 2), ([0.0], 2)]
+)
+def test_decimals(values: list[float], places: int) -> None:
+    """Small differences keep two figures; nothing is shown with fewer than two decimals."""
+    assert findings.decimals(values) == places
