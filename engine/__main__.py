@@ -74,17 +74,20 @@ def serve(workspace: Workspace, _options: argparse.Namespace) -> None:
 
 
 def work(workspace: Workspace, options: argparse.Namespace) -> None:
-    from engine import service, worker
+    from engine.service import end_with_parent
 
-    service.end_with_parent()
+    end_with_parent(options.parent)
+    from engine import worker  # after that: it takes seconds to import
+
     worker.work(workspace, options.device)
 
 
-def desk(workspace: Workspace, _options: argparse.Namespace) -> None:
-    from engine import desk as answers
-    from engine import service
+def desk(workspace: Workspace, options: argparse.Namespace) -> None:
+    from engine.service import end_with_parent
 
-    service.end_with_parent()
+    end_with_parent(options.parent)
+    from engine import desk as answers
+
     answers.work(workspace)
 
 
@@ -270,8 +273,8 @@ def _parser() -> argparse.ArgumentParser:
     add("doctor", doctor, "check environment, devices and workspace").add_argument(
         "--rebuild", action="store_true", help="make the store again from the parts"
     )
-    takes_device(add("work", work, None))
-    add("desk", desk, None)
+    for sub in (takes_device(add("work", work, None)), add("desk", desk, None)):
+        sub.add_argument("--parent", type=int, required=True, metavar="PID", help="the engine to end with")
     return parser
 
 

@@ -64,7 +64,8 @@ def serve(workspace: Workspace) -> None:
     ledger.beat_engine(started)
     command = [sys.executable, "-m", "engine"]
     commands = [[*command, "desk"]] + [[*command, "work", "--device", device] for device in devices()]
-    children = [_Child([*arguments, "--workspace", str(workspace.root)]) for arguments in commands]
+    common = ["--parent", str(os.getpid()), "--workspace", str(workspace.root)]
+    children = [_Child([*arguments, *common]) for arguments in commands]
     log.info("engine %d works on %s", os.getpid(), workspace.root)
     beaten = 0.0
     try:
@@ -110,9 +111,10 @@ class _Child:
             self.process.kill()
 
 
-def end_with_parent() -> None:
-    """End this worker when its engine dies; what it was doing is safe on disk, and its locks are let go."""
-    parent = os.getppid()
+def end_with_parent(parent: int) -> None:
+    """End this worker when the engine with this process id dies; what it was doing is safe on disk, and its locks are
+    let go. The id is given, not looked up: the engine may have died before the worker got here.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:

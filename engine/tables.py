@@ -24,7 +24,7 @@ SAMPLES = pa.schema(
             "dataset",
             pa.string(),
         ),  # id of the prepared data: source, columns, template, limits, split, tokenizer
-        ("row", pa.int32()),  # position in the source after `skip`, so that it can be found again
+        ("row", pa.int32()),  # position in the source, so that it can be found again
         ("content_id", pa.string()),  # hash of the text alone, stable across files and orders
         ("split", pa.string()),  # "train" or "valid"
         ("instruction", pa.string()),

@@ -11,6 +11,8 @@ st.title("What is there to score, and who has read it?", anchor=False)
 
 from pages.parts import data_add, data_cards, data_known, data_models, words  # noqa: E402
 
+if st.session_state.pop("data_start", False):
+    st.switch_page("pages/dynamic_pruning.py")
 ledger, store = context.ledger(), context.store()
 known = data_known.known(ledger)
 pairs = data_models.pairs(ledger.runs())

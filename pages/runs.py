@@ -23,11 +23,14 @@ run_list.finished()
 # 2. One of them, opened.
 if runs:
     st.divider()
-    opened = st.selectbox(
-        "Open a run", ids, index=None, placeholder="Choose a run", key="run_open", bind="query-params", width=360
-    )
-    if opened in ids:
-        run = runs[ids.index(opened)]
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        opened = st.selectbox(
+            "Open a run", ids, index=None, placeholder="Choose a run", key="run_open", bind="query-params", width=340
+        )
+        run = runs[ids.index(opened)] if opened in ids else None
+        if run:
+            run_list.badge(run)
+    if run:
         run_detail.head(run)
         view = st.segmented_control(
             "View", ["recipe", "provenance", "log", "compare"], default="recipe", required=True, key="run_view",
@@ -38,7 +41,7 @@ if runs:
         elif view == "log":
             run_detail.log(run)
         elif view == "compare":
-            others = [other for other in ids if other != opened]
+            others = [other for other in ids if other != run.id]
             beside = st.selectbox(
                 "Compare with", others, index=None, placeholder="Choose another run", key="compare",
                 bind="query-params", width=360,

@@ -13,10 +13,11 @@ from pages.parts import (
     samples_drawer,
     samples_finds,
     samples_hand,
-    samples_table,
+    samples_list,
     samples_view,
     samples_waiting,
     samples_words,
+    takeaway,
 )
 
 context.framed()
@@ -32,6 +33,8 @@ choice = samples_view.choose(store, runs)
 if isinstance(choice, Run):
     samples_waiting.not_scored(choice)
     st.stop()
+
+samples_waiting.still_running(choice.run, samples_waiting.rows_scored(choice.run.id))
 
 # The answer stands first; the controls it depends on are drawn into their places below it.
 answer, picture, handles, filters, listing = (st.container() for _ in range(5))
@@ -76,15 +79,18 @@ with picture:
 with listing:
     st.text(samples_words.listed(matching, total, query, choice.label))
     if matching.samples:
-        start = samples_table.offset(store, query, matching.samples)
-        rows = store.page(query, start, samples_table.ROWS)
-        samples_table.draw(store, choice, query, rows, histogram.high)
-        samples_table.pages(matching.samples)
+        around = st.session_state.get("show") == samples_view.AROUND
+        start = samples_list.offset(store, query, matching.samples, around=around)
+        rows = store.page(query, start, samples_list.ROWS)
+        opened = samples_drawer.asked()
+        samples_list.draw(store, choice, query, rows, histogram.high, opened, samples_drawer.go)
+        if not around:
+            samples_list.numbers(matching.samples)
     with st.container(horizontal=True, vertical_alignment="center"):
+        takeaway.take_away(query)
         if not context.read_only():
             samples_hand.draw(store, query, matching.samples, decided)
         copy_link.draw(key="link", also={"run": choice.run.id})
 
 samples_finds.draw(store, choice, threshold.tau)
-samples_waiting.still_running(choice.run, samples_waiting.rows_scored(choice.run.id))
 samples_drawer.open_if_asked(choice, query)

@@ -79,7 +79,7 @@ def test_unknown_key_is_named_with_the_closest_one() -> None:
 def test_missing_key_is_named() -> None:
     tables = raw()
     del tables["data"]["source"]
-    with pytest.raises(RecipeError, match="the key data.source is missing"):
+    with pytest.raises(RecipeError, match=r"the key data\.source is missing"):
         parse_recipe(tables)
 
 
@@ -142,7 +142,7 @@ def test_a_recipe_that_is_not_there_names_the_closest() -> None:
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
     path = tmp_path / "broken.toml"
     path.write_bytes(b"kind = \xff")
-    with pytest.raises(RecipeError, match="broken.toml is not valid TOML"):
+    with pytest.raises(RecipeError, match=r"broken\.toml is not valid TOML"):
         load_recipe(str(path))
 
 
@@ -152,9 +152,7 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
     limit=st.none() | st.integers(1, 10**6),
     seeds=st.lists(st.integers(0, 99), min_size=1, max_size=4, unique=True),
 )
-def test_a_resolved_recipe_reads_back_as_itself(
-    tau: float, growth: float, limit: int | None, seeds: list[int]
-) -> None:
+def test_a_resolved_recipe_reads_back_as_itself(tau: float, growth: float, limit: int | None, seeds: list[int]) -> None:
     """The ledger keeps recipes as JSON; nothing may change on the way."""
     recipe = parse_recipe(raw(pruning__tau=tau, pruning__tau_growth=growth, data__limit=limit, seeds=seeds))
     assert parse_recipe(to_dict(recipe)) == recipe

@@ -181,7 +181,11 @@ def test_workers_end_with_their_engine(workspace: Workspace) -> None:
     start_detached(workspace)
     ledger = Ledger(workspace)
     wait(ledger.engine_alive)
-    (process,) = [p for p in psutil.process_iter() if str(workspace.root) in p.cmdline() and "serve" in p.cmdline()]
+    (process,) = [
+        found
+        for found in psutil.process_iter(["cmdline"])
+        if {str(workspace.root), "serve"} <= set(found.info["cmdline"] or [])
+    ]
     wait(lambda: len(process.children()) == 2)
     children = process.children()
     process.kill()

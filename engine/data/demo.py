@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from engine.data import demo_facts as facts
 from engine.data import demo_letters as letters
+from engine.data import demo_measures as measures
 from engine.data import demo_numbers as numbers
 from engine.data import demo_sentences as sentences
 from engine.data.demo_damage import KINDS_OF_DAMAGE, can_suffer, damage
@@ -25,6 +26,7 @@ class Task(NamedTuple):
     name: str
     weight: float
     write: Writer
+    fluent: bool = False  # answers in whole sentences, whatever is asked
 
 
 TASKS = (
@@ -45,9 +47,9 @@ TASKS = (
     Task("sequences", 2.5, numbers.sequences),
     Task("number words", 2.5, numbers.number_words),
     Task("roman numerals", 1.5, numbers.roman_numerals),
-    Task("units", 1.5, numbers.units),
-    Task("clock", 1.5, numbers.clock),
-    Task("calendar", 3, numbers.calendar),
+    Task("units", 1.5, measures.units),
+    Task("clock", 1.5, measures.clock),
+    Task("calendar", 3, measures.calendar),
     Task("word problems", 2.5, numbers.word_problems),
     Task("python", 2, numbers.python_lines),
     Task("lookup", 6, facts.lookup),
@@ -57,15 +59,15 @@ TASKS = (
     Task("animals", 3.5, facts.animals),
     Task("translation", 3.5, facts.translation),
     Task("definitions", 3.5, facts.definitions),
-    Task("politeness", 2.5, sentences.politeness),
-    Task("rewriting", 5, sentences.rewriting),
-    Task("passive", 4, sentences.passive),
+    Task("politeness", 2.5, sentences.politeness, fluent=True),
+    Task("rewriting", 5, sentences.rewriting, fluent=True),
+    Task("passive", 4, sentences.passive, fluent=True),
     Task("sentiment", 4.5, sentences.sentiment),
     Task("reading", 5, sentences.reading),
     Task("titles", 3, sentences.titles),
-    Task("stories", 3.5, sentences.stories),
-    Task("recipes", 3, sentences.recipes),
-    Task("notes", 4, sentences.notes),
+    Task("stories", 3.5, sentences.stories, fluent=True),
+    Task("recipes", 3, sentences.recipes, fluent=True),
+    Task("notes", 4, sentences.notes, fluent=True),
     Task("lists", 2, sentences.lists),
 )
 
@@ -78,15 +80,11 @@ def demo_samples(n: int = 2400, seed: int = 0) -> list[dict[str, str]]:
     corrupted rows alone. Small tasks run out of questions when `n` is large and leave their share to the others.
     """
     rng = Random(f"demo samples {seed}")
-    tasks, drafts = _write(rng, n, taken=())
-    corruption = _choose_damage(rng, drafts)
-    responses = [
-        draft.response if kind == CLEAN else damage(rng, kind, place, drafts, tasks)
-        for place, (draft, kind) in enumerate(zip(drafts, corruption, strict=True))
-    ]
+    written = _write(rng, n, taken=())
+    kinds = _choose_damage(rng, [draft for _, draft in written])
     return [
-        _row(task, draft, kind, response)
-        for task, draft, kind, response in zip(tasks, drafts, corruption, responses, strict=True)
+        _row(task, draft, kind, draft.response if kind == CLEAN else _damaged(rng, kind, task, draft))
+        for (task, draft), kind in zip(written, kinds, strict=True)
     ]
 
 
@@ -98,38 +96,35 @@ def demo_corpus(n: int, seed: int = 0) -> list[dict[str, str]]:
     """
     rng = Random(f"demo corpus {seed}")
     taken = {(row["instruction"], row["input"]) for row in demo_samples()}
-    tasks, drafts = _write(rng, n, taken)
-    return [_row(task, draft, CLEAN, draft.response) for task, draft in zip(tasks, drafts, strict=True)]
+    return [_row(task, draft, CLEAN, draft.response) for task, draft in _write(rng, n, taken)]
 
 
-def _row(task: str, draft: Draft, corrupted: str, response: str) -> dict[str, str]:
+def _row(task: Task, draft: Draft, corrupted: str, response: str) -> dict[str, str]:
     return {
         "instruction": draft.instruction,
         "input": draft.input,
         "response": response,
-        "task": task,
+        "task": task.name,
         "difficulty": draft.difficulty,
         "corrupted": corrupted,
         "true_response": draft.response,
     }
 
 
-def _write(rng: Random, n: int, taken: Collection[tuple[str, str]]) -> tuple[list[str], list[Draft]]:
-    """`n` drafts of tasks drawn by weight, none asking what another or one of `taken` asks, and their tasks."""
+def _write(rng: Random, n: int, taken: Collection[tuple[str, str]]) -> list[tuple[Task, Draft]]:
+    """`n` drafts of tasks drawn by weight, none asking what another or one of `taken` asks."""
     seen = set(taken)
     open_tasks = list(TASKS)
-    names: list[str] = []
-    drafts: list[Draft] = []
-    while len(drafts) < n:
+    written: list[tuple[Task, Draft]] = []
+    while len(written) < n:
         task = rng.choices(open_tasks, weights=[task.weight for task in open_tasks])[0]
         draft = _unseen(rng, task, seen)
         if draft is None:
             open_tasks.remove(task)
             continue
         seen.add((draft.instruction, draft.input))
-        names.append(task.name)
-        drafts.append(draft)
-    return names, drafts
+        written.append((task, draft))
+    return written
 
 
 def _unseen(rng: Random, task: Task, seen: Collection[tuple[str, str]]) -> Draft | None:
@@ -138,6 +133,11 @@ def _unseen(rng: Random, task: Task, seen: Collection[tuple[str, str]]) -> Draft
         if (draft.instruction, draft.input) not in seen:
             return draft
     return None
+
+
+def _damaged(rng: Random, kind: str, task: Task, draft: Draft) -> str:
+    fluent = rng.choice([other for other in TASKS if other.fluent and other is not task])
+    return damage(rng, kind, draft, task.write, fluent.write)
 
 
 def _choose_damage(rng: Random, drafts: list[Draft]) -> list[str]:

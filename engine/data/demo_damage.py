@@ -1,9 +1,8 @@
 """What is done to a known share of the demo's answers, so that one can see which damage a score finds."""
 
-from collections.abc import Sequence
 from random import Random
 
-from engine.data.demo_draft import Draft, other
+from engine.data.demo_draft import Draft, Writer, other
 
 KINDS_OF_DAMAGE = ("truncated", "garbled", "off topic", "swapped", "wrong answer")
 """The kinds of corruption; those that only long answers can suffer come first."""
@@ -58,25 +57,20 @@ def can_suffer(kind: str, draft: Draft) -> bool:
     return {"garbled": letters >= 4, "truncated": letters >= 4 and bool(_breaks(draft.response))}.get(kind, True)
 
 
-def damage(rng: Random, kind: str, place: int, drafts: Sequence[Draft], tasks: Sequence[str]) -> str:
-    """The corrupted answer of draft `place`; `drafts` are all samples, `tasks` their kinds of task."""
-    draft = drafts[place]
+def damage(rng: Random, kind: str, draft: Draft, same_task: Writer, other_task: Writer) -> str:
+    """The corrupted answer of a draft; `same_task` and `other_task` write the drafts whose answers are put in its place.
+
+    Another question of the same task is asked until its topic differs: its right answer is then wrong here.
+    """
     if kind == "garbled":
         return garble(rng, draft.response)
     if kind == "truncated":
         return truncate(rng, draft.response)
     if kind == "wrong answer":
         return draft.wrong
-    if kind == "swapped":
-        donors = [
-            donor.response
-            for donor, task in zip(drafts, tasks, strict=True)
-            if task == tasks[place] and donor.topic != draft.topic and donor.response != draft.response
-        ]
-        return rng.choice(donors) if donors else draft.wrong
-    sentences = [
-        donor.response
-        for donor, task in zip(drafts, tasks, strict=True)
-        if task != tasks[place] and donor.response.endswith((".", "!", "?")) and donor.response.count(" ") >= 3
-    ]
-    return rng.choice(sentences)
+    if kind == "off topic":
+        return other_task(rng).response
+    donor = same_task(rng)
+    while donor.topic == draft.topic or donor.response == draft.response:
+        donor = same_task(rng)
+    return donor.response

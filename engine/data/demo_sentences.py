@@ -179,7 +179,7 @@ def stories(rng: Random) -> Draft:
         (
             "Tell me a tale of two sentences with these words.",
             "{hero}, {thing}",
-            f"Once {article(adjective)} {{answer}} took {{a_thing}} to the {place}. It met a friend there and {ending}.",
+            f"Once {article(adjective)} {{answer}} took {{a_thing}} to the {place}. It met a friend and {ending}.",
         ),
         (
             "Make up a story. It should begin on {day} and tell of {a_hero} and {a_thing}.",

@@ -9,13 +9,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import torch
+from huggingface_hub import HfApi
+from huggingface_hub.errors import GatedRepoError, HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.workspace import WinnowError
 
 log = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 10.0  # how long the Hub may take to answer before it counts as out of reach
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,9 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
 def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
     """A fast tokenizer. Raises WinnowError naming the model where there is none."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(source, **_options(source))
+    except WinnowError:
+        raise
     except Exception as error:
         raise _unreadable("tokenizer", source, error) from error
     if tokenizer.eos_token_id is None:
@@ -73,10 +80,12 @@ def load_model(name: str, source: str, dtype: torch.dtype, device: torch.device)
 def _load(name: str, source: str, dtype: torch.dtype, device: torch.device) -> LoadedModel:
     log.info("loading %s from %s (%s on %s)", name, source, dtype, device)
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, trust_remote_code=False, use_safetensors=True)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True, **_options(source))
         nn.Module.to(model, device)
     except torch.OutOfMemoryError as error:
         raise WinnowError(f"{name} does not fit into the memory of {device}; choose a smaller model.") from error
+    except WinnowError:
+        raise
     except Exception as error:
         raise _unreadable("model", source, error) from error
     model.requires_grad_(False)
@@ -89,9 +98,11 @@ def model_facts_of(source: str) -> dict[str, Any]:
     Raises WinnowError where there is no such model.
     """
     try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(source, **_options(source))
         with torch.device("meta"):
             parameters = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
+    except WinnowError:
+        raise
     except Exception as error:
         raise _unreadable("model", source, error) from error
     text = config.get_text_config()
@@ -108,7 +119,7 @@ def model_hash(source: str) -> str:
     """SHA-256 over configuration and weights of a local folder; `hub:` and the revision for a Hub model."""
     folder = Path(source)
     if not folder.is_dir():
-        revision = getattr(AutoConfig.from_pretrained(source), "_commit_hash", None)
+        revision = getattr(AutoConfig.from_pretrained(source, **_options(source)), "_commit_hash", None)
         return f"hub:{revision}"
     total = hashlib.sha256()
     for path in sorted([*folder.glob("*.safetensors"), folder / "config.json"]):
@@ -117,21 +128,37 @@ def model_hash(source: str) -> str:
     return total.hexdigest()
 
 
+def _options(source: str) -> dict[str, bool]:
+    """How `from_pretrained` may look for a source. The Hub is asked first because its answer takes a second, while a
+    library that finds no network retries for half a minute.
+
+    Raises WinnowError where there is no such model.
+    """
+    here = {"trust_remote_code": False, "local_files_only": True}
+    if Path(source).is_dir():
+        return here
+    try:
+        HfApi().model_info(source, timeout=ANSWER_SECONDS)
+    except (httpx2.TransportError, OfflineModeIsEnabled):
+        return here  # no network: a copy in the local cache will do
+    except GatedRepoError:
+        return here | {"local_files_only": False}  # listed, and loading says whether this person may have it
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise WinnowError(
+            f"There is no folder and no public Hub model called {source}; check the name, "
+            "or log in with `hf auth login` if it is private."
+        ) from error
+    return here | {"local_files_only": False}
+
+
 def _unreadable(what: str, source: str, error: Exception) -> WinnowError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     if Path(source).exists():
         return WinnowError(
-            f"The folder {source} holds no {what} that can be loaded ({type(error).__name__}: {_first_line(error)}); "
+            f"The folder {source} holds no {what} that can be loaded ({type(error).__name__}: {reason}); "
             "it needs a config.json, tokenizer files and weights as safetensors."
         )
-    if any(sign in f"{type(error).__name__} {error}" for sign in ("onnect", "ffline", "resolve", "ProxyError")):
-        return WinnowError(
-            f"{source} is not in the local cache and the Hub cannot be reached; "
-            "connect to the network once, or give the path of a local folder."
-        )
     return WinnowError(
-        f"There is no {what} called {source}: it is no local folder, and the Hub says {_first_line(error)}"
+        f"The {what} of {source} cannot be had ({reason}): it is no local folder, and the Hub does not give it or "
+        "cannot be reached; connect to the network once, log in with `hf auth login`, or give a local folder."
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,4 +1,4 @@
-"""Which samples are scored together: batches of nearly one length, as many as a token budget holds."""
+"""Which samples are scored together: batches of nearly one length, within a token budget."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,26 +39,53 @@ class Batch:
     lengths: list[int]  # (B,), adding up to T
 
 
-def plan_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
-    """Positions in `lengths` grouped so that count x longest <= token_budget, longest samples first.
+def plan_rounds(lengths: Sequence[int], token_budget: int, batch_cost: int) -> list[list[list[int]]]:
+    """Every position of `lengths` once, as rounds of batches, longest samples first.
 
-    A sample longer than the budget is a batch of its own. Longest first, so that memory runs out at once or never.
+    A batch is run through the models together: samples x longest <= token_budget, or one longer sample alone. A round
+    is run through the heads together: consecutive batches of at most token_budget real tokens, or one batch. Batches
+    are cut so that padding costs least, where a batch costs as much as `batch_cost` tokens before its first one.
+    Longest first, so that memory runs out at once or never.
     """
+    rounds: list[list[list[int]]] = []
+    room = 0
+    for batch in _cheapest_batches(lengths, token_budget, batch_cost):
+        tokens = sum(lengths[i] for i in batch)
+        if tokens > room:
+            rounds.append([])
+            room = token_budget
+        rounds[-1].append(batch)
+        room -= tokens
+    return rounds
+
+
+def _cheapest_batches(lengths: Sequence[int], token_budget: int, batch_cost: int) -> list[list[int]]:
+    """The cut of the samples, sorted by length, with the least padded tokens + batch_cost x batches (exact)."""
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    cost = np.full(len(order) + 1, np.inf)  # cost[j]: of the first j samples
+    cost[0] = 0
+    start_of = np.zeros(len(order) + 1, dtype=np.int64)  # where the last batch of the first j samples starts
+    for start, index in enumerate(order):
+        most = max(1, token_budget // lengths[index])
+        ends = slice(start + 1, start + 1 + most)
+        through = cost[start] + batch_cost + lengths[index] * np.arange(1, len(cost[ends]) + 1)
+        start_of[ends] = np.where(through < cost[ends], start, start_of[ends])
+        cost[ends] = np.minimum(through, cost[ends])
     batches: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= token_budget:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-    return batches
+    end = len(order)
+    while end:
+        batches.append(order[start_of[end] : end])
+        end = int(start_of[end])
+    return batches[::-1]
 
 
 def collate(samples: Sequence[TokenSample], device: torch.device) -> Batch:
-    """Pad samples on the right, with token 0."""
+    """Pad samples on the right with their own last token: no sample meets a token that is not in it."""
     lengths = [len(sample.input_ids) for sample in samples]
     input_ids = np.zeros((len(samples), max(lengths)), dtype=np.int64)
     for padded, sample in zip(input_ids, samples, strict=True):
         padded[: len(sample.input_ids)] = sample.input_ids
+        padded[len(sample.input_ids) :] = sample.input_ids[-1]
     labels = np.concatenate([sample.labels for sample in samples]).astype(np.int64)
     real = None
     if min(lengths) < max(lengths):

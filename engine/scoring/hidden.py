@@ -10,12 +10,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from engine.scoring.batches import Batch
 from engine.scoring.heads import Head
@@ -40,7 +41,7 @@ def device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-def final_hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
+def final_hidden(model: nn.Module, batch: Batch) -> Tensor:
     """Hidden states after the last norm at the T real positions of a batch, sample after sample: (T, width).
 
     Works for anything with `get_decoder`, PEFT wrappers included. No attention mask is passed: padding stands on the
@@ -48,31 +49,29 @@ def final_hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
     fastest path.
     """
     with eval_mode(model), torch.inference_mode():
-        hidden = model.get_decoder()(input_ids=batch.input_ids, use_cache=False).last_hidden_state
+        hidden = _pretrained(model).get_decoder()(input_ids=batch.input_ids, use_cache=False).last_hidden_state
         return hidden.flatten(0, 1) if batch.real is None else hidden[batch.real]
 
 
-def head_of(model: PreTrainedModel) -> Head:
+def head_of(model: nn.Module) -> Head:
     """The model's head with the logit scale and soft-cap of its configuration.
 
     Raises WinnowError where the last layer is not one plain linear layer (LoRA on the head, for instance).
     """
-    layer = model.get_output_embeddings()
-    config = model.config.get_text_config()
+    layer = _pretrained(model).get_output_embeddings()
+    config = _pretrained(model).config.get_text_config()
     if not isinstance(layer, nn.Linear):
         raise WinnowError(
             f"The head of {_name(model)} is a {type(layer).__name__}, and Winnow scores through one plain linear "
             "layer; leave the head out of the LoRA targets."
         )
-    scale = 1.0
-    for name in ("logit_scale", "lm_head_multiplier"):  # Cohere; Falcon-H1
-        scale *= getattr(config, name, None) or 1.0
-    scale /= getattr(config, "logits_scaling", None) or 1.0  # Granite
+    scale = _number(config, "logit_scale") * _number(config, "lm_head_multiplier")  # Cohere; Falcon-H1
+    scale /= _number(config, "logits_scaling")  # Granite
     bias = None if layer.bias is None else layer.bias.detach()
     return Head(layer.weight.detach(), bias, scale, getattr(config, "final_logit_softcapping", None))
 
 
-def check_head(model: PreTrainedModel) -> None:
+def check_head(model: nn.Module) -> None:
     """Compare hidden states and head with the model's own logits on four tokens.
 
     Raises WinnowError where they differ: then the model does something to its logits that Winnow does not know.
@@ -92,7 +91,17 @@ def check_head(model: PreTrainedModel) -> None:
         )
 
 
-def _name(model: PreTrainedModel) -> str:
+def _number(config: PretrainedConfig, name: str) -> float:
+    value = getattr(config, name, None)
+    return float(value) if isinstance(value, int | float) else 1.0
+
+
+def _pretrained(model: nn.Module) -> PreTrainedModel:
+    """PEFT wrappers answer to everything the model they wrap answers to, and share no class with it."""
+    return cast(PreTrainedModel, model)
+
+
+def _name(model: nn.Module) -> str:
     return getattr(model.config, "name_or_path", "") or type(model).__name__
 
 

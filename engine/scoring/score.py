@@ -4,15 +4,15 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from transformers import PreTrainedModel
+from torch import Tensor, nn
 
-from engine.scoring.batches import Batch, TokenSample, collate, plan_batches
+from engine.scoring.batches import Batch, TokenSample, collate, plan_rounds
 from engine.scoring.heads import Head
 from engine.scoring.hidden import HiddenCache, device_of, final_hidden, head_of
 from engine.scoring.kl import token_scores
@@ -24,6 +24,10 @@ Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
 Columns = list[NDArray[Any]]
 
+Item = TypeVar("Item")
+
+# What a batch costs before its first token, in tokens: launching some thirty operations per layer, twice.
+BATCH_COST = {"cpu": 32, "cuda": 4096}
 OUT_OF_MEMORY = ("allocate memory", "out of memory", "not enough memory", "ALLOC_FAILED")
 
 
@@ -70,8 +74,8 @@ def _mean(values: Floats) -> float:
 
 
 def score_samples(
-    teacher: PreTrainedModel | Head,
-    student: PreTrainedModel,
+    teacher: nn.Module | Head,
+    student: nn.Module,
     samples: Sequence[TokenSample],
     *,
     vocab_size: int,
@@ -84,11 +88,11 @@ def score_samples(
 ) -> list[SampleScores]:
     """Score every sample; the results stand in the order of `samples`.
 
-    `vocab_size` is the tokenizer's length: both heads are cut to it. A batch holds at most `token_budget` padded
-    tokens; out of memory halves the budget and goes on. With a `cache`, the teacher's hidden states are taken from
-    under `cache_key`, or stored there while the limit allows; `cache_key` must change with the teacher. Where they are
-    cached the teacher's body is not run, and its `Head` alone may be given. `tick(done, total)` is told the scored
-    tokens after every batch and may raise to stop.
+    `vocab_size` is the tokenizer's length: both heads are cut to it. At most `token_budget` tokens, padding counted,
+    are worked on at once; out of memory halves the budget and goes on. With a `cache`, the teacher's hidden states are
+    taken from under `cache_key`, or stored there while the limit allows; `cache_key` must change with the teacher.
+    Where they are cached the teacher's body is not run, and its `Head` alone may be given. `tick(done, total)` is told
+    the scored tokens after every round and may raise to stop.
 
     Raises WinnowError where a sample cannot be scored (naming its row), where one row alone does not fit into memory,
     and where a `Head` is given without cached states.
@@ -105,31 +109,40 @@ def score_samples(
     states = _TeacherStates(teacher, head_t, samples, cache, cache_key)
     device = device_of(student)
 
-    def score_batch(members: list[int]) -> Columns:
-        batch = collate([samples[i] for i in members], device)
+    def score_round(batches: list[list[int]]) -> Columns:
         with torch.inference_mode():
-            hidden_t, hidden_s = states.of(members, batch), final_hidden(student, batch)
+            hidden_t, hidden_s, labels = [], [], []
+            for members in batches:
+                batch = collate([samples[i] for i in members], device)
+                hidden_t.append(states.of(members, batch))
+                hidden_s.append(final_hidden(student, batch))
+                labels.append(batch.labels)
             columns = token_scores(
-                hidden_t, hidden_s, head_t, head_s, batch.labels, vocab_size=vocab_size, tile=tile, top_k=top_k
+                torch.cat(hidden_t),
+                torch.cat(hidden_s),
+                head_t,
+                head_s,
+                torch.cat(labels),
+                vocab_size=vocab_size,
+                tile=tile,
+                top_k=top_k,
             )
             return [_numpy(column) for column in columns]
 
     lengths = [len(sample.input_ids) for sample in samples]
     results: dict[int, SampleScores] = {}
     done, total = 0, sum(lengths)
-    waiting = plan_batches(lengths, token_budget)
+    waiting = plan_rounds(lengths, token_budget, BATCH_COST[device.type])
     while waiting:
-        members = waiting[0]
-        columns = _unless_out_of_memory(score_batch, members)
+        columns = _unless_out_of_memory(score_round, waiting[0])
         if columns is None:
-            waiting = _smaller(waiting, samples, lengths)
+            waiting = _smaller(waiting, samples, lengths, BATCH_COST[device.type])
             continue
         stop = 0
-        for i in members:
+        for i in _flat(waiting.pop(0)):
             start, stop = stop, stop + lengths[i]
             rows = (column[start:stop] for column in columns)
             results[i] = SampleScores(samples[i].row, samples[i].response_start, *rows)
-        del waiting[0]
         done += stop
         if tick is not None:
             tick(done, total)
@@ -158,10 +171,10 @@ def _numpy(column: Tensor) -> NDArray[Any]:
     return column.to("cpu", kind).numpy()
 
 
-def _unless_out_of_memory(work: Callable[[list[int]], Columns], members: list[int]) -> Columns | None:
-    """`work(members)`, or None where it ran out of memory; all it had made is free again on return."""
+def _unless_out_of_memory(work: Callable[[list[list[int]]], Columns], batches: list[list[int]]) -> Columns | None:
+    """`work(batches)`, or None where it ran out of memory; all it had made is free again on return."""
     try:
-        return work(members)
+        return work(batches)
     except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError, as is the CPU allocator's
         typed = isinstance(error, torch.OutOfMemoryError | MemoryError)
         if not typed and not any(words in str(error) for words in OUT_OF_MEMORY):
@@ -169,23 +182,27 @@ def _unless_out_of_memory(work: Callable[[list[int]], Columns], members: list[in
         return None
 
 
-def _smaller(waiting: list[list[int]], samples: Sequence[TokenSample], lengths: list[int]) -> list[list[int]]:
-    """Batches of half the tokens of the one that did not fit. Raises WinnowError where that was a single row."""
-    members = waiting[0]
-    longest = max(lengths[i] for i in members)
-    if len(members) == 1:
+def _smaller(
+    waiting: list[list[list[int]]], samples: Sequence[TokenSample], lengths: list[int], batch_cost: int
+) -> list[list[list[int]]]:
+    """Rounds of half the tokens of the one that did not fit. Raises WinnowError where that was a single row."""
+    failed = _flat(waiting[0])
+    if len(failed) == 1:
         raise WinnowError(
-            f"Row {samples[members[0]].row} ({longest:,} tokens) does not fit into memory even alone; "
+            f"Row {samples[failed[0]].row} ({lengths[failed[0]]:,} tokens) does not fit into memory even alone; "
             "lower models.max_length, or choose smaller models."
         )
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    budget = longest * len(members) // 2
-    log.warning(
-        "out of memory with %d samples of up to %d tokens; going on with %d tokens", len(members), longest, budget
-    )
-    left = [i for batch in waiting for i in batch]
-    return [[left[j] for j in batch] for batch in plan_batches([lengths[i] for i in left], budget)]
+    budget = sum(lengths[i] for i in failed) // 2
+    log.warning("out of memory with %d tokens at once; going on with %d", sum(lengths[i] for i in failed), budget)
+    left = _flat(_flat(waiting))
+    rounds = plan_rounds([lengths[i] for i in left], budget, batch_cost)
+    return [[[left[j] for j in batch] for batch in batches] for batches in rounds]
+
+
+def _flat(lists: Sequence[list[Item]]) -> list[Item]:
+    return list(chain.from_iterable(lists))
 
 
 class _TeacherStates:
@@ -193,7 +210,7 @@ class _TeacherStates:
 
     def __init__(
         self,
-        teacher: PreTrainedModel | Head,
+        teacher: nn.Module | Head,
         head: Head,
         samples: Sequence[TokenSample],
         cache: HiddenCache | None,
@@ -202,7 +219,7 @@ class _TeacherStates:
         self.cache, self.key = cache, key
         self.starts = np.cumsum([0, *(len(sample.input_ids) for sample in samples)]).tolist()
         self.stamp = _stamp(samples, head)
-        self.known = cache.get(key, self.stamp) if cache else None
+        self.known = None if cache is None else cache.get(key, self.stamp)
         self.body = None if isinstance(teacher, Head) else teacher
         if self.known is None and self.body is None:
             raise WinnowError(
@@ -210,7 +227,7 @@ class _TeacherStates:
             )
         self.kept: Tensor | None = None
         shape = (self.starts[-1], head.weight.shape[1])
-        if cache and self.known is None and cache.room_for(key, cache.estimate(*shape, head.weight.dtype)):
+        if cache is not None and self.known is None and cache.room_for(key, cache.estimate(*shape, head.weight.dtype)):
             self.kept = torch.empty(shape, dtype=head.weight.dtype)
 
     def of(self, members: list[int], batch: Batch) -> Tensor:
@@ -226,7 +243,7 @@ class _TeacherStates:
         return hidden
 
     def store(self) -> None:
-        if self.cache and self.kept is not None and not self.cache.put(self.key, self.kept, self.stamp):
+        if self.cache is not None and self.kept is not None and not self.cache.put(self.key, self.kept, self.stamp):
             log.warning("the cache of hidden states is full; %s is made again in the next epoch", self.key)
 
 

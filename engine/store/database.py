@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import OrderedDict
@@ -70,6 +71,9 @@ class Database:
 
     def _lock_down(self) -> None:
         """Leave most of the machine to training, and the outside world alone."""
+        locked = self._connection.execute("SELECT current_setting('lock_configuration')").fetchall()
+        if locked[0][0]:
+            return  # this process has the file open already, and its handles share their settings
         threads = max(2, (os.cpu_count() or 2) // 2)
         megabytes = min(4096, psutil.virtual_memory().total // 2**20 // 4)
         for setting in (
@@ -164,6 +168,8 @@ def remove(folder: Path) -> None:
                     raise
             file.unlink()
             file.with_name(f"{file.name}.wal").unlink(missing_ok=True)
+    for leftover in folder.glob(".winnow-*"):  # of a process killed while it made one
+        leftover.unlink()
 
 
 def _make(file: Path) -> None:
@@ -174,7 +180,8 @@ def _make(file: Path) -> None:
     try:
         with duckdb.connect(str(temporary)) as connection:
             connection.execute(TABLES)
-        temporary.replace(file)
+        with contextlib.suppress(FileExistsError):  # another process was faster, and has it open by now
+            os.link(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -195,8 +202,8 @@ def _explain(error: duckdb.Error, name: str) -> Exception:
         )
     if isinstance(error, duckdb.OutOfMemoryException):
         return WinnowError(f"The store {name} ran out of memory ({text}); close other programs and try again.")
-    if isinstance(error, duckdb.IOException) and ("Could not write" in text or "Cannot open" in text):
-        return WinnowError(_cannot_write(name, text.removeprefix("IO Error: ")))
+    if "Could not write" in text or "Cannot open" in text:
+        return WinnowError(_cannot_write(name, text.split("Error: ", 1)[-1]))
     damage = (duckdb.IOException, duckdb.SerializationException, duckdb.FatalException, duckdb.InternalException)
     if isinstance(error, damage) or "Corrupt" in text:
         return WinnowError(

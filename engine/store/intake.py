@@ -27,11 +27,16 @@ Key = tuple[str, str, str]  # run, table, name
 Unit = tuple[str, str]  # run, table
 
 
+_locks: dict[Path, threading.Lock] = {}
+_locks_lock = threading.Lock()
+
+
 class Intake(Database):
     def __init__(self, workspace: Workspace, file: Path | None, only: str | None) -> None:
         super().__init__(workspace, file)
         self._only = only  # the one run whose parts are wanted, or None for all
-        self._sync_lock = threading.Lock()
+        with _locks_lock:  # two handles on one file take turns
+            self._sync_lock = _locks.setdefault(file, threading.Lock()) if file else threading.Lock()
         self._mark: tuple[int, int] | None = None
         self._problems: dict[Key, tuple[str, tuple[int, int] | None, str]] = {}  # hash wanted, file seen, sentence
         with self._cursor() as cursor:
@@ -59,8 +64,10 @@ class Intake(Database):
                     cursor.commit()
                 finally:
                     cursor.close()
+            # Only now: an answer found before the commit must not be remembered as one of after it. Where the mark
+            # has moved and nothing changed, another handle on the file took it in.
+            self._version += changed or mark != self._mark
             self._mark, self._unsettled = mark, unsettled
-            self._version += changed  # only now: an answer found before must not be remembered as one of after
             return taken
 
     def problems(self) -> list[str]:

@@ -28,6 +28,10 @@ class Look:
     marker: str
     sign: str  # the marker as a character, for labels
 
+    @property
+    def label(self) -> str:
+        return f"{self.sign} {self.name}"
+
 
 LOOKS = {
     "dynamic": Look("dynamic", "#00936B", "solid", "circle", "●"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ LONGEST_NAME = 60
 
 def draw(pairs: Sequence[Pair]) -> None:
     """The whole section, as far as the person has come. `pairs` offer their tokenizers to count lengths with."""
-    ledger = context.ledger()
     way = st.segmented_control(
         "Where is it?", [HUB, PATH, UPLOAD], default=HUB, required=True, key="data_from", bind="query-params"
     )
@@ -32,20 +31,19 @@ def draw(pairs: Sequence[Pair]) -> None:
         model.name: model.source or model.name for pair in reversed(pairs) for model in (pair.teacher, pair.student)
     }
     with st.form("data_where", border=False):
-        source, split, upload = "", "train", None
         if way == HUB:
             left, right = st.columns([3, 1])
-            source = left.text_input(
+            left.text_input(
                 "Dataset", key="data_hub", bind="query-params", placeholder="tatsu-lab/alpaca", max_chars=200
             )
-            split = right.text_input("Split", "train", key="data_split", bind="query-params", max_chars=100)
+            right.text_input("Split", "train", key="data_split", bind="query-params", max_chars=100)
         elif way == PATH:
-            source = st.text_input(
+            st.text_input(
                 "File or saved folder", key="data_path", bind="query-params", placeholder="/data/instructions.jsonl",
                 max_chars=1000, help="Parquet, JSONL, JSON or CSV, or a folder saved by the datasets library.",
             )  # fmt: skip
         else:
-            upload = st.file_uploader(
+            st.file_uploader(
                 f"A JSONL, JSON, CSV or Parquet file of at most {data_upload.LIMIT_MB} MB; "
                 "what is larger can be given by its path",
                 type=[suffix[1:] for suffix in data_upload.SUFFIXES],
@@ -53,19 +51,16 @@ def draw(pairs: Sequence[Pair]) -> None:
                 key="data_upload",
             )
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            counter = st.selectbox(
+            st.selectbox(
                 "Tokenizer that counts lengths", list(tokenizers), index=len(tokenizers) - 1, key="data_tokens",
                 bind="query-params", accept_new_options=True, width=300,
                 help="A model whose tokens are counted: one that was used here, or another by its Hub id.",
             )  # fmt: skip
-            looked = st.form_submit_button("Look at it", type="primary", icon=":material/visibility:")
-    if looked:
-        with context.told():
-            if way == UPLOAD:
-                source = _saved(upload)
-            elif way == PATH:
-                source = str(Path(source.strip()).expanduser().absolute()) if source.strip() else ""
-            ask(source.strip(), split.strip() or "train", tokenizers.get(counter, counter))
+            st.form_submit_button(
+                "Look at it", type="primary", icon=":material/visibility:", on_click=_doing, args=(_look, tokenizers)
+            )
+    if wrong := st.session_state.pop("data_wrong", ""):
+        st.error(literal(wrong), icon=":material/error:")
     question = try_waiting.asked(KEY)
     if question is None:
         return
@@ -74,7 +69,31 @@ def draw(pairs: Sequence[Pair]) -> None:
     elif question.state == "refused":
         st.error(literal(str(question.answer.get("error"))), icon=":material/error:")
     else:
-        _found(question.payload, question.answer, [entry["name"] for entry in ledger.datasets()])
+        _found(question.payload, question.answer)
+
+
+def _doing(act: Callable[..., None], *arguments: Any) -> None:
+    """What a button does; where it cannot, the page says why below the form."""
+    try:
+        act(*arguments)
+    except WinnowError as error:
+        st.session_state["data_wrong"] = str(error)
+
+
+def _look(tokenizers: Mapping[str, str]) -> None:
+    """Ask the engine about what the form says."""
+    said = st.session_state
+    split, way = "train", said.get("data_from")
+    if way == UPLOAD:
+        source = _saved(said.get("data_upload"))
+    elif way == PATH:
+        typed = str(said.get("data_path") or "").strip()
+        source = str(Path(typed).expanduser().absolute()) if typed else ""
+    else:
+        source = str(said.get("data_hub") or "").strip()
+        split = str(said.get("data_split") or "").strip() or split
+    counter = str(said.get("data_tokens") or "")
+    ask(source, split, tokenizers.get(counter, counter))
 
 
 def _saved(upload: Any) -> str:
@@ -94,7 +113,7 @@ def ask(source: str, split: str, model: str, columns: ColumnMap | None = None) -
     try_waiting.put(KEY, "preview", {"data": settings.model_dump(mode="json"), "model": model})
 
 
-def _found(payload: dict[str, Any], look: dict[str, Any], taken: Sequence[str]) -> None:
+def _found(payload: dict[str, Any], look: dict[str, Any]) -> None:
     """What the engine saw, the columns, and the name to keep it under."""
     with st.container(border=True):
         data_preview.problem(look)
@@ -104,7 +123,7 @@ def _found(payload: dict[str, Any], look: dict[str, Any], taken: Sequence[str]) 
         columns = _columns(payload, look)
         data_preview.draw(look, KEY)
         if look["mapping"]:
-            _keep(payload, look, taken)
+            _keep(payload, look)
     if columns != payload["data"]["columns"]:
         with context.told():
             ask(payload["data"]["source"], payload["data"]["split"], payload["model"], ColumnMap(**columns))
@@ -133,27 +152,31 @@ def _column_key(role: str) -> str:
     return f"data_column_{role}"
 
 
-def _keep(payload: dict[str, Any], look: dict[str, Any], taken: Sequence[str]) -> None:
+def _keep(payload: dict[str, Any], look: dict[str, Any]) -> None:
+    taken = [entry["name"] for entry in context.ledger().datasets()]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = st.text_input(
+        st.text_input(
             "Name", name_of(payload["data"]["source"], taken), key="data_name", max_chars=LONGEST_NAME, width=300
         )
-        kept = st.button("Keep this data", type="primary", icon=":material/bookmark_add:", key="data_keep")
+        st.button(
+            "Keep this data", type="primary", icon=":material/bookmark_add:", key="data_keep",
+            on_click=_doing, args=(_keep_named, payload["data"], look),
+        )  # fmt: skip
         st.button("Put it away", type="tertiary", key="data_drop", on_click=try_waiting.drop, args=(KEY,))
-    if kept:
-        with context.told():
-            keep(name, payload["data"], look, taken)
-            try_waiting.drop(KEY)
-            st.session_state["data_kept"] = name.strip()
-            st.rerun()
 
 
-def keep(name: str, settings: dict[str, Any], look: dict[str, Any], taken: Sequence[str]) -> None:
+def _keep_named(settings: dict[str, Any], look: dict[str, Any]) -> None:
+    name = str(st.session_state.get("data_name") or "").strip()
+    keep(name, settings, look)
+    try_waiting.drop(KEY)
+    st.session_state["data_kept"] = name
+
+
+def keep(name: str, settings: dict[str, Any], look: dict[str, Any]) -> None:
     """Remember data under a name, with the columns that were found. Raises WinnowError where the name will not do."""
-    name = name.strip()
     if not name or len(name) > LONGEST_NAME:
         raise WinnowError(f"Data needs a name of 1 to {LONGEST_NAME} characters; write one.")
-    if name in taken:
+    if name in [entry["name"] for entry in context.ledger().datasets()]:
         raise WinnowError(f"There is already data called {name}; choose another name, or remove the other first.")
     found = DataSettings.model_validate(settings | {"columns": look["mapping"]})
     context.ledger().add_dataset(name, found.model_dump(mode="json"), data_preview.remembered(look))

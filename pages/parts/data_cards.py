@@ -69,16 +69,22 @@ def _actions(data: Known, position: int, store: Store) -> None:
             )  # fmt: skip
         if context.read_only():
             return
-        if st.button("Start a run", icon=":material/play_arrow:", key=f"data_start_{position}", type="tertiary"):
-            st.session_state["form_base"] = recipe_with(data)
-            st.switch_page("pages/dynamic_pruning.py")
+        st.button(
+            "Start a run", icon=":material/play_arrow:", key=f"data_start_{position}", type="tertiary",
+            on_click=_start, args=(data,),
+        )  # fmt: skip
         if data.added is not None:
             with st.popover("Remove", icon=":material/delete:", type="tertiary"):
                 st.markdown("Winnow forgets this data. Its runs and their results stay.")
-                if st.button("Remove it", key=f"data_remove_{position}", type="primary"):
-                    with context.told():
-                        remove(context.ledger(), data)
-                        st.rerun()
+                st.button(
+                    "Remove it", key=f"data_remove_{position}", type="primary",
+                    on_click=remove, args=(context.ledger(), data),
+                )  # fmt: skip
+
+
+def _start(data: Known) -> None:
+    st.session_state["form_base"] = recipe_with(data)
+    st.session_state["data_start"] = True
 
 
 def recipe_with(data: Known) -> dict[str, object]:

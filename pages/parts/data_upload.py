@@ -20,8 +20,8 @@ def save_upload(workspace: Workspace, name: str, content: bytes) -> Path:
     """
     workspace.require_writable("take an upload")
     shown = PurePosixPath(name.replace("\\", "/")).name
-    suffix = PurePosixPath(shown).suffix.lower()
-    if suffix not in SUFFIXES:
+    suffix = next((suffix for suffix in SUFFIXES if shown.lower().endswith(suffix)), "")
+    if not suffix:
         raise WinnowError(f"{shown} is not a JSONL, JSON, CSV or Parquet file; upload one of those.")
     if not content:
         raise WinnowError(f"{shown} is empty; upload a file with at least one sample.")
@@ -30,7 +30,7 @@ def save_upload(workspace: Workspace, name: str, content: bytes) -> Path:
             f"{shown} has {len(content) / 2**20:,.0f} MB, but an upload may have {LIMIT_MB} MB; "
             "put the file on this machine and give its path instead."
         )
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", PurePosixPath(shown).stem).strip("-")[:60] or "upload"
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", shown[: -len(suffix)]).strip("-")[:60] or "upload"
     path = workspace.uploads / f"{stem}-{hashlib.sha256(content).hexdigest()[:10]}{suffix}"
     return path if path.is_file() else write_atomically(path, lambda temporary: temporary.write_bytes(content))
 

@@ -176,10 +176,15 @@ def ending(last: pd.DataFrame) -> str:
     return f"Dynamic pruning ended at perplexity {means['dynamic']:.{places}f}{read}{beside}."
 
 
-def stopped_early(last: pd.DataFrame, epochs: int) -> list[int]:
-    """The epochs after which dynamic pruning ended before its time, one for each seed in which it did."""
-    of_dynamic = last[(last["arm"] == "dynamic") & (last["epoch"] < epochs)]
-    return sorted(of_dynamic["epoch"].tolist())
+def stopped_early(last: pd.DataFrame, epochs: int, done: bool) -> list[int]:
+    """The epochs after which dynamic pruning ran out of samples, one for each seed in which it did.
+
+    While the run goes on, only seeds in which another arm went further are known to have.
+    """
+    of_dynamic = last[last["arm"] == "dynamic"]
+    furthest = of_dynamic["seed"].map(last.groupby("seed")["epoch"].max())
+    early = of_dynamic[(of_dynamic["epoch"] < epochs) & (done | (of_dynamic["epoch"] < furthest))]
+    return sorted(early["epoch"].tolist())
 
 
 def _beside(means: pd.Series) -> list[tuple[str, str]]:

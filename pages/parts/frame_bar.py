@@ -14,7 +14,7 @@ POLL_SECONDS = 2.0
 # On a wide window the bar stands beside the navigation, so that every page begins with its own question.
 _STYLE = """<style>
 @media (min-width: 641px) {
-  .st-key-frame { position: fixed; top: 0.35rem; right: 3.75rem; width: auto; z-index: 999991; }
+  .st-key-frame { position: fixed; top: 0.5rem; right: 3.75rem; width: auto; height: 2.5rem; z-index: 999991; }
 }
 @media print { .st-key-frame { display: none; } }
 </style>"""

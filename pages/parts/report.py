@@ -7,6 +7,7 @@ every text of a sample is escaped.
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Iterable, Sequence
@@ -38,7 +39,7 @@ GLOSSARY = {
     "Threshold (τ)": "The bar: samples whose score is above it are kept, all others are pruned. In dynamic pruning the "
     "bar rises after every epoch.",
     "Epoch": "One round of scoring every sample and then training on those kept.",
-    "Arm": "One way of choosing samples. All arms train the same student with the same seeds, so only the choice differs.",
+    "Arm": "One way of choosing samples. All arms train the same student from the same seeds.",
     "Seed": "The number all chance is drawn from. A difference that is smaller than the spread between seeds is not "
     "settled.",
     "Perplexity": "How many tokens the model hesitates between, on samples it never read. Lower is better.",
@@ -204,19 +205,24 @@ def _pruning(found: run_results.Results, page: _Page) -> str:
 
 
 def _cost(table: pd.DataFrame, last: pd.DataFrame) -> str:
-    perplexity = last.groupby("arm")["perplexity"].mean()
-    rows = [
-        (
-            escape(f"{look.sign} {look.name}"),
-            f"{perplexity[arm]:.3f}",
-            f"{table.loc[arm, 'tokens_read']:,.0f}",
-            "" if table.loc[arm, "share"] != table.loc[arm, "share"] else share(float(table.loc[arm, "share"]), 1),
-            escape(duration(float(table.loc[arm, "seconds"]))),
-            f"{table.loc[arm, 'seeds']:.0f}",
+    perplexity = last.groupby("arm")["perplexity"].mean().to_dict()
+    spent: dict[Any, Any] = table.to_dict("index")
+    rows = []
+    for arm, look in arm_charts.LOOKS.items():
+        if arm not in spent:
+            continue
+        arm_spent = spent[arm]
+        part = arm_spent["share"]
+        rows.append(
+            (
+                escape(f"{look.sign} {look.name}"),
+                f"{perplexity[arm]:.3f}",
+                f"{arm_spent['tokens_read']:,.0f}",
+                "" if math.isnan(part) else share(part, 1),
+                escape(duration(arm_spent["seconds"])),
+                f"{arm_spent['seeds']:.0f}",
+            )
         )
-        for arm, look in arm_charts.LOOKS.items()
-        if arm in table.index
-    ]
     heads = ("arm", "perplexity at the end", "tokens read", "of everything", "time, scoring included", "seeds")
     return f"<h3>What each arm cost</h3>{_table(heads, rows, numbers=range(1, 6))}"
 
@@ -238,13 +244,20 @@ def _listed(rows: pd.DataFrame) -> str:
     if not len(rows):
         return ""
     listed = []
-    for row in rows.itertuples():
-        mark = '<span class="kept">● kept</span>' if row.kept else '<span class="pruned">⊘ pruned</span>'
-        hand = "<br>by hand" if row.decision else ""
-        asked = f"<p>{_clipped(row.instruction)}</p>" + (
-            f'<p class="quiet">{_clipped(row.input)}</p>' if row.input else ""
+    for row in rows.to_dict("records"):
+        mark = '<span class="kept">● kept</span>' if row["kept"] else '<span class="pruned">⊘ pruned</span>'
+        asked = f"<p>{_clipped(row['instruction'])}</p>"
+        if row["input"]:
+            asked += f'<p class="quiet">{_clipped(row["input"])}</p>'
+        listed.append(
+            (
+                f"{row['rank']:,}",
+                "no number" if math.isnan(row["value"]) else f"{row['value']:.3f}",
+                mark + ("<br>by hand" if row["decision"] else ""),
+                asked,
+                f"<p>{_clipped(row['response'])}</p>",
+            )
         )
-        listed.append((f"{row.rank:,}", f"{row.value:.3f}", mark + hand, asked, f"<p>{_clipped(row.response)}</p>"))
     return _table(("rank", "score", "", "instruction and input", "response"), listed, numbers=(0, 1), samples=True)
 
 
@@ -256,10 +269,13 @@ def _made(ledger: Ledger, run: Run, cut: SampleQuery) -> str:
         "ranking": f"{cut.scoring.metric}, arm {cut.scoring.arm}, seed {cut.scoring.seed}, epoch {cut.scoring.epoch}",
         "threshold": "none" if cut.tau is None else repr(cut.tau),
         "decisions by hand": len(cut.overrides),
-        "workspace": ledger.workspace.root.name,
         **run_recipe.flat({key: value for key, value in run.provenance.items() if key != "recipe"}),
     }
-    rows = [(_text(str(key).replace("_", " ")), f"<code>{_clipped(str(value))}</code>") for key, value in facts.items()]
+    here = str(ledger.workspace.root)  # where it lies on this machine is nobody else's business
+    rows = [
+        (_text(str(key).replace("_", " ")), f"<code>{_clipped(str(value).replace(here, '(workspace)'))}</code>")
+        for key, value in facts.items()
+    ]
     return (
         "<h3>Settings</h3><p>The whole recipe; saved as a file, the same run is started with it.</p>"
         f"<pre>{_text(run_recipe.as_toml(run.recipe))}</pre><h3>Provenance</h3>{_table(('', ''), rows)}"
@@ -280,8 +296,9 @@ def _table(
     body = "".join(
         "<tr>" + "".join(f"<td{cell[at]}>{value}</td>" for at, value in enumerate(row)) + "</tr>" for row in rows
     )
+    head = f"<thead><tr>{head}</tr></thead>" if head else ""
     kind = ' class="samples"' if samples else ""
-    return f'<div class="scroll"><table{kind}>{f"<thead><tr>{head}</tr></thead>" if head else ""}<tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll"><table{kind}>{head}<tbody>{body}</tbody></table></div>'
 
 
 def _text(text: object) -> str:

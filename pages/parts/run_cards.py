@@ -30,9 +30,12 @@ def welcome() -> None:
     if context.read_only():
         st.caption("This workspace is open read-only; open it without `--read-only` to start the demo.")
         return
-    if st.button("Build the demo", type="primary", icon=":material/play_arrow:", key="start_demo"):
+    st.button("Build the demo", type="primary", icon=":material/play_arrow:", key="start_demo", on_click=_start_demo)
+
+
+def _start_demo() -> None:
+    with context.told():
         context.ledger().submit(load_recipe(DEMO))
-        st.rerun()
 
 
 def holds(runs: Sequence[Run], store: Store) -> str:
@@ -121,6 +124,7 @@ def _pruning(run: Run, store: Store) -> None:
         st.subheader(findings.brief(found.last) or ending, anchor=False)
         ended = f"{ending} {findings.verdict(found.last)}" if findings.brief(found.last) else ""
         st.caption(f"{ended} In {words.literal(run.id)}.")
+        st.markdown("**Perplexity** :gray[lower is better]")
         charts.show(
             arm_charts.curves(found.table, "perplexity", "tokens_read", height=CHART), key="pruning_card",
             alt="Perplexity of every arm against the tokens it has read",

@@ -12,36 +12,53 @@ from pages.parts import context, try_waiting
 from pages.parts.words import literal
 
 KEY = "pair_check"  # the question to the engine, in the session of this browser tab
+STARTED = "pair_started"  # the run that was just queued
 
 
 def draw(recipe: Recipe | None) -> None:
     """The button that asks, the answer, and the button that starts; `recipe` is None while it cannot be run."""
+    if run := st.session_state.pop(STARTED, None):
+        st.switch_page("pages/runs.py", query_params={"run_open": run})
     answered = try_waiting.asked(KEY)
     same = recipe is not None and answered is not None and _asked_about(answered, recipe)
     waiting = answered is not None and answered.answer is None
-    ready = same and answered is not None and answered.state == "answered" and bool((answered.answer or {}).get("ok"))
+    ready = recipe is not None and answered is not None and _ready(answered, recipe)
     with st.container(horizontal=True, vertical_alignment="center"):
-        check = st.button(
+        st.button(
             "Check the pair", icon=":material/fact_check:", disabled=recipe is None or waiting or same,
-            type="secondary" if ready else "primary", key="check_pair",
+            type="secondary" if ready else "primary", key="check_pair", on_click=_check, args=(recipe,),
         )  # fmt: skip
-        start = st.button(
+        st.button(
             "Start the run", icon=":material/play_arrow:", disabled=not ready, key="start_run",
-            type="primary" if ready else "secondary",
+            type="primary" if ready else "secondary", on_click=_start, args=(recipe,),
         )  # fmt: skip
         if answered is not None and not waiting and not same and recipe is not None:
             st.caption("The recipe has changed since it was checked.")
-    if check and recipe is not None:
-        try_waiting.put(KEY, "check", {"recipe": to_dict(recipe)})
-        st.rerun()
-    if start and ready and recipe is not None:
-        run = context.ledger().submit(recipe)
-        try_waiting.drop(KEY)
-        st.switch_page("pages/runs.py", query_params={"run_open": run})
     if waiting:
         try_waiting.wait(KEY, "Loading both models and counting tokens", height=140)
     elif same and answered is not None:
         _answer(answered.answer or {}, refused=answered.state == "refused")
+
+
+def _check(recipe: Recipe | None) -> None:
+    with context.told():
+        if recipe is None:
+            return
+        try_waiting.put(KEY, "check", {"recipe": to_dict(recipe)})
+
+
+def _start(recipe: Recipe | None) -> None:
+    """Queue the recipe, if the engine has found nothing against exactly this one."""
+    with context.told():
+        answered = try_waiting.asked(KEY)
+        if recipe is None or answered is None or not _ready(answered, recipe):
+            return
+        st.session_state[STARTED] = context.ledger().submit(recipe)
+        try_waiting.drop(KEY)
+
+
+def _ready(asked: Ask, recipe: Recipe) -> bool:
+    return asked.state == "answered" and bool((asked.answer or {}).get("ok")) and _asked_about(asked, recipe)
 
 
 def _asked_about(asked: Ask, recipe: Recipe) -> bool:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 import streamlit as st
 
 from engine.ledger import Run
-from engine.store import Store
-from pages.parts import findings
+from pages.parts import arm_charts, findings
 from pages.parts.run_recipe import recipe_differences
 from pages.parts.words import inert
 
-FINAL = {"perplexity": "perplexity", "loss": "validation loss", "accuracy": "token accuracy"}
+if TYPE_CHECKING:
+    from engine.store import Store
+
+SHOWN = {
+    "perplexity": ("perplexity", 1, "%.2f"),
+    "accuracy": ("accuracy", 100, "%.1f %%"),
+    "tokens_read": ("tokens", 1, "%,d"),
+    "seconds": ("seconds", 1, "%.0f"),
+}
+"""Title, scale and number format of each column that is compared."""
 
 
 def draw(store: Store, left: Run, right: Run) -> None:
@@ -35,17 +45,23 @@ def _results(store: Store, left: Run, right: Run) -> None:
         if run.kind == "dynamic-pruning":
             table = findings.per_epoch(store.metrics(run.id))
             last = findings.ends(table, run.recipe["training"]["epochs"], run.recipe["seeds"], run.state == "done")
-            ended[side] = last.groupby("arm")[[*FINAL, "tokens_read", "seconds"]].mean()
+            ended[side] = last.groupby("arm")[[*SHOWN]].mean()
     if len(ended) < 2 or any(frame.empty for frame in ended.values()):
         st.caption("Results stand here side by side once an arm of both runs has come to its end.")
         return
-    both = pd.concat(ended, axis=1).swaplevel(axis=1)
-    names = {**FINAL, "tokens_read": "tokens read", "seconds": "seconds"}
-    columns = {f"{words}, {side}": both[name, side] for name, words in names.items() for side in ended}
-    st.markdown("**Where they ended**, the mean over the seeds that finished")
+    arms = [arm for arm in arm_charts.LOOKS if any(arm in of_run.index for of_run in ended.values())]
+    columns: dict[str, object] = {"arm": [arm_charts.LOOKS[arm].label for arm in arms]}
+    for name, (title, scale, _) in SHOWN.items():
+        for side, of_run in ended.items():
+            columns[f"{title}, {side}"] = scale * of_run[name].reindex(arms)
+    st.markdown("**Where they ended**, the mean over the seeds that came to their end")
     st.dataframe(
-        pd.DataFrame(columns).rename_axis("arm").reset_index(), hide_index=True, width="stretch",
-        alt="Final metrics of every arm of both runs",
+        pd.DataFrame(columns), hide_index=True, width="stretch", alt="Where every arm of both runs ended",
+        column_config={
+            f"{title}, {side}": st.column_config.NumberColumn(format=form)
+            for title, _, form in SHOWN.values()
+            for side in ended
+        },
     )  # fmt: skip
     if left.recipe["data"] != right.recipe["data"] or left.recipe["models"] != right.recipe["models"]:
         st.caption("They do not read the same data with the same pair, so their losses are not on one scale.")

@@ -72,9 +72,10 @@ def said(counts: dict[Band, int], before: int, after: int) -> str:
 def _samples(store: Store, run: str, seed: int, epochs: tuple[int, int], band: Band) -> None:
     rows = store.crossed(run, seed, *epochs, *band, limit=MOST)
     pages = -(-len(rows) // PER_PAGE)
-    place = st.container(gap=None)
+    place = st.container(gap="xxsmall")
     page = st.pagination(pages, key="flow_page", bind="query-params") if pages > 1 else 1
     with place:
+        st.caption("Choose one to open it on Samples.")
         for row in rows[(min(page, pages) - 1) * PER_PAGE :][:PER_PAGE]:
             sample = store.sample(run, row)
             if sample is None:

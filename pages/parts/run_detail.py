@@ -32,10 +32,7 @@ LABELS = {
 
 
 def head(run: Run) -> None:
-    """Name, state, times, an error where there was one, and where to look further."""
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(literal(run.id), anchor=False, width="content")
-        run_list.badge(run)
+    """What it did and when, an error where there was one, and where to look further."""
     said = [run_words.subject(run), f"asked for {run_words.ago(run.created)}"]
     if took := run_words.took(run):
         said.append(f"{'has taken' if run_words.active(run) else 'took'} {took}")
@@ -63,7 +60,15 @@ def provenance(run: Run) -> None:
         return
     times = {"asked for": run.created, "started": run.started, "ended": run.finished}
     stamps = {name: time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) for name, at in times.items() if at}
-    facts(stamps | {LABELS.get(key, key.replace("_", " ")): _shown(value) for key, value in flat(noted).items()})
+    facts(stamps | {_label(key): _shown(value) for key, value in flat(noted).items()})
+
+
+def _label(key: str) -> str:
+    """`version of torch` for `versions.torch`, and so on; a key nobody has named keeps its own words."""
+    for table, words in (("versions.", "version of "), ("columns.", "column of the ")):
+        if key.startswith(table):
+            return words + key.removeprefix(table)
+    return LABELS.get(key, key.replace("_", " "))
 
 
 def _shown(value: Any) -> str:
@@ -75,13 +80,12 @@ def _shown(value: Any) -> str:
 def facts(pairs: Mapping[str, str]) -> None:
     """Names and values in two columns; both are shown as plain text."""
     lines = "".join(
-        f'<dt style="opacity:.65">{html.escape(inert(name))}</dt>'
-        f'<dd style="margin:0;overflow-wrap:anywhere">{html.escape(inert(value))}</dd>'
+        f'<dt style="opacity:.65;margin:0;padding:0">{html.escape(inert(name))}</dt>'
+        f'<dd style="margin:0;padding:0;overflow-wrap:anywhere">{html.escape(inert(value))}</dd>'
         for name, value in pairs.items()
     )
-    st.html(
-        f'<dl style="display:grid;grid-template-columns:minmax(8rem,14rem) 1fr;gap:.35rem 1rem;margin:0">{lines}</dl>'
-    )
+    style = "display:grid;grid-template-columns:minmax(8rem,14rem) 1fr;gap:.35rem 1rem;margin:0;padding:0"
+    st.html(f'<dl style="{style}">{lines}</dl>')
 
 
 def log(run: Run) -> None:
@@ -92,7 +96,8 @@ def log(run: Run) -> None:
     def show() -> None:
         text = tail(path)
         if text:
-            st.code(inert(text), language=None, wrap_lines=True, height=420)
+            with st.container(height=420, border=False, autoscroll=True):  # the newest lines are the last ones
+                st.code(inert(text), language=None, wrap_lines=True)
         else:
             st.caption("There is no log yet.")
 

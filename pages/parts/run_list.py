@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from engine.ledger import Run
-from engine.workspace import WinnowError
 from pages.parts import context, run_words
 from pages.parts.words import literal
 
@@ -29,12 +30,12 @@ def row(run: Run, here: bool = False) -> None:
             st.page_link("pages/runs.py", label="Open", query_params={"run_open": run.id})
             return
         actions(run, "row")
-        if st.button("Open", key=f"open_{run.id}", type="tertiary", on_click=_open, args=(run.id,)):
-            st.rerun()  # of the whole page: the list may be redrawn by itself, what is opened stands below it
+        st.button("Open", key=f"open_{run.id}", type="tertiary", on_click=_open, args=(run.id,))
 
 
 def _open(run: str) -> None:
     st.session_state["run_open"] = run
+    st.rerun()  # of the whole page: the list may be redrawn by itself, what is opened stands below it
 
 
 def badge(run: Run) -> None:
@@ -43,23 +44,24 @@ def badge(run: Run) -> None:
 
 
 def working() -> None:
-    """Everything waiting or running, looked at again by itself; the page is drawn again when one of them ends."""
+    """Everything waiting or running, looked at again by itself; the page is drawn again when a state changes."""
     ledger = context.ledger()
-    seen = [(run.id, run.state) for run in ledger.runs() if run_words.active(run)]
+    seen = [(run.id, run_words.state(run)) for run in ledger.runs() if run_words.active(run)]
     if not seen:
         return
 
     @st.fragment(run_every=EVERY)
     def watch() -> None:
-        runs = [run for run in ledger.runs() if run_words.active(run)]
-        if [(run.id, run.state) for run in runs] != seen:
-            st.rerun()
-        for run in reversed(runs):  # the queue is worked from its oldest end
-            with st.container(border=True):
-                row(run, here=True)
-                st.progress(run.fraction, literal(run_words.progress(run)))
-        if not ledger.engine_alive():
-            st.caption(":material/power_off: No engine is at work; runs go on as soon as one is started.")
+        with context.told():
+            runs = [run for run in ledger.runs() if run_words.active(run)]
+            if [(run.id, run_words.state(run)) for run in runs] != seen:
+                st.rerun()
+            for run in reversed(runs):  # the queue is worked from its oldest end
+                with st.container(border=True):
+                    row(run, here=True)
+                    st.progress(run.fraction, literal(run_words.progress(run)))
+            if not ledger.engine_alive():
+                st.caption(":material/power_off: No engine is at work; runs go on as soon as one is started.")
 
     watch()
 
@@ -88,10 +90,9 @@ def actions(run: Run, where: str) -> None:
         act, label, icon = ledger.resume, "Resume", ":material/resume:"
     else:
         return
-    if st.button(label, icon=icon, key=f"{label}_{where}_{run.id}", type="tertiary"):
-        try:
-            act(run.id)
-        except WinnowError as error:  # it ended or was started in the meantime
-            st.toast(literal(str(error)))
-        else:
-            st.rerun()
+    st.button(label, icon=icon, key=f"{label}_{where}_{run.id}", type="tertiary", on_click=_act, args=(act, run.id))
+
+
+def _act(act: Callable[[str], None], run: str) -> None:
+    with context.told():  # it may have ended, or been started, in the meantime
+        act(run)

@@ -6,7 +6,7 @@ import streamlit as st
 
 from engine.ledger import Run
 from pages.parts import context
-from pages.parts.run_words import active, progress, subject
+from pages.parts.run_words import active, progress, state, subject
 from pages.parts.words import literal
 
 EVERY = 1.5  # seconds between looks, only while something is waiting or running
@@ -30,15 +30,16 @@ def follow(run: Run) -> None:
     if not active(run):
         return
     run_id = run.id
-    mark = context.ledger().parts_mark()
+    seen = state(run), context.ledger().parts_mark()
 
     @st.fragment(run_every=EVERY)
     def bar() -> None:
-        now = context.ledger().run(run_id)
-        if not active(now) or context.ledger().parts_mark() != mark:
-            st.rerun()
-        st.progress(now.fraction, literal(progress(now)))
-        if not context.ledger().engine_alive():
-            st.caption(":material/power_off: No engine is at work; the run goes on as soon as one is started.")
+        with context.told():
+            now = context.ledger().run(run_id)
+            if (state(now), context.ledger().parts_mark()) != seen:
+                st.rerun()
+            st.progress(now.fraction, literal(progress(now)))
+            if not context.ledger().engine_alive():
+                st.caption(":material/power_off: No engine is at work; the run goes on as soon as one is started.")
 
     bar()

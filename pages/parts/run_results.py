@@ -60,7 +60,7 @@ def sentence(found: Results) -> None:
     st.subheader(ending, anchor=False)
     if verdict:
         st.markdown(verdict)
-    if early := findings.stopped_early(found.last, found.epochs):
+    if early := findings.stopped_early(found.last, found.epochs, found.run.state == "done"):
         least = found.run.recipe["pruning"]["min_samples"]
         st.markdown(
             f"In {words.count(len(early), 'seed')} it stopped after epoch {' and '.join(map(str, sorted(set(early))))} "
@@ -139,7 +139,7 @@ def cost(found: Results) -> None:
     table = findings.cost(found.last if len(found.last) else findings.reached(found.table))
     table = table.reindex([arm for arm in arm_charts.LOOKS if arm in table.index])
     columns = {
-        "arm": [f"{arm_charts.LOOKS[arm].sign} {arm_charts.LOOKS[arm].name}" for arm in table.index],
+        "arm": [arm_charts.LOOKS[arm].label for arm in table.index],
         "tokens read": table["tokens_read"],
         "of everything": 100 * table["share"],
         "steps": table["steps_taken"],

@@ -12,7 +12,7 @@ import streamlit as st
 from engine.recipes import METRICS, DynamicPruningRecipe
 from engine.store import SampleQuery
 from pages.parts import charts, context, copy_link, heat, samples_words, words
-from pages.parts.samples_table import verdict
+from pages.parts.samples_list import verdict
 from pages.parts.samples_view import Choice
 
 WIDTH = 760
@@ -36,14 +36,12 @@ def asked() -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
-def _go(row: int) -> None:
+def go(row: int) -> None:
     st.query_params["sample"] = str(row)
 
 
 def _close() -> None:
     st.query_params.pop("sample", None)
-    if "table" in st.session_state:  # otherwise the same cell could not be chosen again
-        st.session_state["table"] = {"selection": {"rows": [], "columns": [], "cells": []}}
 
 
 def _draw(choice: Choice, query: SampleQuery) -> None:
@@ -60,7 +58,7 @@ def _body(choice: Choice, query: SampleQuery) -> None:
     before, after, _ = store.neighbours(query, row)
     rank = store.neighbours(SampleQuery(choice.scoring), row)[2]  # among all, whatever the list shows
     history = store.history(run, row)
-    _turn(before, after)
+    _turn(before, after, run)
     here = history[(history["epoch"] == choice.scoring.epoch) & (history["seed"].isin([-1, choice.scoring.seed]))]
     values = {metric: float(value) for metric, value in zip(here["metric"], here["value"], strict=True)}
     value = values.get(choice.scoring.metric, math.nan)
@@ -85,17 +83,17 @@ def _body(choice: Choice, query: SampleQuery) -> None:
         _fields(sample, values)
 
 
-def _turn(before: int | None, after: int | None) -> None:
+def _turn(before: int | None, after: int | None, run: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
             "Previous", icon=":material/arrow_back:", shortcut="Left", key="drawer_previous", disabled=before is None,
-            on_click=_go, args=(before,),
+            on_click=go, args=(before,),
         )  # fmt: skip
         st.button(
             "Next", icon=":material/arrow_forward:", shortcut="Right", key="drawer_next", disabled=after is None,
-            on_click=_go, args=(after,),
+            on_click=go, args=(after,),
         )  # fmt: skip
-        copy_link.draw(key="drawer_link")
+        copy_link.draw(key="drawer_link", also={"run": run})
 
 
 def _decide(content_id: str, decision: str, note: str) -> None:
@@ -129,7 +127,10 @@ def _text(sample: dict[str, object], scores: dict[str, object] | None, search: s
             "and use the arrow keys, to see what each of them expected there."
         )
         return
-    for name, text in (("Prompt", f"{sample['instruction']}\n{sample['input']}"), ("Response", str(sample["response"]))):
+    for name, text in (
+        ("Prompt", f"{sample['instruction']}\n{sample['input']}"),
+        ("Response", str(sample["response"])),
+    ):
         st.caption(name)
         st.text(words.inert(text.strip()))
     st.caption("There are no token scores for this sample in this epoch.")
@@ -145,10 +146,9 @@ def _epochs(choice: Choice, history: object) -> None:
     thresholds = context.store().thresholds(choice.run.id)
     if not isinstance(recipe, DynamicPruningRecipe) or recipe.pruning.metric != metric:
         thresholds = thresholds[:0]
-    seed = choice.scoring.seed if choice.scoring.seed >= 0 else int(st.session_state.get("seed") or 0)
     st.caption(f"{choice.label} over the epochs" + (", with the run's threshold dashed" if len(thresholds) else ""))
     charts.show(
-        charts.over_epochs(mine, thresholds, seed, samples_words.unit(metric)),
+        charts.over_epochs(mine, thresholds, choice.seed, samples_words.unit(metric)),
         alt=f"{choice.label} of this sample in each epoch", key="drawer_epochs",
     )  # fmt: skip
 

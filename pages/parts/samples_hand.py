@@ -41,7 +41,7 @@ def _form(store: Store, query: SampleQuery, matching: int, decided: Mapping[str,
 def _apply(
     store: Store, query: SampleQuery, matching: int, decided: Mapping[str, Override], action: str, note: str
 ) -> None:
-    chosen = list(dict.fromkeys(store.page(query, 0, matching)["content_id"]))
+    chosen = [content_id for content_id in dict.fromkeys(store.page(query, 0, matching)["content_id"]) if content_id]
     with context.told():
         context.ledger().override(chosen, ACTIONS[action], note)
         done = {"Keep": "kept", "Prune": "pruned", "Take decisions back": "took back the decisions about"}[action]

@@ -16,7 +16,8 @@ from engine.recipes import METRICS, DynamicPruningRecipe
 from engine.store import Facet, SampleQuery, Scoring, Store
 from pages.parts import words
 
-SHOW = ["all", "around the threshold", "kept", "pruned"]
+AROUND = "around the threshold"
+SHOW = ["all", AROUND, "kept", "pruned"]
 HAND = {"by hand": "any", "kept by hand": "keep", "pruned by hand": "prune"}
 FILTERS = {"q": "", "where": [], "show": "all", "hand": None, "low": None, "high": None}
 
@@ -27,6 +28,7 @@ class Choice:
 
     run: Run
     scoring: Scoring
+    seed: int  # whose later epochs are shown; the first epoch is everybody's
     descending: bool
     scored: int
     epochs: list[int]
@@ -78,7 +80,7 @@ def choose(store: Store, runs: Sequence[Run]) -> Choice | Run:
             epoch = _epoch(epochs)
         scoring = store.scoring(run.id, seed, epoch, metric)
         count = mine[(mine["epoch"] == epoch)]["samples"].max()
-    return Choice(run, scoring, order == "high first", int(count), epochs)
+    return Choice(run, scoring, seed, order == "high first", int(count), epochs)
 
 
 def _epoch(epochs: list[int]) -> int:
@@ -218,10 +220,22 @@ def _range() -> tuple[float | None, float | None]:
     """The range that a brush in the histogram sets, as two numbers that can be typed."""
     with st.popover("Range", icon=":material/straighten:"):
         low = st.number_input(
-            "From", value=None, format="%.6g", key="low", bind="query-params", on_change=first_page, placeholder="lowest"
+            "From",
+            value=None,
+            format="%.6g",
+            key="low",
+            bind="query-params",
+            on_change=first_page,
+            placeholder="lowest",
         )
         high = st.number_input(
-            "To", value=None, format="%.6g", key="high", bind="query-params", on_change=first_page, placeholder="highest"
+            "To",
+            value=None,
+            format="%.6g",
+            key="high",
+            bind="query-params",
+            on_change=first_page,
+            placeholder="highest",
         )
         st.caption("Or drag across the histogram; a click beside the handle clears it.")
     if low is not None or high is not None:

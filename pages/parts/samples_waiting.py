@@ -37,7 +37,7 @@ def not_scored(run: Run) -> None:
 
 
 def still_running(run: Run, scored: int) -> None:
-    """One quiet line while later epochs are being computed; `scored` counts the rows of scores on the screen."""
+    """One quiet line while more is being computed; `scored` counts the scores on the screen."""
     if run.state in ("queued", "running"):
         st.fragment(_progress, run_every=POLL_SECONDS)(run.id, scored)
 
@@ -48,14 +48,13 @@ def _progress(run_id: str, scored: int) -> None:
         if rows_scored(run_id) != scored or run.state not in ("queued", "running"):
             st.rerun()
         left = f", {context.duration(run.eta)} left" if run.eta is not None else ""
-        if run.state == "queued":
-            words_ = "Waiting for the engine to take this run."
-        elif run.interrupted:
-            words_ = "This run was interrupted; the engine takes it up again when it is started."
+        if run.state == "running" and not run.interrupted:
+            said = f"{run.phase or 'working'}: {100 * run.fraction:.0f} %{left}"
+        elif context.ledger().engine_alive():
+            said = "waiting for the engine to take this run"
         else:
-            words_ = f"{words.inert(run.phase) or 'Working'}: {100 * run.fraction:.0f} %{left}"
-        st.progress(min(1.0, max(0.0, run.fraction)))
-        st.text(words_)
+            said = "the engine is not running; it takes up this run as soon as it is started"
+        st.progress(min(1.0, max(0.0, run.fraction)), text=words.literal(said[0].upper() + said[1:]))
 
 
 def rows_scored(run_id: str) -> int:

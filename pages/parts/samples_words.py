@@ -46,7 +46,9 @@ def coming(counts: Sequence[Count], growth: float, least: int | None) -> str:
         numbers.append(f"{count.samples:,}")
     grows = f"With τ growing {growth:.3g} % an epoch" if growth else "With τ staying where it is"
     if not numbers:
-        return f"{grows}, the next epoch would keep {counts[0].samples:,}, fewer than the {least:,} needed: it would stop."
+        return (
+            f"{grows}, the next epoch would keep {counts[0].samples:,}, fewer than the {least:,} needed: it would stop."
+        )
     kept_ = " → ".join(numbers)
     end = f" and then stop: fewer than {least:,} would be left" if stopped else ""
     epochs = "epochs" if len(numbers) > 1 else "epoch"

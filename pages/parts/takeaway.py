@@ -33,7 +33,7 @@ def take_away(query: SampleQuery) -> None:
     with panel, context.told():
         store = context.store()
         _data(store, query)
-        st.divider()
+        st.space("small")
         _report(store, query)
 
 
@@ -60,7 +60,7 @@ def _data(store: Store, query: SampleQuery) -> None:
         file_name=f"{query.scoring.run}-kept.zip", mime="application/zip", type="primary",
         icon=":material/download:", on_click="ignore", key="take_data",
     )  # fmt: skip
-    st.caption(words.literal(manifest_says(chosen, counted)))
+    st.caption(words.literal(manifest_says(chosen, counted, store.count(replace(chosen, by_hand="any")).samples)))
 
 
 def unfiltered(query: SampleQuery) -> SampleQuery:
@@ -68,15 +68,15 @@ def unfiltered(query: SampleQuery) -> SampleQuery:
     return SampleQuery(query.scoring, tau=query.tau, descending=query.descending, overrides=query.overrides)
 
 
-def manifest_says(query: SampleQuery, counted: Count) -> str:
+def manifest_says(query: SampleQuery, counted: Count, by_hand: int) -> str:
     """What the manifest beside the data records, in a sentence. Plain text."""
     scoring = query.scoring
     when = "before any training" if scoring.epoch == 1 else f"epoch {scoring.epoch}, seed {scoring.seed}"
     parts = [f"run {scoring.run}", f"{METRICS[scoring.metric]} ({when})"]
     if query.tau is not None:
         parts.append(f"τ = {words.value(query.tau, 4)}")
-    if query.overrides:
-        parts.append(words.count(len(query.overrides), "decision by hand", "decisions by hand"))
+    if by_hand:
+        parts.append(words.count(by_hand, "decision by hand", "decisions by hand"))
     if query != unfiltered(query):
         parts.append("the filters")
     return (

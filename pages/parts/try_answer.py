@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -146,7 +147,7 @@ def draw(store: Store, run: Run, asked: Mapping[str, Any], trace: Mapping[str, A
             "Every bar is a group of samples of the run, further right the more the models disagree about them. The "
             "line marks what was typed above."
         )
-    with st.expander("Every score of it", icon=":material/format_list_numbered:"):
+    with st.expander("All of its scores", icon=":material/format_list_numbered:"):
         st.dataframe(_scores(store, run, student, trace["metrics"]), hide_index=True, alt="Every score of this sample")
     st.caption(f"Answered in {trace['seconds']:.1f} s by {literal(trace['teacher'])} and {literal(trace['student'])}.")
 
@@ -175,32 +176,39 @@ def placed(found: Histogram, tau: float | None, axis: str, mark: tuple[str, floa
     width = float(edges[1] - edges[0])
     middle = (edges[:-1] + edges[1:]) / 2
     kept = found.filtered_counts if tau is not None else counts * 0
-    ends = [(edges[0] - 2 * width, found.below, "lower"), (edges[-1] + 2 * width, found.above, "higher")]
-    ends = [each for each in ends if each[1]]
-    x = [*middle, *(at for at, _, _ in ends)]
-    all_ = [*counts, *(count for _, count, _ in ends)]
-    if tau is None:
-        figure.add_bar(x=x, y=all_, marker={"color": charts.QUIET}, hovertemplate="%{y:,} samples<extra></extra>")
-    else:
-        over = [*kept, *(count if at > tau else 0 for at, count, _ in ends)]
-        under = [total - part for total, part in zip(all_, over, strict=True)]
-        for name, heights, marker in (
+    shown = [f"{words.value(left)} to {words.value(right)}" for left, right in pairwise(edges)]
+    x, heights, over = list(middle), list(counts), list(kept)
+    # Outliers stand a little apart, so that they do not read as two more bins.
+    for at, count, said in (
+        (edges[0] - 2 * width, found.below, f"below {words.value(found.low)}"),
+        (edges[-1] + 2 * width, found.above, f"above {words.value(found.high)}"),
+    ):
+        if count:
+            x.append(at)
+            heights.append(count)
+            over.append(count if tau is not None and at > tau else 0)
+            shown.append(said)
+    under = [total - part for total, part in zip(heights, over, strict=True)]
+    groups: list[tuple[str, list[int], dict[str, Any]]] = [("samples", heights, {"color": charts.QUIET})]
+    if tau is not None:
+        groups = [
             ("kept", over, {"color": charts.KEPT}),
             ("pruned", under, {"color": charts.PRUNED, "pattern": charts.HATCH}),
-        ):
-            figure.add_bar(
-                x=x, y=heights, name=name, marker=marker, width=0.94 * width,
-                hovertemplate=f"%{{y:,}} {name}<extra></extra>",
-            )  # fmt: skip
+        ]
         figure.add_vline(x=tau, line={"color": charts.QUIET, "width": 2, "dash": "dash"})
         figure.add_annotation(
             x=tau, y=1, yref="paper", yshift=12, text=f"τ {words.value(tau)}", showarrow=False, xanchor="right",
             xshift=-2,
         )  # fmt: skip
-    for at, count, name in ends:
+    for name, tall, marker in groups:
+        figure.add_bar(
+            x=x, y=tall, name=name, marker=marker, width=0.94 * width, customdata=shown,
+            hovertemplate=f"%{{customdata}}: %{{y:,}} {name}<extra></extra>",
+        )  # fmt: skip
+    if found.above:
         figure.add_annotation(
-            x=at, y=count, text=name, showarrow=False, yanchor="bottom", font={"size": 11},
-            xanchor="left" if at < edges[0] else "right", xshift=-4 if at < edges[0] else 4,
+            x=x[-1], y=found.above, text="higher", showarrow=False, yanchor="bottom", xanchor="right", xshift=5,
+            font={"size": 11},
         )  # fmt: skip
     low, high = min(x) - width, max(x) + width
     if mark is not None:

@@ -64,10 +64,11 @@ def sample(run: Run, student: str) -> str:
             "Response", key="try_response", bind="query-params", max_chars=LONGEST, height=120,
             placeholder="what a model should answer, or what you doubt it would",
         )  # fmt: skip
-        sent = st.form_submit_button("See where they part", type="primary", icon=":material/difference:")
+        st.form_submit_button("See where they part", type="primary", icon=":material/difference:", on_click=_ask)
     # A link that carries a response is a view of its answer; it is asked once, by whoever opens it.
     linked = KEY not in st.session_state and "try_asked" not in st.session_state and bool(_text("try_response"))
-    if not (sent or linked or st.session_state.pop("try_again", False)):
+    sent = st.session_state.pop("try_again", False)
+    if not (sent or linked):
         return ""
     if not _text("try_response").strip():
         try_waiting.drop(KEY)
@@ -98,6 +99,10 @@ def _text(key: str) -> str:
 def _take(example: Example) -> None:
     for part in ("instruction", "input", "response"):
         st.session_state[f"try_{part}"] = getattr(example, part)
+    _ask()
+
+
+def _ask() -> None:
     st.session_state["try_again"] = True
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import html
 import re
 import string
-import unicodedata
 
 _NAMED = {
     "\u00ad": "SHY",
@@ -74,18 +73,23 @@ def one_line(text: str, most: int = 200) -> str:
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"
 
 
-def snippet(text: str, search: str, most: int = 200) -> str:
-    """One line of a text in which what was searched for stands between ⟦ and ⟧; its beginning where it is not found."""
-    at = fold(text).find(fold(search)) if search else -1
-    if at < 0:
-        return one_line(text, most)
-    end = at + len(search)
-    start = 0 if end < most // 2 else max(0, at - most // 4)
-    before, found, after = (one_line(part, most) for part in (text[start:at], text[at:end], text[end : end + most]))
-    spaces = [" " if part[-1:].isspace() else "" for part in (text[start:at],)]
-    lead = "" if start == 0 else "…"
-    tail = " " if text[end : end + 1].isspace() else ""
-    return one_line(f"{lead}{before}{spaces[0]}⟦{found}⟧{tail}{after}", most)
+def found(text: str, search: str, most: int = 320) -> list[tuple[str, bool]]:
+    """The part of a text worth showing in a list, in pieces: (words, whether they are what was searched for).
+
+    It begins at the beginning, or a little before the first place where something was found.
+    """
+    at = [match.span() for match in re.finditer(re.escape(fold(search)), fold(text))] if search else []
+    start = max(0, at[0][0] - most // 5) if at and at[0][1] > most // 3 else 0
+    stop = start + most
+    pieces = [("…", False)] if start else []
+    reached = start
+    for first, last in at:
+        if first < reached or last > stop:
+            continue
+        pieces += [(text[reached:first], False), (text[first:last], True)]
+        reached = last
+    pieces += [(text[reached:stop], False), ("…" if len(text) > stop else "", False)]
+    return [(inert(piece).replace("\n", " ⏎ "), hit) for piece, hit in pieces if piece]
 
 
 def fold(text: str) -> str:
@@ -105,8 +109,3 @@ def value(number: float, digits: int = 3) -> str:
     if abs(number) >= 10**digits:
         return f"{number:,.0f}"
     return f"{number:.{digits}g}"
-
-
-def readable(text: str) -> bool:
-    """Whether there is something to see in the text."""
-    return any(not character.isspace() and unicodedata.category(character)[0] != "C" for character in text)

@@ -1,16 +1,12 @@
-"""Small byte-level tokenizers made on the spot, and properties that do not fail because a machine is busy."""
+"""Small byte-level tokenizers made on the spot."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
 import pytest
-from hypothesis import HealthCheck, settings
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
-
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")
 
 TEXT = ["Name the capital of France.\nParis\n", "q\nba\nbb\nb a", "Add 17 and 23.\n40\n"] * 40
 

@@ -44,7 +44,9 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A fresh window of a laptop's size; a test that needs a phone makes its own."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, permissions=["clipboard-read"])
+    context = browser.new_context(
+        viewport={"width": 1440, "height": 900}, permissions=["clipboard-read", "clipboard-write"]
+    )
     context.set_default_timeout(20_000)
     yield context.new_page()
     context.close()

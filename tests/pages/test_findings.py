@@ -190,7 +190,10 @@ def test_early_stop_is_an_end_once_the_next_seed_has_begun() -> None:
     early = TWO_ARMS | {("dynamic", 0): [9, 6], ("random", 0): [9, 6]}
     last = findings.ends(findings.per_epoch(_metrics(early)), 2, [0, 1, 2], done=False)
     assert findings.finished_seeds(last, [0, 1, 2], ["dynamic", "random"]) == [0, 1, 2]
-    assert findings.stopped_early(last, 2) == [1]
+    assert findings.stopped_early(last, 2, done=True) == [1]
+    assert findings.stopped_early(last, 2, done=False) == []
+    further = findings.ends(findings.per_epoch(_metrics(early | {("full", 0): [9, 5, 4]})), 2, [0, 1, 2], done=False)
+    assert findings.stopped_early(further, 2, done=False) == [1]
     reordered = findings.ends(findings.per_epoch(_metrics(early)), 2, [2, 1, 0], done=False)
     assert findings.finished_seeds(reordered, [2, 1, 0], ["dynamic", "random"]) == [2, 1]
 

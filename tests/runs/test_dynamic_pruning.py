@@ -61,8 +61,8 @@ def test_every_training_row_is_scored_once_per_epoch_and_metric(study: Study) ->
 
 
 def test_scores_are_those_of_the_plain_formula(study: Study) -> None:
-    """The parts hold (1/N) Σ_i KL_i of the models that are in the workspace, computed here from whole float64 logits."""
-    workspace, run, recipe = study
+    """The parts hold (1/N) Σ_i KL_i of the models in the workspace, computed here from whole float64 logits."""
+    workspace, run, _ = study
     provenance = Ledger(workspace).run(run).provenance
     models = [
         load_model(role, provenance[f"{role}_source"], torch.float32, torch.device("cpu")).model

@@ -24,7 +24,7 @@ VALUES = st.one_of(
 )
 TEXTS = st.text(alphabet="aAbB%_\\'é É\n<", max_size=6)
 TAUS = st.one_of(st.none(), st.sampled_from([0.0, 0.1, 0.5, 1.0, 99.0]), st.floats(-10, 10))
-SOME = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SOME = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite

@@ -1,0 +1,38 @@
+"""The report in a real browser, from a file, as somebody without the app would open it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from engine.ledger import Ledger
+from engine.store import SampleQuery, Store
+from engine.workspace import Workspace
+from pages.parts.report import html_report
+from tests.synthetic import fill_workspace
+
+pytestmark = pytest.mark.browser
+
+
+def test_report_opens_alone(workspace: Workspace, ledger: Ledger, tmp_path: Path, page: Page) -> None:
+    """Every chart is drawn, nothing but the file is requested, no script of a sample runs, the console is quiet."""
+    run = fill_workspace(workspace, samples=120, epochs=3, seeds=(0, 1))
+    store = Store.in_memory(workspace, run)
+    store.sync(ledger)
+    file = tmp_path / "report.html"
+    scoring = store.scoring(run, 0, 1, "kl")
+    file.write_text(html_report(store, ledger, ledger.run(run), SampleQuery(scoring, tau=0.5)), encoding="utf-8")
+    said: list[str] = []
+    requested: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto(file.as_uri())
+    page.wait_for_selector("html[data-drawn=yes]")
+    assert page.locator(".chart .main-svg").count() >= page.locator(".chart").count() == 7
+    assert (said, requested) == ([], [file.as_uri()])
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -1,0 +1,341 @@
+"""Data & models, driven: empty, adding data in each of three ways, what is kept and removed, hostile, presented."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
+
+from engine.data.preview import preview
+from engine.ledger import Ledger
+from engine.recipes import DataSettings, parse_recipe
+from engine.workspace import ReadOnlyError, WinnowError, Workspace
+from pages.parts import data_known, data_models, data_preview, data_upload
+from pages.parts.data_known import Known
+from tests.conftest import CHECKOUT
+from tests.synthetic import fill_workspace, synthetic_recipe
+
+ROWS = [
+    {"question": "What is 2 + 2?", "answer": "4", "kind": "sum"},
+    {"question": "Say <script>alert(1)</script> \x1b[31m", "answer": "[x](javascript:alert(1))", "kind": "odd"},
+    {"question": "What is missing?", "answer": "", "kind": "odd"},
+]
+HOSTILE_NAME = "<b>x</b> :red[y] ![z](http://a.b/c.png)"
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS), encoding="utf-8")
+    return path
+
+
+def show(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, *, read_only: bool = False, **address: str) -> AppTest:
+    monkeypatch.setenv("WINNOW_WORKSPACE", str(workspace.root))
+    monkeypatch.setenv("WINNOW_READ_ONLY", "1" if read_only else "")
+    app = AppTest.from_file(str(CHECKOUT / "app.py"), default_timeout=60).run()
+    for name, value in address.items():
+        app.query_params[name] = value
+    app.switch_page("pages/data.py").run()
+    assert not app.exception
+    return app
+
+
+def said(app: AppTest) -> str:
+    """Everything the page says in words."""
+    kinds = ("title", "header", "subheader", "markdown", "caption", "text", "success")
+    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    next(button for button in app.button if button.label == label).click().run()
+    assert not app.exception
+    return app
+
+
+def answered(app: AppTest, ledger: Ledger) -> AppTest:
+    """The page after an engine has answered what it asked."""
+    ask = ledger.take_ask()
+    assert ask is not None
+    assert ask.kind == "preview"
+    try:
+        ledger.answer(ask.id, preview(DataSettings.model_validate(ask.payload["data"])))
+    except WinnowError as error:
+        ledger.answer(ask.id, {"error": str(error)}, refused=True)
+    app.run()
+    assert not app.exception
+    return app
+
+
+def look_at(app: AppTest, path: Path) -> AppTest:
+    app.text_input("data_path").set_value(str(path))
+    return press(app, "Look at it")
+
+
+def test_empty_workspace(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty workspace says what data is, offers to add some, and knows no models."""
+    app = show(workspace, monkeypatch)
+    assert "No data yet." in said(app)
+    assert "No pair of models has been used here yet." in said(app)
+    assert app.text_input("data_hub")
+
+
+def test_path_is_looked_at_mapped_and_kept(
+    workspace: Workspace, ledger: Ledger, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a path to saved data: the counts, the rows as plain text, and the columns that were found."""
+    app = show(workspace, monkeypatch, data_from="A path on this machine")
+    look_at(app, rows)
+    assert "No engine is at work" in "\n".join(warning.value for warning in app.warning)
+    answered(app, ledger)
+    assert "3 rows\\. 2 can be used\\: 1 has no response\\." in said(app).replace("\u2060", "")
+    table = app.dataframe[0].value
+    assert list(table.iloc[1]) == ["Say <script>alert(1)</script> ␛[31m", "[x](javascript:alert(1))", "odd"]
+    app.text_input("data_name").set_value("my rows")
+    press(app, "Keep this data")
+    (kept,) = ledger.datasets()
+    assert (kept["name"], kept["settings"]["source"]) == ("my rows", str(rows))
+    assert kept["settings"]["columns"] == {"instruction": "question", "input": "", "response": "answer"}
+    assert kept["info"]["lengths"]["unit"] == "characters"
+    assert "my rows is kept" in said(app)
+    assert "1 set of data, none of them read by a run" in said(app)
+
+
+def test_columns_can_be_mapped_by_hand(
+    workspace: Workspace, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Columns of unusual names are shown with the reason, and choosing them asks the engine again."""
+    path = tmp_path / "odd.jsonl"
+    path.write_text('{"eins": "What is 1 + 1?", "zwei": "2"}\n', encoding="utf-8")
+    app = show(workspace, monkeypatch, data_from="A path on this machine")
+    answered(look_at(app, path), ledger)
+    assert "response" in app.error[0].value
+    assert not [button for button in app.button if button.label == "Keep this data"]
+    app.selectbox("data_column_response").set_value("zwei").run()
+    answered(app, ledger)
+    app.selectbox("data_column_instruction").set_value("eins").run()
+    answered(app, ledger)
+    assert not app.error
+    press(app, "Keep this data")
+    assert ledger.datasets()[0]["settings"]["columns"] == {"instruction": "eins", "input": "", "response": "zwei"}
+
+
+def test_upload_is_stored_and_looked_at(workspace: Workspace, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upload lies in the workspace under a safe name, and is what the engine is asked about."""
+    app = show(workspace, monkeypatch, data_from="Upload a file")
+    press(app, "Look at it")
+    assert "No file has been chosen" in app.error[0].value
+    app.file_uploader(key="data_upload").upload("my rows.jsonl", json.dumps(ROWS[0]).encode())
+    answered(press(app, "Look at it"), ledger)
+    (stored,) = workspace.uploads.iterdir()
+    assert stored.read_text(encoding="utf-8") == json.dumps(ROWS[0])
+    assert "1 row" in said(app)
+
+
+def test_refusal_and_missing_source_are_sentences(
+    workspace: Workspace, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing named, and a file that is not there: one sentence each, no traceback."""
+    app = show(workspace, monkeypatch, data_from="A path on this machine")
+    press(app, "Look at it")
+    assert "Nothing was named" in app.error[0].value
+    answered(look_at(app, tmp_path / "absent.jsonl"), ledger)
+    assert "There is no file" in app.error[0].value
+
+
+def test_waiting_can_be_stopped(workspace: Workspace, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person who does not want to wait gets the form back; a late answer changes nothing."""
+    ledger.beat_engine(0.0)
+    app = show(workspace, monkeypatch)
+    app.text_input("data_hub").set_value("some/set")
+    press(app, "Look at it")
+    assert "Reading the first rows" in said(app)
+    press(app, "Stop waiting")
+    app.run()
+    assert "Reading the first rows" not in said(app)
+    answered(app, ledger)
+    assert not app.error
+
+
+def test_runs_make_data_and_models_known(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run read and which models read it is known without anybody adding it."""
+    run = fill_workspace(workspace, samples=60, epochs=2, seeds=(0,))
+    Ledger(workspace).set_provenance(run, teacher_parameters=800_000, student_parameters=200_000)
+    app = show(workspace, monkeypatch)
+    words = said(app).replace("\\", "").replace("\u2060", "")
+    assert "1 set of data, all of them read by a run." in words
+    assert "60 samples, 5 of them held back" in words or "60 samples, 6 of them held back" in words
+    assert "scratch:teacher" in words
+    assert "800 k parameters · 3.2 MB in memory as float32" in words
+    assert "The teacher is 4.0 times the student" in words
+
+
+def test_run_can_be_started_from_saved_data(
+    workspace: Workspace, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The form of the Dynamic pruning page begins with the data and its columns, as a recipe that can be run."""
+    settings = DataSettings.model_validate({"source": "/data/x.jsonl", "columns": {"response": "answer"}})
+    ledger.add_dataset("Mine!", settings.model_dump(mode="json"), {})
+    app = press(show(workspace, monkeypatch), "Start a run")
+    recipe = parse_recipe(app.session_state["form_base"])
+    assert (recipe.data.source, recipe.data.columns.response, recipe.name) == ("/data/x.jsonl", "answer", "mine")
+    assert recipe.data.limit == 2000
+
+
+def test_removing_data_asks_first(workspace: Workspace, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data is removed by a second button, and a run's data has none."""
+    fill_workspace(workspace, samples=60, epochs=2, seeds=(0,))
+    ledger.add_dataset("mine", DataSettings(source="/data/x.jsonl").model_dump(mode="json"), {})
+    app = show(workspace, monkeypatch)
+    assert len([button for button in app.button if button.label == "Remove it"]) == 1
+    press(app, "Remove it")
+    assert ledger.datasets() == []
+
+
+def test_uploaded_file_goes_with_the_last_that_reads_it(workspace: Workspace, ledger: Ledger) -> None:
+    """A file nobody reads any more is deleted; one that a run reads, or that was never uploaded, stays."""
+    upload = data_upload.save_upload(workspace, "a.jsonl", b"{}")
+    used = data_upload.save_upload(workspace, "b.jsonl", b"{}")
+    outside = workspace.root / "c.jsonl"
+    outside.write_bytes(b"{}")
+    recipe = synthetic_recipe("r", 50, 1, [0], ["dynamic"])
+    ledger.submit(recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": str(used)})}))
+    for path in (upload, used, outside):
+        ledger.add_dataset(path.name, DataSettings(source=str(path)).model_dump(mode="json"), {})
+    for data in data_known.known(ledger):
+        data_known.remove(ledger, data)
+    assert not upload.exists()
+    assert used.exists()
+    assert outside.exists()
+
+
+def test_hostile_names_are_inert(workspace: Workspace, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names and sources that are Markdown or HTML reach the page escaped."""
+    ledger.add_dataset(HOSTILE_NAME, DataSettings(source=HOSTILE_NAME).model_dump(mode="json"), {})
+    app = show(workspace, monkeypatch)
+    words = said(app)
+    for live in ("<b>", ":red[", "![z]"):
+        assert live not in words
+
+
+def test_presented_workspace_offers_no_change(
+    workspace: Workspace, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A presenter sees data and models, and nothing that adds, removes or starts."""
+    ledger.add_dataset("mine", DataSettings(source="/data/x.jsonl").model_dump(mode="json"), {})
+    app = show(workspace, monkeypatch, read_only=True)
+    assert "mine" in said(app)
+    assert "Add data" not in said(app)
+    assert not app.button
+    assert not app.text_input
+
+
+@given(st.text(max_size=80))
+def test_upload_names_are_safe(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    """Whatever a file is called, it lies directly in the folder of uploads, under plain characters."""
+    workspace = Workspace(tmp_path_factory.getbasetemp() / "uploads-of-any-name").create()
+    path = data_upload.save_upload(workspace, f"{name}.jsonl", b"{}")
+    assert path.parent == workspace.uploads
+    assert path.is_file()
+    assert all(character.isascii() and (character.isalnum() or character in "-_.") for character in path.name)
+    assert data_upload.is_upload(workspace, str(path))
+
+
+def test_uploads_that_are_refused(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another kind of file, an empty one, one that is too large, and any in a presented workspace."""
+    for name, content, sentence in (
+        ("a.exe", b"x", "is not a JSONL, JSON, CSV or Parquet file"),
+        ("a.csv", b"", "is empty"),
+    ):
+        with pytest.raises(WinnowError, match=sentence):
+            data_upload.save_upload(workspace, name, content)
+    monkeypatch.setattr(data_upload, "LIMIT_MB", 0)
+    with pytest.raises(WinnowError, match="give its path instead"):
+        data_upload.save_upload(workspace, "a.csv", b"x,y")
+    with pytest.raises(ReadOnlyError):
+        data_upload.save_upload(Workspace(workspace.root, read_only=True), "a.csv", b"x,y")
+    assert not workspace.uploads.exists()
+
+
+def test_same_upload_is_stored_once(workspace: Workspace) -> None:
+    """The same file twice is one file; other content under the same name is another."""
+    first = data_upload.save_upload(workspace, "a.csv", b"x,y")
+    assert data_upload.save_upload(workspace, "a.csv", b"x,y") == first
+    assert data_upload.save_upload(workspace, "a.csv", b"x,z") != first
+
+
+def test_names_for_sources() -> None:
+    """A source gets a short name, and a number where that is taken."""
+    assert data_known.name_of("tatsu-lab/alpaca") == "alpaca"
+    assert data_known.name_of("/data/my.rows.jsonl") == "my.rows"
+    assert data_known.name_of("tatsu-lab/alpaca", ["alpaca", "alpaca-2"]) == "alpaca-3"
+
+
+def test_data_is_known_once(ledger: Ledger) -> None:
+    """A run on saved data does not make a second entry, another split of it does."""
+    recipe = synthetic_recipe("r", 50, 1, [0], ["dynamic"])
+    ledger.add_dataset("saved", recipe.data.model_copy(update={"limit": None}).model_dump(mode="json"), {})
+    ledger.submit(recipe)
+    (only,) = data_known.known(ledger)
+    assert (only.name, len(only.runs)) == ("saved", 1)
+    ledger.submit(recipe.model_copy(update={"data": recipe.data.model_copy(update={"split": "test"})}))
+    assert [known.added is None for known in data_known.known(ledger)] == [False, True]
+
+
+def test_pairs_are_told_apart_by_where_they_were_read(ledger: Ledger) -> None:
+    """Two runs of one pair are one pair; the same names from other folders are another."""
+    runs = [ledger.submit(synthetic_recipe("r", 50, 1, [0], ["dynamic"])) for _ in range(3)]
+    for run, folder in zip(runs, ("a", "a", "b"), strict=True):
+        ledger.set_provenance(run, teacher_source=folder, student_source=folder)
+    assert sorted(len(pair.runs) for pair in data_models.pairs(ledger.runs())) == [1, 2]
+
+
+LOOK: dict[str, Any] = {"total": 10, "read": 10, "dropped": {}}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({}, "10 rows. All of them can be used."),
+        ({"total": 52002, "read": 2000}, "52,002 rows. Of the first 2,000, all can be used."),
+        ({"total": None}, "At least 10 rows. Of the first 10, all can be used."),
+        (
+            {"dropped": {"no response": 2, "no instruction": 1}},
+            "10 rows. 7 can be used: 2 have no response and 1 has no instruction.",
+        ),
+    ],
+)
+def test_what_a_look_found_in_words(change: dict[str, Any], sentence: str) -> None:
+    """Counts are said with what they are counts of."""
+    assert data_preview.counted(LOOK | change) == sentence
+
+
+@given(st.tuples(*[st.integers(1, 10**6)] * 3).map(sorted))
+def test_strip_of_lengths_ends_where_the_sentence_says(lengths: list[int]) -> None:
+    """The bars add up to the longest sample, or say that it lies beyond the picture."""
+    median, p95, longest = lengths
+    figure: go.Figure = data_preview.strip({"unit": "tokens", "median": median, "p95": p95, "max": longest})
+    whole = sum(bar.x[0] for bar in figure.data)
+    assert whole == min(longest, 3 * p95)
+    assert all(bar.x[0] >= 0 for bar in figure.data)
+
+
+def test_kept_preview_is_bounded() -> None:
+    """What is kept beside saved data stays small whatever the rows hold."""
+    kept = data_preview.remembered({"rows": [{"a": "x" * 10**5, "b": None}] * 20})
+    assert len(kept["rows"]) == data_preview.KEPT_ROWS
+    assert kept["rows"][0] == {"a": "x" * data_preview.KEPT_CHARACTERS, "b": None}
+
+
+def test_place_in_words(workspace: Workspace) -> None:
+    """A source is told to be on the Hub, on this machine, uploaded, or Winnow's own."""
+    upload = data_upload.save_upload(workspace, "a.csv", b"x,y")
+    places = [data_known.place(workspace, source) for source in ("demo", "a/b", "/x/y", "rows.csv", str(upload))]
+    assert [place.split()[0] for place in places] == ["Written", "From", "On", "On", "Uploaded"]
+    assert Known("x", {"source": "a/b"}, {}, None, []).source == "a/b"

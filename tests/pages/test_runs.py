@@ -1,0 +1,229 @@
+"""The page of runs, driven: empty, listed, opened, cancelled, resumed, compared, presented."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from engine.ledger import Ledger
+from engine.recipes import parse_recipe, to_dict
+from engine.workspace import Workspace
+from pages.parts import run_detail, run_words
+from tests.conftest import CHECKOUT
+from tests.synthetic import fill_workspace, synthetic_recipe
+
+Show = Callable[..., AppTest]
+
+
+@pytest.fixture
+def show(monkeypatch: pytest.MonkeyPatch) -> Show:
+    def open_page(workspace: Workspace, read_only: bool = False, **parameters: str) -> AppTest:
+        monkeypatch.setenv("WINNOW_WORKSPACE", str(workspace.root))
+        monkeypatch.setenv("WINNOW_READ_ONLY", "1" if read_only else "")
+        app = AppTest.from_file(str(CHECKOUT / "app.py"), default_timeout=60)
+        app.run()
+        for name, value in parameters.items():
+            app.query_params[name] = value
+        app.switch_page("pages/runs.py").run()
+        assert not app.exception
+        return app
+
+    return open_page
+
+
+@pytest.fixture
+def two(workspace: Workspace) -> tuple[Workspace, str, str]:
+    """A failed run of one seed, and a finished one of two."""
+    failed = fill_workspace(workspace, samples=80, epochs=2, seeds=(0,), name="failed-one", state="failed")
+    done = fill_workspace(workspace, samples=80, epochs=3, seeds=(0, 1), name="done-one")
+    return workspace, failed, done
+
+
+def said(app: AppTest) -> str:
+    kinds = ("title", "subheader", "markdown", "caption")
+    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind)).replace("\\", "")
+
+
+def markup(app: AppTest) -> str:
+    return "\n".join(html.proto.body for html in app.get("html"))
+
+
+def test_empty(workspace: Workspace, show: Show) -> None:
+    """Without runs the page says so and points to the demo."""
+    app = show(workspace)
+    assert "Nothing has run here yet." in said(app)
+    assert [link.proto.label for link in app.get("page_link")] == ["Build the demo, or see where to begin"]
+
+
+def test_list_and_sentence(two: tuple[Workspace, str, str], show: Show) -> None:
+    """The sentence counts the runs by state, and every run is listed with what it does."""
+    workspace, failed, done = two
+    words = said(show(workspace))
+    assert "One run is done and one failed." in words
+    assert failed in words
+    assert done in words
+    assert "dynamic pruning on synthetic.jsonl" in words
+
+
+def test_open_by_button_and_by_link(two: tuple[Workspace, str, str], show: Show) -> None:
+    """A button and a link open the same run: its error, its recipe, the links to its samples and findings."""
+    workspace, failed, _ = two
+    by_button = show(workspace)
+    by_button.button(f"open_{failed}").click().run()
+    by_link = show(workspace, run_open=failed)
+    for app in (by_button, by_link):
+        assert not app.exception
+        assert app.selectbox("run_open").value == failed
+        assert "The disk is full" in app.error[0].value
+        assert 'name = "failed-one"' in app.code[0].value
+        queries = {link.proto.label: link.proto.query_string for link in app.get("page_link")}
+        assert queries["See its samples"] == f"run={failed}"
+        assert queries["See what it found"] == f"pruning_run={failed}"
+
+
+def test_unknown_run_in_the_link(two: tuple[Workspace, str, str], show: Show) -> None:
+    """A link to a run that is not here opens the page with nothing opened."""
+    app = show(two[0], run_open="nobody-knows", run_view="secrets", compare="gone")
+    assert app.selectbox("run_open").value is None
+    assert not app.code
+
+
+def test_provenance(two: tuple[Workspace, str, str], show: Show) -> None:
+    """Hashes, device and resolved threshold are named in words."""
+    workspace, _, done = two
+    facts = markup(show(workspace, run_open=done, run_view="provenance"))
+    for name in (
+        "device",
+        "cpu",
+        "tokenizer, hash",
+        "first τ, as resolved",
+        "version of winnow",
+        "rows without a score",
+    ):
+        assert name in facts
+
+
+def test_resume_and_cancel(two: tuple[Workspace, str, str], show: Show) -> None:
+    """A failed run can be resumed and a waiting one cancelled; the ledger knows at once."""
+    workspace, failed, done = two
+    ledger = Ledger(workspace)
+    app = show(workspace)
+    assert not [button for button in app.button if done in (button.key or "") and "Resume" in button.key]
+    app.button(f"Resume_row_{failed}").click().run()
+    assert ledger.run(failed).state == "queued"
+    assert "waiting for its turn" in app.get("progress")[0].proto.text
+    app.button(f"Cancel_row_{failed}").click().run()
+    assert not app.exception
+    assert ledger.run(failed).state == "cancelled"
+
+
+def test_cancel_of_a_running_run_is_asked_for(workspace: Workspace, show: Show) -> None:
+    """A running run is asked to stop, says that it is stopping, and cannot be asked twice."""
+    run = fill_workspace(workspace, samples=80, epochs=2, seeds=(0,), name="busy", state="running")
+    app = show(workspace)
+    assert "40 s left" in app.get("progress")[0].proto.text
+    app.button(f"Cancel_row_{run}").click().run()
+    assert Ledger(workspace).run(run).cancel
+    assert "stopping" in app.get("progress")[0].proto.text
+    assert not [button for button in app.button if (button.key or "").startswith("Cancel")]
+
+
+def test_interrupted_run(workspace: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run whose worker died is called interrupted, and nobody promises a time."""
+    fill_workspace(workspace, samples=80, epochs=2, seeds=(0,), name="lost", state="running")
+    monkeypatch.setattr("engine.ledger.ALIVE_SECONDS", -1.0)
+    app = show(workspace)
+    assert "One run was interrupted." in said(app)
+    assert "interrupted" in app.get("progress")[0].proto.text
+    assert "left" not in app.get("progress")[0].proto.text
+
+
+def test_log_is_inert(two: tuple[Workspace, str, str], show: Show) -> None:
+    """The end of the log is shown as text: terminal escapes and broken bytes are visible, nothing is obeyed."""
+    workspace, failed, _ = two
+    lines = b"first line\n" + b"x\n" * 300 + b"\x1b[31mred <script>alert(1)</script> \xff \xe2\x80\xae\n"
+    Ledger(workspace).log_path(failed).write_bytes(lines)
+    (shown,) = show(workspace, run_open=failed, run_view="log").code
+    assert "first line" not in shown.value
+    assert shown.value.endswith("␛[31mred <script>alert(1)</script> � ⟨RLO⟩")
+    assert not shown.language or shown.language == "plaintext"
+
+
+def test_no_log_yet(two: tuple[Workspace, str, str], show: Show) -> None:
+    """A run that has written no log says so."""
+    workspace, _, done = two
+    assert "There is no log yet." in said(show(workspace, run_open=done, run_view="log"))
+
+
+def test_compare(two: tuple[Workspace, str, str], show: Show) -> None:
+    """Two finished runs side by side: the settings that differ, and where every arm of each ended."""
+    workspace, _, done = two
+    other = fill_workspace(workspace, samples=80, epochs=2, seeds=(0, 1), name="other")
+    app = show(workspace, run_open=done, run_view="compare", compare=other)
+    settings, results = (frame.value for frame in app.dataframe)
+    assert list(settings["setting"]) == ["training.epochs"]
+    assert list(settings.iloc[0][1:]) == ["3", "2"]
+    assert "One setting differs." in said(app)
+    assert (results["perplexity, this run"] < results["perplexity, the other"]).all()
+    assert len(results) == 4
+
+
+def test_compare_with_a_run_without_results(two: tuple[Workspace, str, str], show: Show) -> None:
+    """Where one of the two has ended nothing, only the settings are compared."""
+    workspace, _, done = two
+    waiting = fill_workspace(workspace, samples=80, epochs=3, seeds=(0, 1), name="later", state="queued")
+    app = show(workspace, run_open=done, run_view="compare", compare=waiting)
+    assert "Both were told the same." in said(app)
+    assert not app.dataframe
+    assert "Results stand here side by side once" in said(app)
+
+
+def test_presented(two: tuple[Workspace, str, str], show: Show) -> None:
+    """Read-only shows every run and offers neither cancel nor resume."""
+    workspace, failed, _ = two
+    Ledger(workspace).submit(synthetic_recipe("next", 80, 2, [0], ["dynamic"]))
+    app = show(workspace, read_only=True, run_open=failed)
+    assert failed in said(app)
+    assert not [button for button in app.button if (button.key or "").startswith(("Cancel", "Resume"))]
+
+
+def test_many_runs_are_paged(workspace: Workspace, show: Show) -> None:
+    """A page shows a few runs, and the address names the page."""
+    ledger = Ledger(workspace)
+    runs = [ledger.submit(synthetic_recipe(f"run-{index}", 80, 2, [0], ["dynamic"])) for index in range(11)]
+    for run in runs:
+        ledger.cancel(run)
+    assert "Eleven" not in said(show(workspace))
+    assert "11 runs were cancelled." in said(show(workspace))
+    second = said(show(workspace, runs_page="2"))
+    assert [run in second for run in runs] == [True] * 3 + [False] * 8
+
+
+def test_hostile_recipe(workspace: Workspace, show: Show) -> None:
+    """A recipe whose values are markup is shown as text in the list, the code and the provenance."""
+    raw = to_dict(synthetic_recipe("x", 80, 2, [0], ["dynamic"]))
+    raw["data"]["source"] = "<script>alert(1)</script>.jsonl"
+    raw["models"]["teacher"] = raw["models"]["student"] = "[a](http://bad.invalid)"
+    ledger = Ledger(workspace)
+    run = ledger.submit(parse_recipe(raw))
+    ledger.set_provenance(run, note="<img src=x onerror=alert(1)>")
+    app = show(workspace, run_open=run, run_view="provenance")
+    drawn = "\n".join(str(e.value) for kind in ("markdown", "caption", "subheader") for e in app.get(kind))
+    assert "<script>" not in drawn
+    assert "[a](" not in drawn
+    assert "&lt;img" in markup(app)
+    assert "<img" not in markup(app)
+
+
+def test_times_in_words() -> None:
+    """Ages are told in the largest unit that fits."""
+    now = run_words.time.time()
+    ages = [run_words.ago(now - seconds) for seconds in (3, 125, 7300, 90_000, 200_000)]
+    assert ages == ["just now", "2 min ago", "2 h ago", "1 day ago", "2 days ago"]
+
+
+def test_tail_of_a_missing_log(workspace: Workspace) -> None:
+    """No file is no text, not an error."""
+    assert run_detail.tail(workspace.logs / "none.log") == ""
