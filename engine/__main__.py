@@ -86,9 +86,9 @@ def desk(workspace: Workspace, options: argparse.Namespace) -> None:
     from engine.service import end_with_parent
 
     end_with_parent(options.parent)
-    from engine import desk as answers
+    from engine.desk import answer_all
 
-    answers.work(workspace)
+    answer_all(workspace)
 
 
 def runs(workspace: Workspace, options: argparse.Namespace) -> None:

@@ -31,6 +31,7 @@ from engine.models.loading import (
 from engine.models.lora import attach_lora, detach_lora, load_adapter
 from engine.models.states import load_state
 from engine.recipes import DataSettings, DynamicPruningRecipe, Recipe, ScoreRecipe, parse_recipe, scratch_name
+from engine.runs import work
 from engine.runs.scoring import TOP_TOKENS, TokenText, token_row
 from engine.scoring.score import score_samples
 from engine.workspace import WinnowError, Workspace
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS = 0.05
 
 
-def work(workspace: Workspace) -> None:
+def answer_all(workspace: Workspace) -> None:
     """Answer questions, oldest first, until this process is ended."""
     ledger = Ledger(workspace)
     kinds = {"check": check, "preview": look, "trace": trace}
@@ -114,7 +115,8 @@ def check(_workspace: Workspace, ledger: Ledger, payload: dict[str, Any]) -> dic
             f"The pair needs about {memory / 1e9:.1f} GB and {device} has {free / 1e9:.1f} GB free; "
             "choose smaller models or a lower batch size."
         )
-    work = _operations(recipe, tokens, parameters)
+    valid = round(tokens * recipe.data.valid_fraction)
+    operations = work.study(recipe, parameters[0], parameters[1], tokens - valid, valid)
     return {
         "ok": not problems,
         "problems": problems,
@@ -123,7 +125,7 @@ def check(_workspace: Workspace, ledger: Ledger, payload: dict[str, Any]) -> dic
         "tokens": tokens,
         "memory_bytes": memory,
         "cache_bytes": int(tokens * (facts["teacher"]["width"] or 0) * bytes_each),
-        "seconds": _seconds(ledger, work),
+        "seconds": _seconds(ledger, operations),
         **facts,
     }
 
@@ -133,7 +135,7 @@ def _model(recipe: DynamicPruningRecipe | ScoreRecipe, model: str, problems: lis
     name = scratch_name(model)
     if name and recipe.scratch:
         settings = recipe.scratch.models[name]
-        parameters = 12 * settings.layers * settings.width**2 + recipe.scratch.vocab_size * settings.width
+        parameters = work.parameters_of(settings, recipe.scratch.vocab_size)
         origin = "made by Winnow, trained first on the recipe's corpus"
         return {"name": model, "origin": origin, "parameters": parameters, "width": settings.width}
     try:
@@ -150,24 +152,14 @@ def _activations(recipe: Recipe, facts: dict[str, dict[str, Any]]) -> int:
     return int(recipe.training.batch_size * recipe.models.max_length * (facts["student"]["width"] or 0))
 
 
-def _operations(recipe: DynamicPruningRecipe | ScoreRecipe, tokens: int, parameters: list[int]) -> float:
-    """Floating-point operations of a whole run, every arm reading everything: an upper bound."""
-    teacher, student = parameters
-    work = 2.0 * tokens * (teacher + student)
-    if isinstance(recipe, DynamicPruningRecipe):
-        epochs, arms = recipe.training.epochs, len(recipe.arms)
-        work += len(recipe.seeds) * epochs * tokens * student * (5.0 * arms + 2.0)
-    return work
-
-
-def _seconds(ledger: Ledger, work: float) -> float | None:
+def _seconds(ledger: Ledger, operations: float) -> float | None:
     """Seconds at the speed of the runs this workspace has finished; None where there is none to go by."""
     rates = [
-        run.provenance["operations"] / run.seconds
+        run.provenance["operations_per_second"]
         for run in ledger.runs(50)
-        if run.state == "done" and run.provenance.get("operations") and run.seconds
+        if run.state == "done" and run.provenance.get("operations_per_second")
     ]
-    return work / float(np.median(rates)) if rates else None
+    return operations / float(np.median(rates)) if rates else None
 
 
 def trace(workspace: Workspace, ledger: Ledger, payload: dict[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,9 @@ def execute(
         log = logging.getLogger(f"winnow.{run.id}")
         try:
             log.info("run %s starts on %s", run.id, resolve_device(device))
-            RUNS[run.kind](Job(workspace, ledger, run, resolve_device(device), report))
+            job = Job(workspace, ledger, run, resolve_device(device), report)
+            RUNS[run.kind](job)
+            ledger.set_provenance(run.id, operations_per_second=job.speed)
             log.info("run %s is done", run.id)
         except Cancelled:
             state = "cancelled"

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.parts import context, findings, recipe_form, run_crossings, run_list, run_progress, run_results
+from pages.parts import (
+    context,
+    copy_link,
+    findings,
+    recipe_form,
+    run_crossings,
+    run_list,
+    run_progress,
+    run_results,
+    words,
+)
 
 context.framed()
 st.title("What did raising the bar do?", anchor=False)
@@ -18,7 +28,10 @@ if runs:
         chosen = st.selectbox("Run", ids, index=newest, key="pruning_run", bind="query-params", width=340)
         run = runs[ids.index(chosen)] if chosen in ids else runs[newest]
         run_list.badge(run)
+        copy_link.draw(key="pruning_link", also={"pruning_run": run.id})
     run_progress.follow(run)
+    if run.error:
+        st.error(words.literal(run.error), icon=":material/error:")
     store = context.store()
     found = run_results.of(store, run)
 else:

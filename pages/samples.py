@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from engine.ledger import Run
-from engine.store import SampleQuery
-from pages.parts import (
-    context,
+from pages.parts import context
+
+context.framed()
+st.title("Which samples matter, and where do we cut?", anchor=False)
+
+from engine.ledger import Run  # noqa: E402
+from engine.store import SampleQuery  # noqa: E402
+from pages.parts import (  # noqa: E402
     copy_link,
     samples_cut,
     samples_drawer,
@@ -19,9 +23,6 @@ from pages.parts import (
     samples_words,
     takeaway,
 )
-
-context.framed()
-st.title("Which samples matter, and where do we cut?", anchor=False)
 
 runs = context.scored_runs()
 if not runs:
@@ -93,4 +94,4 @@ with listing:
         copy_link.draw(key="link", also={"run": choice.run.id})
 
 samples_finds.draw(store, choice, threshold.tau)
-samples_drawer.open_if_asked(choice, query)
+samples_drawer.open_if_asked(choice, query, answer)

@@ -58,9 +58,10 @@ def can_suffer(kind: str, draft: Draft) -> bool:
 
 
 def damage(rng: Random, kind: str, draft: Draft, same_task: Writer, other_task: Writer) -> str:
-    """The corrupted answer of a draft; `same_task` and `other_task` write the drafts whose answers are put in its place.
+    """The corrupted answer of a draft.
 
-    Another question of the same task is asked until its topic differs: its right answer is then wrong here.
+    Where it is the right answer of another question, `same_task` or `other_task` writes that question. One of the
+    same task is written until its topic differs, so that its answer is wrong here.
     """
     if kind == "garbled":
         return garble(rng, draft.response)

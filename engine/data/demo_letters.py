@@ -21,14 +21,7 @@ from engine.data.demo_words import (
     plural,
 )
 
-WORDS = tuple(
-    dict.fromkeys(
-        word
-        for words in (*KINDS.values(), THINGS, PLACES, ROLES, REGULAR_NOUNS, REGULAR_VERBS)
-        for word in words
-        if word.isascii()
-    )
-)
+WORDS = tuple(dict.fromkeys(word for words in (*KINDS.values(), THINGS, ROLES) for word in words))
 
 
 def copying(rng: Random) -> Draft:
@@ -266,8 +259,8 @@ def categories(rng: Random) -> Draft:
     if level == MEDIUM:
         asked = rng.choice((kind, other_kind))
         forms = (("Is {a_word} {a_kind}?", "", "{answer}"), ("Would you call {a_word} {a_kind}?", "", "{answer}"))
-        yes, no = f"Yes, {article(word)} is {article(kind)}.", f"No, {article(word)} is {article(kind)}."
-        answer, wrong = (yes, no) if asked == kind else (no, f"Yes, {article(word)} is {article(asked)}.")
+        yes, no = f"Yes, {article(word)} is {article(asked)}.", f"No, {article(word)} is "
+        answer, wrong = (yes, no + f"{article(other_kind)}.") if asked == kind else (no + f"{article(kind)}.", yes)
         return draft(rng, level, forms, answer, wrong, a_word=article(word), a_kind=article(asked))
     words = [*rng.sample(KINDS[kind], 3), rng.choice(KINDS[other_kind])]
     odd = words[-1]

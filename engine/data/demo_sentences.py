@@ -6,26 +6,25 @@ from engine.data.demo_draft import EASY, HARD, LEVELS, MEDIUM, Draft, article, c
 from engine.data.demo_words import ACTIONS, COLOURS, DAYS, KINDS, NAMES, PLACES, ROLES, THINGS, plural, third_person
 
 ORDERS = (
-    *("close the window", "open the door", "pass the salt", "wait a moment", "speak more slowly"),
-    *("turn off the light", "feed the cat", "call me tomorrow", "bring a chair", "write your name here"),
-    *("read the first page", "carry this box", "sit down", "help me with the map", "clean the table"),
-    *("put the key on the shelf", "sing another song", "take off your shoes", "show me the way", "try again"),
+    *("close the window", "open the door", "wait a moment", "speak more slowly", "turn off the light"),
+    *("feed the cat", "call me tomorrow", "read the first page", "carry this box", "help me with the map"),
+    *("wash the cups", "sing another song", "show me the way", "try again", "write your name here"),
 )
-TIMES = ("on Monday", "in the morning", "last night", "after lunch", "before the storm", "in spring", "at noon")
-REVIEWED = ("film", "soup", "hotel", "book", "concert", "bike", "play", "cake", "lamp", "train ride", "jacket")
-PRAISE = ("wonderful", "lovely", "excellent", "delightful", "great", "perfect", "charming", "superb")
-BLAME = ("awful", "boring", "terrible", "dull", "disappointing", "dreadful", "poor", "horrible")
+TIMES = ("on Monday", "in the morning", "last night", "after lunch", "before the storm", "at noon")
+REVIEWED = ("film", "soup", "hotel", "book", "concert", "bike", "play", "cake", "lamp", "coat")
+PRAISE = ("wonderful", "lovely", "excellent", "great", "perfect", "charming")
+BLAME = ("awful", "boring", "terrible", "dull", "poor", "horrible")
 PRAISE_CLAUSES = (
     *("I would choose it again", "it was worth every cent", "I told all my friends about it", "it made my day"),
-    *("my whole family loved it", "it was the best of the week", "I could not stop smiling"),
+    *("my whole family loved it", "I could not stop smiling"),
 )
 BLAME_CLAUSES = (
     *("I want my money back", "it was a waste of time", "I was glad to see the end of it", "never again for me"),
-    *("nobody in my family liked it", "it spoiled my evening", "I could have cried"),
+    *("nobody in my family liked it", "it spoiled my evening"),
 )
 ENDINGS = (
     *("kept it for ever", "gave it to a friend", "hid it under a stone", "carried it home", "sold it for a song"),
-    *("lost it again the next day", "showed it to everyone", "threw it into the river"),
+    *("lost it again the next day", "threw it into the river"),
 )
 DISHES = {
     "jam": "wash the {things}, cook them with sugar and fill a jar",
@@ -52,6 +51,7 @@ def politeness(rng: Random) -> Draft:
         ("Make this polite.", "{order}!", "Could you please {answer}?"),
         ("Say it more politely: {order}!", "", "Could you please {answer}?"),
         ("Ask {name} politely.", "{order}!", "{name}, would you please {answer}?"),
+        ("{name} should do something. Ask in a friendly way.", "{order}!", "{name}, could you please {answer}?"),
         ("Turn the order into a friendly request.", "{order}!", "Please be so kind and {answer}."),
     )
     return draft(rng, EASY, forms, order, wrong, order=order, name=rng.choice(NAMES))
@@ -168,7 +168,7 @@ def stories(rng: Random) -> Draft:
     """Write a story of two sentences about two given things."""
     hero, wrong = rng.sample(KINDS["animal"], 2)
     thing, place, ending = rng.choice(THINGS), rng.choice(PLACES), rng.choice(ENDINGS)
-    adjective = rng.choice(("old", "clever", "hungry", "quiet", "brave", "lazy", "young", "proud"))
+    adjective = rng.choice(("old", "clever", "hungry", "quiet", "brave", "proud"))
     day = rng.choice(DAYS)
     forms = (
         (

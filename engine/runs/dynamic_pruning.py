@@ -31,6 +31,7 @@ from engine.models.lora import adapter_state, attach_lora, detach_lora, load_ada
 from engine.models.states import load_state, save_state
 from engine.pruning.thresholds import keep, next_tau, quantile, random_subset
 from engine.recipes import ArmName, DynamicPruningRecipe, PruningSettings
+from engine.runs import work
 from engine.runs.job import Job
 from engine.runs.prepare import Models, model_facts, of_split, open_pair
 from engine.runs.scoring import BASE, Scored, Scorer, unscored_rows
@@ -39,9 +40,6 @@ from engine.training.finetune import Evaluation, evaluate, train_epoch
 from engine.workspace import WinnowError
 
 ORDER: tuple[ArmName, ...] = ("dynamic", "static", "random", "full")  # `random` needs the sizes of `dynamic`
-BACKWARD = (
-    5.0  # operations per parameter and token of a LoRA step: forward 2, backward through frozen weights 2 and more
-)
 
 
 @dataclass
@@ -67,14 +65,7 @@ def run(job: Job) -> None:
     train, valid = of_split(prepared, "train"), of_split(prepared, "valid")
     scorer = Scorer(job, models, train, recipe.scoring, prepared.dataset)
     teacher, student = load_two(job, models)
-    first_work = scorer.work(student, teacher.parameters, first=True)
-    train_tokens, valid_tokens = scorer.tokens, sum(len(sample.input_ids) for sample in valid)
-    for _ in recipe.seeds:
-        for arm in recipe.arms:
-            job.plan(recipe.training.epochs * _epoch_work(student, train_tokens, valid_tokens))
-            job.plan((recipe.training.epochs - 1) * scorer.work(student, 0, first=False) if arm == "dynamic" else 0)
-    job.plan(first_work)
-
+    first_work = work.scoring(scorer.tokens, teacher.parameters + student.parameters)
     first = scorer.score(
         student.model, "scoring every sample before training", first_work, arm=BASE, seed=-1, epoch=1, detail=True
     )
@@ -171,7 +162,7 @@ def _scores(study: Study, arm: ArmName, seed: int, epoch: int, peft: PeftModel) 
     return study.scorer.score(
         cast(PreTrainedModel, peft),  # it answers like one
         f"seed {seed}, dynamic, epoch {epoch}: scoring",
-        study.scorer.work(study.student, 0, first=False),
+        work.scoring(study.scorer.tokens, study.student.parameters),
         arm=arm,
         seed=seed,
         epoch=epoch,
@@ -220,7 +211,7 @@ def _epoch(
     job, settings = study.job, study.recipe.training
     words = f"seed {seed}, {arm}, epoch {epoch}: training on {int(kept.sum())} of {len(kept)} samples"
     started = time.perf_counter()
-    with job.phase(words, _epoch_work(study.student, study.scorer.tokens, 0)) as tick:
+    with job.phase(words, work.epoch(study.student.parameters, study.scorer.tokens, 0)) as tick:
         trained = train_epoch(
             peft,
             optimizer,
@@ -234,9 +225,8 @@ def _epoch(
         )
     seconds = time.perf_counter() - started
     valid_tokens = sum(len(sample.input_ids) for sample in study.valid)
-    with job.phase(
-        f"seed {seed}, {arm}, epoch {epoch}: validation", _epoch_work(study.student, 0, valid_tokens)
-    ) as tick:
+    words = f"seed {seed}, {arm}, epoch {epoch}: validation"
+    with job.phase(words, work.epoch(study.student.parameters, 0, valid_tokens)) as tick:
         after = evaluate(peft, study.valid, batch_size=settings.batch_size, loss_on=settings.loss_on, tick=tick)
     steps += trained.steps
     at = {"arm": arm, "seed": seed, "epoch": epoch, "step": steps}
@@ -306,12 +296,9 @@ def _valid_rows(at: dict[str, Any], result: Evaluation) -> list[dict[str, Any]]:
     return [at | {"split": "valid", "name": name, "value": value} for name, value in values.items()]
 
 
-def _epoch_work(student: LoadedModel, train_tokens: int, valid_tokens: int) -> float:
-    return student.parameters * (BACKWARD * train_tokens + 2.0 * valid_tokens)
-
-
 def _unit_work(study: Study, arm: ArmName, epoch: int) -> float:
     """Planned work of one epoch of one arm."""
     valid_tokens = sum(len(sample.input_ids) for sample in study.valid)
-    scoring = study.scorer.work(study.student, 0, first=False) if arm == "dynamic" and epoch > 1 else 0.0
-    return _epoch_work(study.student, study.scorer.tokens, valid_tokens) + scoring
+    student, tokens = study.student.parameters, study.scorer.tokens
+    scoring = work.scoring(tokens, student) if arm == "dynamic" and epoch > 1 else 0.0
+    return work.epoch(student, tokens, valid_tokens) + scoring

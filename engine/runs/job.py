@@ -67,6 +67,11 @@ class Job:
         """Add work to be done, in floating-point operations."""
         self._planned += work
 
+    @property
+    def speed(self) -> float:
+        """Floating-point operations a second that this life of the run has come to."""
+        return (self._done - self._skipped) / (time.monotonic() - self._started)
+
     def skip(self, work: float) -> None:
         """Count planned work as done without doing it."""
         self._done += work

@@ -19,7 +19,7 @@ from engine.data.sources import DEMO, DEMO_CORPUS, Rows, read_rows
 from engine.data.templates import render, template_hash
 from engine.data.tokenizers import same_tokenizer, tokenizer_hash
 from engine.models import scratch
-from engine.models.loading import LoadedModel, load_model, load_tokenizer, resolve_dtype
+from engine.models.loading import LoadedModel, load_model, load_tokenizer, model_facts_of, resolve_dtype
 from engine.recipes import (
     CorpusSettings,
     DataSettings,
@@ -32,6 +32,7 @@ from engine.recipes import (
     scratch_name,
     to_dict,
 )
+from engine.runs import work
 from engine.runs.job import Job
 from engine.workspace import WinnowError
 
@@ -106,8 +107,10 @@ def _texts(rows: Rows, template: str) -> Iterator[str]:
 
 def make_scratch(job: Job, name: str, settings: ScratchModel, corpus: Corpus, max_length: int) -> Path:
     """Train the model called `scratch:<name>` unless the workspace has it; the answer is its folder."""
-    folder = scratch.model_folder(job.workspace, name, settings, corpus.tokenizer_folder, max_length, corpus.hash)
-    with job.phase(f"training {name} from nothing", scratch_work(settings, corpus)) as tick:
+    folder = _scratch_folder(job, name, settings, corpus, max_length)
+    if folder.exists():
+        return folder
+    with job.phase(f"training {name} from nothing", _scratch_work(settings, corpus)) as tick:
         loss = scratch.make(
             job.workspace, folder, settings, corpus.tokenizer, corpus.samples, max_length, job.device, tick
         )
@@ -116,10 +119,19 @@ def make_scratch(job: Job, name: str, settings: ScratchModel, corpus: Corpus, ma
     return folder
 
 
-def scratch_work(settings: ScratchModel, corpus: Corpus) -> float:
-    """Floating-point operations of training: six per parameter and token."""
-    parameters = 12 * settings.layers * settings.width**2 + len(corpus.tokenizer) * settings.width
-    return 6.0 * parameters * settings.epochs * sum(len(sample.input_ids) for sample in corpus.samples)
+def plan_scratch(job: Job, name: str, settings: ScratchModel, corpus: Corpus, max_length: int) -> None:
+    """Plan the training of a model that the workspace does not have yet."""
+    if not _scratch_folder(job, name, settings, corpus, max_length).exists():
+        job.plan(_scratch_work(settings, corpus))
+
+
+def _scratch_folder(job: Job, name: str, settings: ScratchModel, corpus: Corpus, max_length: int) -> Path:
+    return scratch.model_folder(job.workspace, name, settings, corpus.tokenizer_folder, max_length, corpus.hash)
+
+
+def _scratch_work(settings: ScratchModel, corpus: Corpus) -> float:
+    tokens = sum(len(sample.input_ids) for sample in corpus.samples)
+    return work.pretraining(settings, len(corpus.tokenizer), tokens)
 
 
 def open_pair(job: Job, recipe: DynamicPruningRecipe | ScoreRecipe) -> tuple[Models, Prepared]:
@@ -144,9 +156,16 @@ def open_pair(job: Job, recipe: DynamicPruningRecipe | ScoreRecipe) -> tuple[Mod
         prepared = prepare(
             rows, data.template, tokenizers["student"], pair.max_length, data.valid_fraction, data.split_seed
         )
-    for name in roles.values():
-        if name and corpus and recipe.scratch and not _is_made(job, name, recipe, corpus):
-            job.plan(scratch_work(recipe.scratch.models[name], corpus))
+    parameters: dict[str, int] = {}
+    for role, name in roles.items():
+        if name and corpus and recipe.scratch:
+            settings = recipe.scratch.models[name]
+            parameters[role] = work.parameters_of(settings, len(corpus.tokenizer))
+            plan_scratch(job, name, settings, corpus, pair.max_length)
+        else:
+            parameters[role] = model_facts_of(getattr(pair, role))["parameters"]
+    tokens = {split: sum(sample.length for sample in of_split(prepared, split)) for split in ("train", "valid")}
+    job.plan(work.study(recipe, parameters["teacher"], parameters["student"], tokens["train"], tokens["valid"]))
     sources = {}
     for role, name in roles.items():
         if name and corpus and recipe.scratch:
@@ -158,18 +177,6 @@ def open_pair(job: Job, recipe: DynamicPruningRecipe | ScoreRecipe) -> tuple[Mod
         job.record([job.write("samples", "samples", prepared.sample_columns())])
     job.ledger.set_provenance(job.run.id, **provenance(recipe, models, rows, prepared))
     return models, prepared
-
-
-def _is_made(job: Job, name: str, recipe: DynamicPruningRecipe | ScoreRecipe, corpus: Corpus) -> bool:
-    assert recipe.scratch is not None
-    return scratch.model_folder(
-        job.workspace,
-        name,
-        recipe.scratch.models[name],
-        corpus.tokenizer_folder,
-        recipe.models.max_length,
-        corpus.hash,
-    ).exists()
 
 
 def provenance(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from engine.recipes import PretrainRecipe
 from engine.runs.job import Job
-from engine.runs.prepare import make_scratch, read_corpus, scratch_work
+from engine.runs.prepare import make_scratch, plan_scratch, read_corpus
 
 
 def run(job: Job) -> None:
     recipe = job.run.parsed()
     assert isinstance(recipe, PretrainRecipe)
     corpus = read_corpus(job, recipe.data, recipe.scratch, recipe.max_length)
-    for settings in recipe.scratch.models.values():
-        job.plan(scratch_work(settings, corpus))
+    for name, settings in recipe.scratch.models.items():
+        plan_scratch(job, name, settings, corpus, recipe.max_length)
     folders = {
         name: str(make_scratch(job, name, settings, corpus, recipe.max_length))
         for name, settings in recipe.scratch.models.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.recipes import ScoreRecipe
+from engine.runs import work
 from engine.runs.dynamic_pruning import load_two
 from engine.runs.job import Job
 from engine.runs.prepare import of_split, open_pair
@@ -16,9 +17,8 @@ def run(job: Job) -> None:
     train = of_split(prepared, "train")
     scorer = Scorer(job, models, train, recipe.scoring, prepared.dataset)
     teacher, student = load_two(job, models)
-    work = scorer.work(student, teacher.parameters, first=True)
-    job.plan(work)
-    scored = scorer.score(student.model, "scoring every sample", work, arm=BASE, seed=-1, epoch=1, detail=True)
+    first = work.scoring(scorer.tokens, teacher.parameters + student.parameters)
+    scored = scorer.score(student.model, "scoring every sample", first, arm=BASE, seed=-1, epoch=1, detail=True)
     job.ledger.set_provenance(
         job.run.id, not_a_number=unscored_rows(train, scored), hidden_cache_bytes=scorer.cache_bytes
     )

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.data.samples import TokenSample
-from engine.models.loading import LoadedModel
 from engine.recipes import METRICS, ScoringSettings, digest
 from engine.runs.job import Job
 from engine.runs.prepare import Models
@@ -48,10 +47,6 @@ class Scorer:
         self._words = TokenText(models.tokenizer)
         self._dataset = dataset
         self._cache: HiddenCache | None = None
-
-    def work(self, student: LoadedModel, teacher_parameters: int, first: bool) -> float:
-        """Floating-point operations of scoring every sample once."""
-        return 2.0 * self.tokens * (student.parameters + (teacher_parameters if first else 0))
 
     def score(
         self, student: PreTrainedModel, words: str, work: float, *, arm: str, seed: int, epoch: int, detail: bool

@@ -74,7 +74,7 @@ def token_scores(
     """
     tile = min(tile, vocab_size)
     rows = max(64, TILE_ELEMENTS[labels.device.type] // tile)
-    buffers = torch.empty(4, min(rows, len(labels)) * tile, device=labels.device)
+    buffers = torch.empty(4, min(rows, len(labels)), tile, device=labels.device)
     hidden_t, hidden_s = head_t.operand(hidden_t), head_s.operand(hidden_s)
     # Differences of halves are rounded, so only float32 states may be subtracted before the head.
     shared = head_t.same_map_as(head_s) and hidden_t.dtype == torch.float32
@@ -104,7 +104,7 @@ class _Task:
     vocab_size: int
     tile: int
     top_k: int
-    buffers: Tensor  # (4, rows * tile)
+    buffers: Tensor  # (4, rows, tile)
 
 
 def _sweep(task: _Task, h_t: Tensor, h_s: Tensor, labels: Tensor, *, careful: bool) -> TokenScores:
@@ -116,7 +116,7 @@ def _sweep(task: _Task, h_t: Tensor, h_s: Tensor, labels: Tensor, *, careful: bo
     label_t, label_s = torch.zeros(2, rows, device=labels.device)
     for start in range(0, task.vocab_size, task.tile):
         stop = min(start + task.tile, task.vocab_size)
-        b0, b1, b2, b3 = (buffer[: rows * (stop - start)].view(rows, -1) for buffer in task.buffers)
+        b0, b1, b2, b3 = (buffer.flatten()[: rows * (stop - start)].view(rows, -1) for buffer in task.buffers)
         z_t = task.head_t.logits(h_t, start, stop, out=b0)
         if task.shared:
             dz = task.head_s.logits(h_s, start, stop, out=b1)

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from pages.parts import charts, findings
@@ -117,10 +118,11 @@ def spread(places: list[float], gap: float, low: float, high: float) -> list[flo
 def forest(last: pd.DataFrame, column: str = "perplexity") -> go.Figure:
     """Dynamic pruning minus each other arm at the end: every seed as a ring, the mean with its 95 % interval."""
     others = [arm for arm in ("random", "full", "static") if len(findings.differences(last, column, "dynamic", arm))]
-    figure, names = charts.figure(60 + 62 * len(others)), []
+    figure, names, reach = charts.figure(60 + 62 * len(others)), [], 0.0
     for place, arm in enumerate(reversed(others)):
         look, values = LOOKS[arm], findings.differences(last, column, "dynamic", arm)
         found = findings.interval(values)
+        reach = max(reach, values.abs().max(), *(abs(edge) for edge in (found.low, found.high) if edge == edge))
         figure.add_scatter(
             x=values, y=[place] * len(values), mode="markers", customdata=values.index,
             marker={"symbol": "circle-open", "size": 7, "color": look.colour},
@@ -142,7 +144,9 @@ def forest(last: pd.DataFrame, column: str = "perplexity") -> go.Figure:
         zeroline=False,
         fixedrange=True,
     )  # fmt: skip
-    figure.update_xaxes(title="← dynamic better · worse →", zeroline=False, nticks=7, fixedrange=True)
+    # Zero stands in the middle, so that each word of the title is on its own side of it.
+    span = [-1.08 * reach, 1.08 * reach]
+    figure.update_xaxes(title="← dynamic better · worse →", range=span, zeroline=False, nticks=7, fixedrange=True)
     return figure
 
 
@@ -172,7 +176,7 @@ def kept(table: pd.DataFrame, samples: int) -> go.Figure:
         hovertemplate="kept %{y:,.0f}<extra></extra>",
     )  # fmt: skip
     figure.add_bar(
-        x=epochs, y=samples - means["samples"], row=1, col=1,
+        x=epochs, y=(samples - means["samples"]).clip(lower=0), row=1, col=1,
         marker={"color": charts.PRUNED, "pattern": charts.HATCH},
         hovertemplate="pruned %{y:,.0f}<extra></extra>",
     )  # fmt: skip
@@ -215,10 +219,13 @@ def usage(times: pd.DataFrame) -> go.Figure:
 
 def _faint(colour: str) -> str:
     red, green, blue = (int(colour[index : index + 2], 16) for index in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.13)"
+    return f"rgba({red},{green},{blue},0.1)"
 
 
 def _span(values: pd.Series) -> tuple[float, float]:
-    low, high = float(values.min()), float(values.max())
+    finite = values[np.isfinite(values)]
+    if finite.empty:
+        return 0.0, 1.0
+    low, high = float(finite.min()), float(finite.max())
     room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     return low - room, high + room

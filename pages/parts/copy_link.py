@@ -16,7 +16,8 @@ button { font: inherit; font-family: var(--st-font); font-size: 0.875rem; color:
   text-underline-offset: 3px; text-decoration-color: var(--st-border-color); white-space: nowrap; }
 button:hover { background: var(--st-secondary-background-color); }
 button:focus-visible { outline: 2px solid var(--st-primary-color); }
-span { font-family: var(--st-font); font-size: 0.8rem; color: var(--st-text-color); opacity: 0.7; overflow-wrap: anywhere; }
+span { font-family: var(--st-font); font-size: 0.8rem; color: var(--st-text-color); opacity: 0.7;
+  overflow-wrap: anywhere; }
 """,
     js="""
 export default function ({ data, parentElement }) {

@@ -109,7 +109,8 @@ def bands(table: pd.DataFrame, column: str, against: str = "epoch") -> pd.DataFr
     rows = []
     for (arm, epoch), group in table.dropna(subset=[column]).groupby(["arm", "epoch"]):
         over = interval(group[column])
-        rows.append((arm, epoch, float(group[against].mean()), over.mean, over.low, over.high, over.seeds))
+        if over.seeds:
+            rows.append((arm, epoch, float(group[against].mean()), over.mean, over.low, over.high, over.seeds))
     return pd.DataFrame(rows, columns=["arm", "epoch", "x", "mean", "low", "high", "seeds"])
 
 
@@ -147,7 +148,8 @@ def difference(last: pd.DataFrame, column: str, arm: str, other: str) -> Interva
 def differences(last: pd.DataFrame, column: str, arm: str, other: str) -> pd.Series:
     """`arm` minus `other` by seed, for the seeds that have both."""
     values = last.pivot(index="seed", columns="arm", values=column).reindex(columns=[arm, other])
-    return (values[arm] - values[other]).dropna()
+    apart = values[arm] - values[other]
+    return apart[np.isfinite(apart)]
 
 
 def cost(last: pd.DataFrame) -> pd.DataFrame:
@@ -163,9 +165,11 @@ def cost(last: pd.DataFrame) -> pd.DataFrame:
 def ending(last: pd.DataFrame) -> str:
     """Where dynamic pruning and the arms beside it ended, in one sentence; "" while no seed has finished both."""
     means = last.groupby("arm")["perplexity"].mean()
-    if "dynamic" not in means or not math.isfinite(means["dynamic"]):
+    if "dynamic" not in means:
         return ""
-    places = decimals(means.dropna())
+    if not math.isfinite(means["dynamic"]):
+        return "Dynamic pruning ended at no finite perplexity: its training came apart; try a lower learning rate."
+    places = decimals(means)
     share = cost(last)["share"].get("dynamic", math.nan)
     read = f" having read {100 * share:.0f} % of the tokens" if math.isfinite(share) else ""
     others = [

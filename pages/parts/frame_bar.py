@@ -34,12 +34,15 @@ def draw(start: Callable[[], None]) -> None:
 
 def _chip(start: Callable[[], None], was_busy: bool) -> None:
     runs, alive = context.ledger().runs(), context.ledger().engine_alive()
+    if alive:
+        st.session_state.pop("engine_started", None)
     if was_busy and not _busy(runs):
         st.rerun()  # what was waited for is there: every page shows it, and nothing is asked any more
     words = engine_words(runs, alive)
     if words != "not running":
-        icon, color = (":material/progress_activity:", "green") if _busy(runs) else (":material/check:", "gray")
-        st.badge(words, icon=icon, color=color)
+        idle = words == "idle"
+        icon = ":material/check:" if idle else ":material/progress_activity:"
+        st.badge(words, icon=icon, color="gray" if idle else "green")
     elif st.session_state.get("engine_started", 0.0) > time.time() - ALIVE_SECONDS:
         st.badge("starting", icon=":material/hourglass_top:", color="gray")
     else:

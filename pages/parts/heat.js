@@ -26,7 +26,7 @@ function draw(root, cells) {
   const scored = cells.filter((cell) => typeof cell.kl === "number")
   const most = Math.max(1, ...scored.map((cell) => cell.kl))
   const sum = scored.reduce((total, cell) => total + cell.kl, 0)
-  root.querySelector(".most").textContent = `part ways: ${nats(most)} nats`
+  root.querySelector(".most").textContent = `part ways: ${nats(most)} ${nats(most) === "1" ? "nat" : "nats"}`
   text.replaceChildren()
   const spans = []
   const sections = [["Prompt", 0], ["Response", 1]].map(([title, part]) => {
@@ -57,7 +57,7 @@ function draw(root, cells) {
     span.cell = cell
     if (cell.mark) span.classList.add("mark")
     if (typeof cell.kl === "number") {
-      const heat = Math.sqrt(cell.kl / most)
+      const heat = Math.max(0, cell.kl) / most
       span.style.setProperty("--heat", `${Math.round(70 * heat)}%`)
       span.style.setProperty("--line", `${Math.round(4 * heat)}px`)
     }
@@ -103,7 +103,7 @@ function tell(panel, cell, sum) {
       if (actual) row.title = "what the text says here"
       list.append(row)
     }
-    if (!tops.some(([, , actual]) => actual)) list.append(make("div", "none", "what the text says is not among these"))
+    if (cell.known && !tops.some(([, , actual]) => actual)) list.append(make("div", "none", "what the text says is not among these"))
     lists.append(list)
   }
   panel.replaceChildren(head, lists)

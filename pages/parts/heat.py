@@ -59,6 +59,7 @@ def prepared(scores: Mapping[str, Any], *, ends: bool = True, search: str = "") 
                 "part": int(index >= first),
                 "kl": kl if kl == kl else None,
                 "mark": not last and marked[index],
+                "known": not last,  # which token ends a text is the tokenizer's secret
                 "teacher": _likeliest(scores, "teacher", position, token),
                 "student": _likeliest(scores, "student", position, token),
             }
@@ -67,9 +68,8 @@ def prepared(scores: Mapping[str, Any], *, ends: bool = True, search: str = "") 
 
 
 def _likeliest(scores: Mapping[str, Any], model: str, position: int, token: str) -> list[tuple[str, float, bool]]:
-    names = list(scores[f"{model}_tokens"][position])[:TOP]
-    probs = list(scores[f"{model}_probs"][position])[:TOP]
-    return [(visible(name), float(prob), name == token) for name, prob in zip(names, probs, strict=True)]
+    pairs = zip(scores[f"{model}_tokens"][position], scores[f"{model}_probs"][position], strict=True)
+    return [(visible(name), float(prob), name == token) for name, prob in pairs if prob == prob][:TOP]
 
 
 def _marked(tokens: Sequence[str], search: str) -> list[bool]:

@@ -91,12 +91,10 @@ def _fields(base: dict[str, Any], ledger: Ledger) -> dict[str, Any]:
             "Source", list(dict.fromkeys([data["source"], "demo", *known])), accept_new_options=True,
             key=f"form_source_{key}", help="A Hub id, a path on this machine, data you added, or the demo.",
         )  # fmt: skip
-        if source in known:
-            raw["data"] = known[source]
-        else:
-            raw["data"]["source"] = source or ""
+        raw["data"] = known.get(source, data | {"source": source or ""})
+        of_source = digest([key, source])  # data that was added brings its own limit
         limit = middle.number_input(
-            "Rows", min_value=0, value=data["limit"] or 0, step=100, key=f"form_limit_{key}",
+            "Rows", min_value=0, value=raw["data"].get("limit") or 0, step=100, key=f"form_limit_{of_source}",
             help="How many rows to read from the start; 0 reads all.",
         )  # fmt: skip
         raw["data"]["limit"] = limit or None

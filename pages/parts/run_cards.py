@@ -105,6 +105,13 @@ def _concentration(run: Run, store: Store) -> None:
         "fewer samples hold most of what the small model has left to learn. The dotted line is what it would look "
         "like if all held the same."
     )
+    st.caption("First among them:")
+    with st.container(gap="xxsmall"):
+        for sample in store.page(SampleQuery(scoring), offset=0, limit=3).itertuples():
+            st.page_link(
+                "pages/samples.py", label=words.literal(words.one_line(sample.instruction, 90)),
+                query_params={"run": run.id, "rank": metric, "sample": str(sample.row)},
+            )  # fmt: skip
     st.space("stretch")
     link = {"run": run.id, "rank": metric}
     if half:

@@ -35,7 +35,7 @@ def draw(recipe: Recipe | None) -> None:
         if answered is not None and not waiting and not same and recipe is not None:
             st.caption("The recipe has changed since it was checked.")
     if waiting:
-        try_waiting.wait(KEY, "Loading both models and counting tokens", height=140)
+        try_waiting.wait(KEY, "Reading the data, both tokenizers and the sizes of both models", height=140)
     elif same and answered is not None:
         _answer(answered.answer or {}, refused=answered.state == "refused")
 

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from engine.ledger import Run
-from pages.parts import arm_charts, findings
+from pages.parts import arm_charts, run_results
 from pages.parts.run_recipe import recipe_differences
 from pages.parts.words import inert
 
@@ -42,19 +42,18 @@ def draw(store: Store, left: Run, right: Run) -> None:
 def _results(store: Store, left: Run, right: Run) -> None:
     ended = {}
     for side, run in (("this run", left), ("the other", right)):
-        if run.kind == "dynamic-pruning":
-            table = findings.per_epoch(store.metrics(run.id))
-            last = findings.ends(table, run.recipe["training"]["epochs"], run.recipe["seeds"], run.state == "done")
-            ended[side] = last.groupby("arm")[[*SHOWN]].mean()
-    if len(ended) < 2 or any(frame.empty for frame in ended.values()):
-        st.caption("Results stand here side by side once an arm of both runs has come to its end.")
+        found = run_results.of(store, run) if run.kind == "dynamic-pruning" else None
+        if found is not None and len(found.last):
+            ended[side] = found.last.groupby("arm")[[*SHOWN]].mean()
+    if len(ended) < 2:
+        st.caption("Results stand here side by side once both runs have finished a seed.")
         return
     arms = [arm for arm in arm_charts.LOOKS if any(arm in of_run.index for of_run in ended.values())]
     columns: dict[str, object] = {"arm": [arm_charts.LOOKS[arm].label for arm in arms]}
     for name, (title, scale, _) in SHOWN.items():
         for side, of_run in ended.items():
             columns[f"{title}, {side}"] = scale * of_run[name].reindex(arms)
-    st.markdown("**Where they ended**, the mean over the seeds that came to their end")
+    st.markdown("**Where they ended**, the mean over the finished seeds")
     st.dataframe(
         pd.DataFrame(columns), hide_index=True, width="stretch", alt="Where every arm of both runs ended",
         column_config={

@@ -32,14 +32,16 @@ def draw(store: Store, run: str, selections: pd.DataFrame) -> None:
     """Controls, the picture, and the samples of a band. `selections` has at least two epochs of the dynamic arm."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         seeds = sorted(int(seed) for seed in selections["seed"].unique())
-        seed = st.selectbox("Seed", seeds, key="flow_seed", bind="query-params", width=110)
+        seed = st.selectbox("Seed", seeds, key="flow_seed", bind="query-params", on_change=_first_page, width=110)
         epochs = sorted(int(epoch) for epoch in selections.loc[selections["seed"] == seed, "epoch"])
         if len(epochs) < 2:
             st.caption("This seed has one epoch so far; nothing can have crossed yet.")
             return
-        before = st.selectbox("From epoch", epochs[:-1], key="flow_from", bind="query-params", width=130)
+        before = st.selectbox(
+            "From epoch", epochs[:-1], key="flow_from", bind="query-params", on_change=_first_page, width=130
+        )
         later = [epoch for epoch in epochs if epoch > before]
-        after = st.selectbox("to epoch", later, key="flow_to", bind="query-params", width=130)
+        after = st.selectbox("to epoch", later, key="flow_to", bind="query-params", on_change=_first_page, width=130)
     found = store.crossings(run, seed, before, after).set_index(["before", "after"])["samples"]
     counts = {band: int(found.get(band, 0)) for band in BANDS}
     st.markdown(said(counts, before, after))
@@ -51,11 +53,15 @@ def draw(store: Store, run: str, selections: pd.DataFrame) -> None:
     )
     band = st.pills(
         "Show the samples that", [name for band, name in BANDS.items() if counts[band]], key="flow_band",
-        bind="query-params",
+        bind="query-params", on_change=_first_page,
     )  # fmt: skip
     if band:
         chosen = next(pair for pair, name in BANDS.items() if name == band)
         _samples(store, run, seed, (before, after), chosen)
+
+
+def _first_page() -> None:
+    st.session_state["flow_page"] = 1
 
 
 def said(counts: dict[Band, int], before: int, after: int) -> str:

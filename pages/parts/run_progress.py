@@ -18,11 +18,21 @@ def card(run: Run) -> None:
         st.markdown(f"**{literal(run.id)}** :gray[{literal(subject(run))}]")
         follow(run)
         if run.kind == "dynamic-pruning":
-            st.caption(
-                "First the models are made or loaded, then every sample is scored: from there on **Samples** has "
-                "something to rank. Then the arms are trained, seed by seed, and the curves on **Dynamic pruning** "
-                "grow with every epoch."
-            )
+            with st.container(horizontal=True, gap="medium"):
+                for icon, words in steps(run, {part.table for part in context.ledger().parts(run.id)}):
+                    st.markdown(f":material/{icon}: :gray[{words}]", width="content")
+
+
+def steps(run: Run, tables: set[str]) -> list[tuple[str, str]]:
+    """The stages of dynamic pruning, each with the icon of done, at work or ahead. `tables` have parts already."""
+    reached = 2 if "metrics" in tables else 1 if "scores" in tables or "teacher_hash" in run.provenance else 0
+    words = (
+        "both models made or loaded",
+        "every sample scored: then **Samples** has something to rank",
+        "all arms trained, seed by seed: the curves on **Dynamic pruning** grow",
+    )
+    icons = ["check_circle"] * reached + ["pending"] + ["radio_button_unchecked"] * (2 - reached)
+    return list(zip(icons, words, strict=True))
 
 
 def follow(run: Run) -> None:

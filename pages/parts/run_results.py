@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Results:
-    """The metrics of a run, one row per arm, seed and epoch, and the ends of what has ended."""
+    """The metrics of a run, one row per arm, seed and epoch, and where the arms of its finished seeds ended."""
 
     run: Run
     table: pd.DataFrame
+    finished: list[int]  # seeds
     last: pd.DataFrame
     usage: pd.DataFrame
     samples: int  # that the arms choose from
@@ -30,10 +31,6 @@ class Results:
     @property
     def seeds(self) -> list[int]:
         return list(self.run.recipe["seeds"])
-
-    @property
-    def finished(self) -> list[int]:
-        return findings.finished_seeds(self.last, self.seeds, self.run.recipe["arms"])
 
     @property
     def epochs(self) -> int:
@@ -46,16 +43,21 @@ def of(store: Store, run: Run) -> Results | None:
     table = findings.per_epoch(metrics)
     if not (table["epoch"] > 0).any():
         return None
-    last = findings.ends(table, run.recipe["training"]["epochs"], run.recipe["seeds"], run.state == "done")
+    ended = findings.ends(table, run.recipe["training"]["epochs"], run.recipe["seeds"], run.state == "done")
+    finished = findings.finished_seeds(ended, run.recipe["seeds"], run.recipe["arms"])
     counted = store.samples_in(run.id).set_index("split")["samples"]
-    return Results(run, table, last, store.usage(run.id), int(counted.get("train", 0)))
+    # Arms are compared over the same seeds: what has ended of a seed waits until all of it has.
+    last = ended[ended["seed"].isin(finished)]
+    return Results(run, table, finished, last, store.usage(run.id), int(counted.get("train", 0)))
 
 
 def sentence(found: Results) -> None:
     """The finding first, then whether it is one."""
     ending, verdict = findings.ending(found.last), findings.verdict(found.last)
     if not ending:
-        st.subheader("No arm has come to its end yet; the curves below grow with every epoch.", anchor=False)
+        st.subheader(
+            "No seed has come to its end with every arm yet; the curves below grow with each epoch.", anchor=False
+        )
         return
     st.subheader(ending, anchor=False)
     if verdict:
@@ -73,8 +75,12 @@ def badges(found: Results) -> None:
     with st.container(horizontal=True, gap="small"):
         against = findings.difference(found.last, "perplexity", "dynamic", "random")
         if against.seeds:
-            word, colour = ("settled against random", "green") if against.settled else ("not settled", "orange")
-            st.badge(word, icon=":material/balance:", color=colour)  # type: ignore[arg-type]
+            if not against.settled:
+                st.badge("not settled", icon=":material/balance:", color="gray")
+            elif against.mean < 0:
+                st.badge("better than random", icon=":material/balance:", color="green")
+            else:
+                st.badge("worse than random", icon=":material/balance:", color="red")
         if len(found.finished) < len(found.seeds):
             st.badge(f"{len(found.finished)} of {len(found.seeds)} seeds finished", icon=":material/timelapse:")
         elif len(found.seeds) == 1:
@@ -87,7 +93,7 @@ def difference(found: Results) -> None:
         return
     st.markdown("**Dynamic pruning against each other arm** :gray[final perplexity, seed by seed]")
     drawn = arm_charts.forest(found.last)
-    charts.show(drawn, alt="Difference in final perplexity between dynamic pruning and each other arm", key="forest")
+    charts.show(drawn, key="forest", alt=findings.verdict(found.last))
     context.plain(
         "Each ring is one seed: the same start and the same data order for both arms, so only the choice of samples "
         "differs. The bar is the range the true difference lies in 95 times out of 100. Where it crosses the dotted "
@@ -156,9 +162,7 @@ def cost(found: Results) -> None:
         pd.DataFrame(columns), hide_index=True, width="stretch", alt="Tokens, steps and seconds of every arm",
         column_config={name: st.column_config.NumberColumn(format=form) for name, form in formats.items()},
     )  # fmt: skip
-    st.caption(
-        "Mean over the seeds that have come to their end." if len(found.last) else "So far; no arm has come to its end."
-    )
+    st.caption("Mean over the finished seeds." if len(found.last) else "So far; no seed is finished.")
 
 
 def to_come(run: Run) -> None:
@@ -167,7 +171,6 @@ def to_come(run: Run) -> None:
         st.subheader("The first epoch is still ahead.", anchor=False)
     elif run.state == "failed":
         st.subheader("This run failed before its first epoch ended.", anchor=False)
-        st.error(words.literal(run.error), icon=":material/error:")
     else:
         st.subheader(f"This run was {run.state} before its first epoch ended.", anchor=False)
     training, arms = run.recipe["training"], run.recipe["arms"]

@@ -84,7 +84,7 @@ class View {
     svg.replaceChildren()
     this.defs()
     const most = Math.max(1, ...data.counts)
-    const y = (count) => this.bottom - Math.min(1.06, count / most) * (this.bottom - this.top - 8)
+    const y = (count) => this.bottom - Math.min(1.06, count / most) * (this.bottom - this.top - 20)
     this.brush = this.add("rect", { class: "brush", y: this.top - 4, height: this.bottom - this.top + 4 })
     const bars = [...data.counts.keys()].map((i) => [this.x(data.edges[i]), this.x(data.edges[i + 1]), data.counts[i]])
     if (data.below) bars.push([this.left - 22, this.left - 10, data.below])
@@ -126,7 +126,8 @@ class View {
     const step = [1, 2, 5, 10].map((times) => times * power).find((candidate) => candidate >= rough)
     for (let tick = Math.ceil(this.low / step) * step; tick <= this.high + step * 1e-6; tick += step) {
       this.add("line", { class: "axis", x1: this.x(tick), x2: this.x(tick), y1: this.bottom, y2: this.bottom + 4 })
-      this.text(short(Number(tick.toFixed(10))), { class: "tick", x: this.x(tick), y: this.bottom + 17, "text-anchor": "middle" })
+      const near = (this.data.below && this.x(tick) < this.left + 34) || (this.data.above && this.x(tick) > this.right - 34)
+      if (!near) this.text(short(Number(tick.toFixed(10))), { class: "tick", x: this.x(tick), y: this.bottom + 17, "text-anchor": "middle" })
     }
     this.text(this.data.axis, { class: "title", x: (this.left + this.right) / 2, y: this.height - 6, "text-anchor": "middle" })
     const ends = [[this.data.below, this.left - 16, "lower"], [this.data.above, this.right + 16, "higher"]]

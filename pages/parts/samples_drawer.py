@@ -5,9 +5,11 @@ Which sample is open stands in the address as `sample`, so a link opens it again
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
+import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from engine.recipes import METRICS, DynamicPruningRecipe
 from engine.store import SampleQuery
@@ -16,15 +18,16 @@ from pages.parts.samples_list import verdict
 from pages.parts.samples_view import Choice
 
 WIDTH = 760
+SHORT = 40  # characters of a field that fits into one line with others
 
 
-def open_if_asked(choice: Choice, query: SampleQuery) -> None:
-    """Open the sample that the address names; say so where the run has no such sample."""
+def open_if_asked(choice: Choice, query: SampleQuery, place: DeltaGenerator) -> None:
+    """Open the sample that the address names; say so in `place` where the run has no such sample."""
     row = asked()
     if row is None:
         return
     if context.store().sample(choice.run.id, row) is None:
-        st.warning(f"The link names sample {row:,}, which this run does not have.", icon=":material/link_off:")
+        place.warning(f"The link names sample {row:,}, which this run does not have.", icon=":material/link_off:")
         return
     # Made here and not at import: the drawer of one visit must not close over the choice of another.
     st.dialog("Sample", width=WIDTH, position="right", on_dismiss=_close)(_draw)(choice, query)
@@ -61,26 +64,31 @@ def _body(choice: Choice, query: SampleQuery) -> None:
     _turn(before, after, run)
     here = history[(history["epoch"] == choice.scoring.epoch) & (history["seed"].isin([-1, choice.scoring.seed]))]
     values = {metric: float(value) for metric, value in zip(here["metric"], here["value"], strict=True)}
-    value = values.get(choice.scoring.metric, math.nan)
     scores = store.token_scores(run, choice.scoring.epoch, row)
-    losses = (values["nll_teacher"], values["nll_student"]) if "nll_student" in values else None
-    total = store.count(SampleQuery(choice.scoring)).samples
     decided = context.ledger().overrides().get(sample["content_id"])
-    kept = decided.decision == "keep" if decided and decided.decision else value > (query.tau or 0.0)
-    color = "blue" if kept else "orange"
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.badge(verdict(kept, decided.decision if decided else ""), color=color)
-        st.markdown(f"**{words.value(value, 4)}** {samples_words.unit(choice.scoring.metric)}", width="content")
-        st.caption(f"row {row:,}", width="content")
-    st.text(samples_words.stands_out(rank, total, choice.label, value, scores, losses, heat.visible))
+    decision, note = (decided.decision, decided.note) if decided else ("", "")
+    if choice.scoring.metric in values:
+        value = values[choice.scoring.metric]
+        kept = decision == "keep" if decision else value > (query.tau or 0.0)
+        total = store.count(SampleQuery(choice.scoring)).samples
+        losses = (values["nll_teacher"], values["nll_student"]) if "nll_student" in values else None
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.badge(verdict(kept, decision), color="blue" if kept else "orange")
+            st.markdown(f"**{words.value(value, 4)}** {samples_words.unit(choice.scoring.metric)}", width="content")
+            st.caption(_facts(sample), width="stretch")
+        st.text(samples_words.stands_out(rank, total, choice.label, value, scores, losses, heat.visible))
+    else:
+        st.caption(_facts(sample))
+        held = sample["split"] == "valid"
+        st.text("Held out for validation, so it is never scored." if held else "Not scored yet in this epoch.")
     if not context.read_only():
-        _decide(sample["content_id"], decided.decision if decided else "", decided.note if decided else "")
-    elif decided and decided.note:
-        st.text(f"Note: {words.inert(decided.note)}")
-    _text(sample, scores, query.search)
+        _decide(sample["content_id"], decision, note)
+    elif note:
+        st.text(f"Note: {words.inert(note)}")
+    _text(choice, sample, scores, query.search)
     _epochs(choice, history)
     with st.expander("Everything known about this sample"):
-        _fields(sample, values)
+        _known(sample, values)
 
 
 def _turn(before: int | None, after: int | None, run: str) -> None:
@@ -118,7 +126,14 @@ def _decide(content_id: str, decision: str, note: str) -> None:
         )  # fmt: skip
 
 
-def _text(sample: dict[str, object], scores: dict[str, object] | None, search: str) -> None:
+def _facts(sample: dict[str, Any]) -> str:
+    """The short fields of the source in one line of Markdown; among them what the scoring never read."""
+    short = [f"{name}: {value}" for name, value in dict(sample["fields"]).items() if len(f"{name}{value}") <= SHORT]
+    facts = [*short, words.count(sample["length"], "token"), f"row {sample['row']}"]
+    return " · ".join(words.literal(fact) for fact in facts)
+
+
+def _text(choice: Choice, sample: dict[str, Any], scores: dict[str, Any] | None, search: str) -> None:
     """The text as the models read it, or as it is where there are no token scores."""
     if scores is not None:
         heat.show(scores, key="drawer_heat", ends=not sample["truncated"], search=search)
@@ -126,6 +141,9 @@ def _text(sample: dict[str, object], scores: dict[str, object] | None, search: s
             "Darker words are those where the two models expect different things next. Point at a word, or tab to it "
             "and use the arrow keys, to see what each of them expected there."
         )
+        first = _first_seed(choice)
+        if choice.scoring.seed not in (-1, first):
+            st.caption(f"Tokens are kept for one seed: this is how seed {first} saw them.")
         return
     for name, text in (
         ("Prompt", f"{sample['instruction']}\n{sample['input']}"),
@@ -136,10 +154,15 @@ def _text(sample: dict[str, object], scores: dict[str, object] | None, search: s
     st.caption("There are no token scores for this sample in this epoch.")
 
 
-def _epochs(choice: Choice, history: object) -> None:
+def _first_seed(choice: Choice) -> int:
+    recipe = choice.run.parsed()
+    return recipe.seeds[0] if isinstance(recipe, DynamicPruningRecipe) else -1
+
+
+def _epochs(choice: Choice, history: pd.DataFrame) -> None:
     """The sample's value in every epoch, with the thresholds of the run."""
     metric = choice.scoring.metric
-    mine = history[history["metric"] == metric]  # type: ignore[index]
+    mine = history[history["metric"] == metric]
     if mine["epoch"].nunique() < 2:
         return
     recipe = choice.run.parsed()
@@ -153,10 +176,10 @@ def _epochs(choice: Choice, history: object) -> None:
     )  # fmt: skip
 
 
-def _fields(sample: dict[str, object], values: dict[str, float]) -> None:
+def _known(sample: dict[str, Any], values: dict[str, float]) -> None:
     """Every field of the source and every score, as plain text."""
     known = {
-        **{str(name): str(value) for name, value in dict(sample["fields"]).items()},  # type: ignore[call-overload]
+        **{str(name): str(value) for name, value in dict(sample["fields"]).items()},
         "tokens": f"{sample['length']:,}, of which {sample['response_length']:,} of the response",
         "cut to the context": "yes" if sample["truncated"] else "no",
         **{METRICS[metric]: f"{words.value(value)} {samples_words.unit(metric)}" for metric, value in values.items()},

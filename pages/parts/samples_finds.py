@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 
 from engine.store import Store
-from pages.parts import charts, context, samples_words, words
+from pages.parts import charts, context, samples_view, samples_words, words
 from pages.parts.samples_view import Choice
 
-MOST = 12  # bars
+ENDS = 6  # bars at each end, where a field has many values
 
 
 def draw(store: Store, choice: Choice, tau: float) -> None:
-    facets = store.facets(choice.run.id)
-    sizes = facets.groupby("field").size().sort_values(kind="stable")
+    facets = samples_view.facets(store, choice.run.id)
+    sizes = facets.groupby("field").size()
     fields = [str(field) for field in sizes[sizes > 1].index]
     if not fields:
         return
@@ -22,12 +23,17 @@ def draw(store: Store, choice: Choice, tau: float) -> None:
         "Compare the values of", fields, format_func=lambda name: words.one_line(name, 60), key="finds",
         bind="query-params", width=260,
     )  # fmt: skip
-    counted = store.by_field(choice.scoring, field, tau).head(MOST)
-    st.text(samples_words.finds(words.one_line(field, 60), counted, choice.label))
+    counted = store.by_field(choice.scoring, field, tau)
+    name = words.one_line(field, 60)
+    st.text(f"{samples_words.finds(name, counted, choice.label)} {samples_words.apart(name, counted)}")
     st.caption(
         "The score never reads these fields. It measures how far two models disagree about a text; it cannot say "
         "whether the text is hard, rare or wrong."
     )
+    if len(counted) > 2 * ENDS:
+        ranked = counted.sort_values("kept", key=lambda kept: kept / counted["samples"], ascending=False)
+        st.caption(f"The {ENDS} values of {len(counted)} that are kept most, and the {ENDS} kept least.")
+        counted = pd.concat([ranked.head(ENDS), ranked.tail(ENDS)])
     drawn = charts.shares(list(counted["value"]), list(counted["kept"]), list(counted["samples"]))
     charts.show(drawn, alt=f"Share kept for each value of {words.inert(field)}", key="finds_chart")
     context.plain("Blue is the part that stays in the training set, hatched orange the part that is left out.")

@@ -20,7 +20,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const border = body.children[data.rows.findIndex((line, i) => i > 0 && line.above !== data.rows[i - 1].above)]
   if (border) {
     border.classList.add("border")
-    border.dataset.tau = `τ ${data.tau}`
+    border.cells[0].append(make("span", "pill", `τ ${data.tau}`))
   }
   if (root.dataset.key !== key) root.scrollTop = border ? border.offsetTop - root.clientHeight / 2 : 0
   root.dataset.key = key // another page begins at its top, or where the cut goes through it
@@ -66,7 +66,9 @@ function draw(line, shown, opened) {
   fill.style.width = `${100 * line.part}%`
   bar.append(fill)
   const value = make("td", "c1")
-  value.append(bar, make("span", "", line.value))
+  const both = make("div", "both")
+  both.append(bar, make("span", "", line.value))
+  value.append(both)
   const badge = make("td", "c2")
   badge.append(make("span", "badge", line.verdict))
   const spark = make("td", "c7")

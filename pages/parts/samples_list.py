@@ -12,7 +12,7 @@ import streamlit as st
 
 from engine.store import SampleQuery, Store
 from pages.parts import words
-from pages.parts.samples_view import Choice
+from pages.parts.samples_view import Choice, facets
 
 _HERE = Path(__file__).parent
 _mount = st.components.v2.component(
@@ -57,7 +57,7 @@ def draw(
     on_open: Callable[[int], None],
 ) -> None:
     """Draw the rows of one page. A bar is full at `highest`; `on_open` gets the row that was chosen."""
-    field = telling_field(list(store.facets(choice.run.id)["field"]))
+    field = telling_field(list(facets(store, choice.run.id)["field"]))
     listed = [int(row) for row in rows["row"]]
     sparks = store.sparks(choice.run.id, listed, choice.scoring.metric, choice.seed) if len(choice.epochs) > 1 else {}
 
@@ -80,7 +80,7 @@ def draw(
 
 
 def _line(
-    row: dict[str, Any], query: SampleQuery, field: str | None, highest: float, sparks: dict[int, list[float]]
+    row: dict[Any, Any], query: SampleQuery, field: str | None, highest: float, sparks: dict[int, list[float]]
 ) -> dict[str, Any]:
     value = float(row["value"])
     prompt = f"{row['instruction']}\n{row['input']}" if row["input"] else row["instruction"]
@@ -88,7 +88,7 @@ def _line(
     return {
         "row": int(row["row"]),
         "rank": int(row["rank"]),
-        "value": words.value(value),
+        "value": words.value(value, 4),
         "part": 0.0 if math.isnan(value) or not highest > 0 else min(1.0, max(0.0, value / highest)),
         "above": query.tau is None or value > query.tau,
         "kept": bool(row["kept"]),

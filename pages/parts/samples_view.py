@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+import pandas as pd
 import streamlit as st
 
 from engine.ledger import Override, Run
@@ -16,10 +18,11 @@ from engine.recipes import METRICS, DynamicPruningRecipe
 from engine.store import Facet, SampleQuery, Scoring, Store
 from pages.parts import words
 
+VALUES = 50  # a field with more values than this is text, not a category
 AROUND = "around the threshold"
 SHOW = ["all", AROUND, "kept", "pruned"]
-HAND = {"by hand": "any", "kept by hand": "keep", "pruned by hand": "prune"}
-FILTERS = {"q": "", "where": [], "show": "all", "hand": None, "low": None, "high": None}
+HAND: dict[str, Literal["any", "keep", "prune"]] = {"by hand": "any", "kept by hand": "keep", "pruned by hand": "prune"}
+FILTERS: dict[str, object] = {"q": "", "where": [], "show": "all", "hand": None, "low": None, "high": None}
 
 
 @dataclass(frozen=True)
@@ -86,17 +89,22 @@ def choose(store: Store, runs: Sequence[Run]) -> Choice | Run:
 def _epoch(epochs: list[int]) -> int:
     if len(epochs) > 8:
         return int(st.selectbox("Epoch", epochs, key="epoch", bind="query-params", on_change=first_page, width=90))
-    return int(
-        st.segmented_control(
-            "Epoch", epochs, default=epochs[0], key="epoch", required=True, bind="query-params", on_change=first_page
-        )
-    )
+    epoch = st.segmented_control(
+        "Epoch", epochs, default=epochs[0], key="epoch", required=True, bind="query-params", on_change=first_page,
+        help="Epoch 1 is scored before any training, so it is the same for every seed.",
+    )  # fmt: skip
+    return int(epoch)
 
 
 def expected(store: Store, choice: Choice) -> int:
     """How many samples of the run are there to be scored."""
     known = store.samples_in(choice.run.id)
     return int(known[known["split"] == "train"]["samples"].sum())
+
+
+def facets(store: Store, run: str) -> pd.DataFrame:
+    """The fields one can filter by and compare: those with a handful of values."""
+    return store.facets(run, most=VALUES)
 
 
 def first_page() -> None:
@@ -111,7 +119,7 @@ def _new_scores() -> None:
 
 
 def threshold(store: Store, choice: Choice) -> Threshold:
-    """The threshold as a number that can be typed, and its growth; the handle in the histogram moves the same number."""
+    """The threshold as a number to type, and its growth; the handle in the histogram moves the same number."""
     recipe = choice.run.parsed()
     pruning = recipe.pruning if isinstance(recipe, DynamicPruningRecipe) else None
     own, origin = own_threshold(store, choice)
@@ -176,21 +184,24 @@ def set_range(low: float | None, high: float | None) -> None:
 
 def filters(store: Store, choice: Choice, tau: float, decided: dict[str, Override]) -> SampleQuery:
     """The controls of the list, as chips that can be cleared one by one or all at once."""
-    facets = store.facets(choice.run.id)
+    known = facets(store, choice.run.id)
     options: dict[str, Facet] = {}
-    for field, value in zip(facets["field"], facets["value"], strict=True):
+    for field, value in zip(known["field"], known["value"], strict=True):
         for negate, verb in ((False, "is"), (True, "is not")):
             name = words.one_line(f"{field} {verb} {value or '(empty)'}", 80)
             options[name] = Facet(field, value, negate)
+    picked = {name: options[name] for name in st.session_state.get("where", []) if name in options}
+    held = {facet.field for facet in picked.values() if not facet.negate}
+    offered = [name for name, facet in options.items() if name in picked or facet.negate or facet.field not in held]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         search = st.text_input(
             "Search", key="q", type="search", live="300ms", bind="query-params", on_change=first_page, width=260,
             placeholder="words in prompt or response",
         )  # fmt: skip
         chosen = []
-        if options:
+        if offered:  # a field has one value, so a second one of the same field is not offered
             chosen = st.multiselect(
-                "Fields", list(options), key="where", bind="query-params", on_change=first_page, width=320,
+                "Fields", offered, key="where", bind="query-params", on_change=first_page, width=320,
                 placeholder="any value", select_all=False,
             )  # fmt: skip
         low, high = _range()
@@ -206,7 +217,7 @@ def filters(store: Store, choice: Choice, tau: float, decided: dict[str, Overrid
         scoring=choice.scoring,
         descending=choice.descending,
         tau=tau,
-        show=show if show in ("kept", "pruned") else "all",
+        show="kept" if show == "kept" else "pruned" if show == "pruned" else "all",
         low=low,
         high=high,
         search=search,

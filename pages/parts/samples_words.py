@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -86,7 +86,7 @@ def stands_out(
     value: float,
     scores: dict[str, Any] | None,
     nll: tuple[float, float] | None,
-    visible: Any,
+    visible: Callable[[str], str],
 ) -> str:
     """Why a sample stands where it stands: its rank, the token where most of it comes from, and both models' losses.
 
@@ -102,9 +102,9 @@ def stands_out(
         position, part = hottest
         tokens = scores["tokens"]
         read = f"“{visible(tokens[position + 1])}”" if position + 1 < len(tokens) else "the end"
-        teacher, student = _first(scores, "teacher", position, visible), _first(scores, "student", position, visible)
-        most = f"{share(part, 1)} of its KL comes from one token, {read}"
-        sentences.append(f"{most}: there the teacher expects {teacher}, the student {student}.")
+        sentences.append(
+            f"{share(part, 1)} of its KL comes from one token, {read}: {_expected(scores, position, visible)}."
+        )
     if nll is not None and not any(math.isnan(loss) for loss in nll):
         teacher_loss, student_loss = nll
         known = f"The response costs the teacher {words.value(teacher_loss)} nats per token and the student "
@@ -132,9 +132,13 @@ def _hottest(scores: dict[str, Any] | None) -> tuple[int, float] | None:
     return position, most / total
 
 
-def _first(scores: dict[str, Any], model: str, position: int, visible: Any) -> str:
-    token, prob = scores[f"{model}_tokens"][position][0], float(scores[f"{model}_probs"][position][0])
-    return f"“{visible(token)}” ({share(prob, 1)})"
+def _expected(scores: dict[str, Any], position: int, visible: Callable[[str], str]) -> str:
+    """What both models hold likeliest at a position."""
+    teacher, student = (scores[f"{model}_tokens"][position][0] for model in ("teacher", "student"))
+    sure, less = (share(float(scores[f"{model}_probs"][position][0]), 1) for model in ("teacher", "student"))
+    if teacher == student:
+        return f"there both expect “{visible(teacher)}”, the teacher with {sure}, the student with {less}"
+    return f"there the teacher expects “{visible(teacher)}” ({sure}), the student “{visible(student)}” ({less})"
 
 
 def finds(field: str, by_field: pd.DataFrame, label: str) -> str:
@@ -143,19 +147,51 @@ def finds(field: str, by_field: pd.DataFrame, label: str) -> str:
     if len(counted) < 2:
         return f"Every sample has the same {field}, so there is nothing to compare."
     rates = counted.assign(rate=counted["kept"] / counted["samples"]).sort_values("rate", ascending=False)
-    most, least = rates.iloc[0], rates.iloc[-1]
     described = [
-        f"{share(row.kept, row.samples)} of the {words.count(row.samples, 'sample')} with {field} = {row.value or '(empty)'}"
-        for row in (most, least)
+        f"{share(row.kept, row.samples)} of the {words.count(row.samples, 'sample')} with "
+        f"{field} = {words.one_line(row.value, 40) or '(empty)'}"
+        for row in (rates.iloc[0], rates.iloc[-1])
     ]
-    spread = _spread(rates)
-    if most.rate - least.rate <= 2 * spread:
+    if _chance(rates):
         return f"{label} keeps {described[0]} and {described[1]}: a difference that chance alone could make."
     return f"{label} keeps {described[0]}, but only {described[1]}."
 
 
-def _spread(rates: pd.DataFrame) -> float:
-    """Standard error of the difference between the highest and the lowest rate, if all were drawn alike."""
+def apart(field: str, by_field: pd.DataFrame) -> str:
+    """Which values a cut treats unlike the commonest one, and which it cannot tell from it; "" without a common one.
+
+    Two shares differ where they are more than 2.58 standard errors apart (99 %), because several are compared.
+    """
+    counted = by_field[by_field["samples"] > 0].sort_values("samples", ascending=False)
+    if len(counted) < 3 or 2 * counted["samples"].iloc[0] < counted["samples"].sum():
+        return ""
+    base, groups = counted.iloc[0], {"keeps clearly more of": [], "keeps clearly less of": [], "cannot tell": []}
+    for other in counted.iloc[1:].itertuples():
+        gap = other.kept / other.samples - base.kept / base.samples
+        pooled = (other.kept + base.kept) / (other.samples + base.samples)
+        error = math.sqrt(pooled * (1 - pooled) * (1 / other.samples + 1 / base.samples))
+        verb = "cannot tell" if abs(gap) <= 2.58 * error else f"keeps clearly {'more' if gap > 0 else 'less'} of"
+        groups[verb].append(words.one_line(other.value, 40) or "(empty)")
+    said = [f"{verb} {_listed(names)}" for verb, names in groups.items() if names]
+    if groups["cannot tell"]:
+        said[-1] += " from it"
+    name = words.one_line(base.value, 40) or "(empty)"
+    return f"Beside {field} = {name} ({share(base.kept, base.samples)}), it {_listed(said)}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _chance(rates: pd.DataFrame) -> bool:
+    """Whether the rates differ no more than those of random subsets would, at about 95 %.
+
+    Pearson's chi-squared against its mean plus two standard deviations, df + 2 * sqrt(2 * df).
+    """
     pooled = rates["kept"].sum() / rates["samples"].sum()
-    first, last = rates["samples"].iloc[0], rates["samples"].iloc[-1]
-    return math.sqrt(pooled * (1 - pooled) * (1 / first + 1 / last))
+    if pooled in (0.0, 1.0):
+        return True
+    squared = (rates["samples"] * (rates["rate"] - pooled) ** 2).sum() / (pooled * (1 - pooled))
+    freedom = len(rates) - 1
+    return bool(squared <= freedom + 2 * math.sqrt(2 * freedom))

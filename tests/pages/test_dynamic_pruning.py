@@ -78,7 +78,7 @@ def test_whole_run_says_its_finding_first(full: Workspace, show: Show) -> None:
     assert app.subheader[0].value.startswith("Dynamic pruning ended at perplexity")
     assert "% of the tokens; a random subset of the same size ended at" in app.subheader[0].value
     assert "over 3 paired seeds" in said(app)
-    assert "settled" in badges(app)
+    assert "better than random" in badges(app)
     assert "seeds finished" not in badges(app)
     charts = app.get("plotly_chart")
     assert len(charts) == 8
@@ -122,6 +122,7 @@ def test_dynamic_alone(workspace: Workspace, show: Show) -> None:
     app = show(workspace)
     assert app.subheader[0].value.count("ended") == 1
     assert "settled" not in badges(app)
+    assert "random" not in badges(app)
     assert len(app.get("plotly_chart")) == 7
 
 
@@ -146,6 +147,28 @@ def test_a_band_opens_its_samples(full: Workspace, show: Show) -> None:
     for link in rows:
         assert f"run={whole}" in link.query_string
         assert "epoch=2&seed=1&sample=" in link.query_string
+
+
+def test_another_band_begins_at_its_first_page(full: Workspace, show: Show) -> None:
+    """Changing the band or the epochs starts at the first page of what is then listed."""
+    app = show(full, flow_band="stayed kept", flow_page="3")
+    assert app.session_state["flow_page"] == 3
+    app.pills("flow_band").set_value("fell below").run()
+    assert not app.exception
+    assert app.session_state["flow_page"] == 1
+    app.selectbox("flow_to").set_value(3).run()
+    app.selectbox("flow_from").set_value(2).run()
+    assert not app.exception
+    assert "Between epoch 2 and epoch 3" in said(app)
+
+
+def test_failed_run(workspace: Workspace, show: Show) -> None:
+    """A run that failed says why, above what it had found by then."""
+    fill_workspace(workspace, samples=80, epochs=3, seeds=(0, 1), name="broken", state="failed")
+    app = show(workspace)
+    assert "The disk is full" in app.error[0].value
+    assert "1 of 2 seeds finished" in badges(app)
+    assert len(app.get("plotly_chart")) == 8
 
 
 def test_hostile_prompts_are_inert(full: Workspace, show: Show) -> None:
@@ -253,6 +276,36 @@ def test_fields_are_the_recipe(workspace: Workspace, show: Show) -> None:
     assert (recipe.pruning.tau_growth, recipe.pruning.tau_max) == (0.4, 1.5)
 
 
+def test_data_that_was_added(workspace: Workspace, show: Show) -> None:
+    """Data a person added can be chosen by its name, and brings its own source, columns and limit."""
+    settings = {"source": "/data/my rows.jsonl", "limit": 70, "columns": {"instruction": "ask", "response": "tell"}}
+    Ledger(workspace).add_dataset("mine", settings, {})
+    app = show(workspace)
+    field(app, "form_source").set_value("mine").run()
+    assert field(app, "form_limit").value == 70
+    app.button("check_pair").click().run()
+    asked = answer(workspace)["data"]
+    assert (asked["source"], asked["limit"], asked["columns"]["response"]) == ("/data/my rows.jsonl", 70, "tell")
+
+
+def test_recipe_as_text(workspace: Workspace, show: Show) -> None:
+    """The recipe can be edited as TOML; a wrong text is one sentence, a right one becomes the form's beginning."""
+    app = show(workspace)
+    app.session_state["form_toml_panel"] = True
+    app.run()
+    text = field(app, "form_toml")
+    text.set_value(text.value + "\n[oops").run()
+    assert "not valid TOML" in app.error[0].value.replace("\\", "")
+    assert app.button("check_pair").disabled
+    text = field(app, "form_toml")
+    text.set_value(text.value.replace("[oops", "").replace("epochs = 4", "epochs = 9")).run()
+    assert app.button("check_pair").disabled
+    app.button("form_toml_use").click().run()
+    assert not app.exception
+    assert field(app, "form_epochs").value == 9
+    assert not app.button("check_pair").disabled
+
+
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
@@ -286,7 +339,7 @@ def test_from_the_run_above(full: Workspace, show: Show) -> None:
 
 def field(app: AppTest, name: str) -> Any:
     """The field of the form called `name`; its key ends with the recipe it began from."""
-    for kind in ("number_input", "text_input", "selectbox", "segmented_control", "pills"):
+    for kind in ("number_input", "text_input", "text_area", "selectbox", "segmented_control", "pills"):
         for widget in app.get(kind):
             if widget.key and widget.key.rpartition("_")[0] == name:
                 return widget

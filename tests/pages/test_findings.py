@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pages.parts import findings
+from pages.parts import arm_charts, findings
 
 
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.99, 0.999])
@@ -162,6 +163,26 @@ def test_missing_arm_makes_no_claim() -> None:
     alone = {key: values for key, values in TWO_ARMS.items() if key[0] == "dynamic"}
     assert findings.verdict(_last(alone)) == ""
     assert findings.ending(_last(alone)) == "Dynamic pruning ended at perplexity 4.03."
+
+
+def test_training_that_came_apart() -> None:
+    """A perplexity that is no number is said in words, drawn nowhere, and left out of every mean."""
+    apart = {key: [9, math.inf, math.inf] if key[0] == "dynamic" else values for key, values in TWO_ARMS.items()}
+    table = findings.per_epoch(_metrics(apart))
+    assert "no finite perplexity" in findings.ending(_last(apart))
+    assert findings.verdict(_last(apart)) == ""
+    assert set(findings.bands(table[table["epoch"] > 0], "perplexity")["arm"]) == {"random"}
+    figure = arm_charts.curves(table, "perplexity")
+    assert all(math.isfinite(edge) for edge in figure.layout.yaxis.range)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.floats(0.0, 0.15))
+def test_labels_are_moved_apart(places: list[float], gap: float) -> None:
+    """Labels keep their order and their distance, and stay in the picture where there is room for all of them."""
+    moved = arm_charts.spread(sorted(places), gap, 0.0, 1.0)
+    assert all(later - earlier >= gap - 1e-9 for earlier, later in pairwise(moved))
+    assert moved[0] >= -1e-9
+    assert moved[-1] <= 1 + 1e-9
 
 
 def test_ending_gives_the_share_of_tokens() -> None:

@@ -93,7 +93,19 @@ def test_what_is_being_made_is_shown(workspace: Workspace, monkeypatch: pytest.M
     assert bar.proto.value == 50
     words = bar.proto.text.replace("\\", "")
     assert words == "seed 0, epoch 2 · 50 % · 40 s left"
-    assert "the curves on" in said(app)
+    assert ":material/check_circle: :gray[every sample scored" in said(app)
+    assert ":material/pending: :gray[all arms trained" in said(app)
+
+
+def test_first_prompts_are_inert(full: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The prompts that rank first open their samples, and show their characters whatever these are."""
+    app = show(full, monkeypatch)
+    first = [link.proto for link in app.get("page_link") if "sample=" in link.proto.query_string]
+    assert len(first) == 3
+    for link in first:
+        assert "<" not in link.label.replace("\\<", "")
+        assert "](" not in link.label
+        assert "\x1b" not in link.label
 
 
 def test_one_seed_is_not_called_settled(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def files(folder: Path) -> dict[str, tuple[int, int]]:
 def draw(store: Store, **query: Any) -> AppTest:
     """The opened panel for a query on the first ranking of the newest run."""
 
-    def script(query: dict[str, Any]) -> None:
+    def script(query):  # type: ignore[no-untyped-def]  # AppTest runs its text alone, without the imports above
         from engine.store import SampleQuery
         from pages.parts import context, takeaway
 
