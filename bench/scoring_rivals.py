@@ -17,13 +17,13 @@ def ids_of(sample: TokenSample, device: torch.device) -> Tensor:
 
 
 def plain_loop(teacher: nn.Module, student: nn.Module, samples: Sequence[TokenSample]) -> list[float]:
-    """One sample at a time: both full logits, log-softmax, kl_div. Returns the mean KL of every sample."""
+    """One sample at a time: both full logits, softmax, kl_div. Returns the mean KL of every sample."""
     scores = []
     with torch.inference_mode():
         for sample in samples:
             ids = ids_of(sample, next(student.parameters()).device)[None]
-            log_t, log_s = (F.log_softmax(model(input_ids=ids).logits[0].float(), -1) for model in (teacher, student))
-            kl = F.kl_div(log_s, log_t, reduction="none", log_target=True).sum(-1)
+            z_t, z_s = (model(input_ids=ids).logits[0].float() for model in (teacher, student))
+            kl = F.kl_div(F.log_softmax(z_s, -1), F.softmax(z_t, -1), reduction="none").sum(-1)
             scores.append(float(kl.mean()))
     return scores
 
@@ -40,11 +40,8 @@ def padded_batches(
             ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
             lengths = torch.tensor([len(row) for row in rows], device=device)
             mask = (torch.arange(ids.shape[1], device=device) < lengths[:, None]).long()
-            log_t, log_s = (
-                F.log_softmax(model(input_ids=ids, attention_mask=mask).logits.float(), -1)
-                for model in (teacher, student)
-            )
-            kl = F.kl_div(log_s, log_t, reduction="none", log_target=True).sum(-1)
+            z_t, z_s = (model(input_ids=ids, attention_mask=mask).logits.float() for model in (teacher, student))
+            kl = F.kl_div(F.log_softmax(z_s, -1), F.softmax(z_t, -1), reduction="none").sum(-1)
             scores += ((kl * mask).sum(1) / mask.sum(1)).tolist()
     return scores
 

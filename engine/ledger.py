@@ -14,94 +14,20 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from engine.recipes import Recipe, parse_recipe, to_dict
+from engine.ledger_rows import ALIVE_SECONDS, SCHEMA, Ask, Override, Run, to_ask, to_run
+from engine.recipes import Recipe, to_dict
 from engine.tables import Part
 from engine.workspace import WinnowError, Workspace
 
+__all__ = ["ALIVE_SECONDS", "BEAT_SECONDS", "STATES", "Ask", "Ledger", "Override", "Run"]
+
 STATES = ("queued", "running", "done", "failed", "cancelled")
 BEAT_SECONDS = 2.0  # how often a living engine says so
-ALIVE_SECONDS = 10.0  # a heartbeat older than this is no sign of life
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs (
-    id TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, recipe TEXT NOT NULL, state TEXT NOT NULL,
-    created REAL NOT NULL, started REAL, finished REAL, heartbeat REAL, cancel INTEGER NOT NULL DEFAULT 0,
-    phase TEXT NOT NULL DEFAULT '', fraction REAL NOT NULL DEFAULT 0, eta REAL, error TEXT NOT NULL DEFAULT '',
-    provenance TEXT NOT NULL DEFAULT '{}', pid INTEGER);
-CREATE TABLE IF NOT EXISTS parts (
-    run TEXT NOT NULL, tbl TEXT NOT NULL, name TEXT NOT NULL, rows INTEGER NOT NULL, size INTEGER NOT NULL,
-    sha256 TEXT NOT NULL, recorded REAL NOT NULL, PRIMARY KEY (run, tbl, name));
-CREATE TABLE IF NOT EXISTS overrides (
-    id INTEGER PRIMARY KEY, content_id TEXT NOT NULL, decision TEXT NOT NULL, note TEXT NOT NULL, made REAL NOT NULL);
-CREATE INDEX IF NOT EXISTS overrides_content ON overrides (content_id);
-CREATE TABLE IF NOT EXISTS datasets (
-    name TEXT PRIMARY KEY, settings TEXT NOT NULL, info TEXT NOT NULL, added REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS asks (
-    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, payload TEXT NOT NULL, state TEXT NOT NULL, answer TEXT,
-    asked REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS engines (pid INTEGER PRIMARY KEY, started REAL NOT NULL, heartbeat REAL NOT NULL);
-"""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run as the ledger knows it. Times are seconds since the epoch; `fraction` is 0 to 1; `eta` is seconds."""
-
-    id: str
-    kind: str
-    name: str
-    recipe: dict[str, Any]
-    state: str
-    created: float
-    started: float | None
-    finished: float | None
-    heartbeat: float | None
-    cancel: bool
-    phase: str
-    fraction: float
-    eta: float | None
-    error: str
-    provenance: dict[str, Any]
-
-    def parsed(self) -> Recipe:
-        return parse_recipe(self.recipe, f"the recipe of run {self.id}")
-
-    @property
-    def seconds(self) -> float | None:
-        """Wall time from the (last) start to the end, or to now while it runs."""
-        return None if self.started is None else (self.finished or time.time()) - self.started
-
-    @property
-    def interrupted(self) -> bool:
-        """It was running, but nothing has been heard of it; the next engine takes it up again."""
-        return self.state == "running" and time.time() - (self.heartbeat or 0) > ALIVE_SECONDS
-
-
-@dataclass(frozen=True)
-class Override:
-    """What a person decided about one sample. `decision` is "keep", "prune" or "" (none, perhaps with a note)."""
-
-    content_id: str
-    decision: str
-    note: str
-    made: float
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A small question to the engine's warm worker, and its answer once there is one."""
-
-    id: int
-    kind: str
-    payload: dict[str, Any]
-    state: str  # "waiting", "taken", "answered", "refused"
-    answer: dict[str, Any] | None  # for "refused": {"error": one sentence}
 
 
 class Ledger:
@@ -111,7 +37,7 @@ class Ledger:
         with self._connect() as db:
             if db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 db.execute("PRAGMA journal_mode=WAL")
-            db.executescript(_SCHEMA)
+            db.executescript(SCHEMA)
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
@@ -143,7 +69,8 @@ class Ledger:
             try:
                 yield db
             except BaseException:
-                db.execute("ROLLBACK")
+                if db.in_transaction:  # on a full disk SQLite has rolled back by itself
+                    db.execute("ROLLBACK")
                 raise
             db.execute("COMMIT")
 
@@ -174,7 +101,7 @@ class Ledger:
         """Newest first; all of them where `limit` is negative."""
         with self._connect() as db:
             rows = db.execute("SELECT * FROM runs ORDER BY created DESC, rowid DESC LIMIT ?", (limit,)).fetchall()
-        return [_run(row) for row in rows]
+        return [to_run(row) for row in rows]
 
     def run(self, run: str) -> Run:
         """One run by its id, or by the beginning of its id where that is unambiguous."""
@@ -187,7 +114,7 @@ class Ledger:
             raise WinnowError(f"There is no run called {run!r} in {self.workspace.root}; list them with `runs`.")
         if rows[0]["id"] != run and len(rows) > 1:
             raise WinnowError(f"{run} could be {rows[0]['id']} or {rows[1]['id']}; write more of the id.")
-        return _run(rows[0])
+        return to_run(rows[0])
 
     def lock(self, run: str) -> FileLock:
         """The lock of a run; whoever holds it may work on the run."""
@@ -272,7 +199,10 @@ class Ledger:
     def reopen(self, run: str) -> None:
         """Queue a run again whatever its state, because parts of it were lost."""
         with self._write("repair the workspace") as db:
-            db.execute("UPDATE runs SET state = 'queued', finished = NULL WHERE id = ? AND state != 'running'", (run,))
+            db.execute(
+                "UPDATE runs SET state = 'queued', finished = NULL, cancel = 0 WHERE id = ? AND state != 'running'",
+                (run,),
+            )
 
     def set_provenance(self, run: str, **facts: Any) -> None:
         """Add facts to the provenance of a run: hashes, versions, device, resolved thresholds, counted drops."""
@@ -308,10 +238,10 @@ class Ledger:
             ).fetchall()
         return [Part(*row) for row in rows]
 
-    def parts_mark(self) -> tuple[int, int]:
+    def parts_mark(self) -> tuple[int, float]:
         """A cheap mark that changes whenever a part is recorded or struck."""
         with self._connect() as db:
-            return tuple(db.execute("SELECT count(*), coalesce(max(rowid), 0) FROM parts").fetchone())
+            return tuple(db.execute("SELECT count(*), coalesce(max(recorded), 0) FROM parts").fetchone())
 
     # -- what people typed --------------------------------------------------------------------------------------
 
@@ -387,7 +317,7 @@ class Ledger:
                 "UPDATE asks SET state = 'taken' WHERE id = "
                 "(SELECT min(id) FROM asks WHERE state = 'waiting') RETURNING *"
             ).fetchall()
-        return _ask(row[0]) if row else None
+        return to_ask(row[0]) if row else None
 
     def answer(self, ask: int, answer: dict[str, Any], refused: bool = False) -> None:
         with self._write("answer a question") as db:
@@ -400,7 +330,7 @@ class Ledger:
         """A question and, once there is one, its answer; None where it has been forgotten."""
         with self._connect() as db:
             row = db.execute("SELECT * FROM asks WHERE id = ?", (ask,)).fetchone()
-        return _ask(row) if row else None
+        return to_ask(row) if row else None
 
     # -- engines ------------------------------------------------------------------------------------------------
 
@@ -421,14 +351,3 @@ class Ledger:
 
     def log_path(self, run: str) -> Path:
         return self.workspace.logs / f"{run}.log"
-
-
-def _run(row: sqlite3.Row) -> Run:
-    values = {key: row[key] for key in Run.__dataclass_fields__}
-    values |= {key: json.loads(values[key]) for key in ("recipe", "provenance")}
-    return Run(**(values | {"cancel": bool(values["cancel"])}))
-
-
-def _ask(row: sqlite3.Row) -> Ask:
-    answer = json.loads(row["answer"]) if row["answer"] else None
-    return Ask(row["id"], row["kind"], json.loads(row["payload"]), row["state"], answer)

@@ -37,6 +37,8 @@ ARMS: tuple[ArmName, ...] = ("dynamic", "full", "random", "static")
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,59}\z")]
+"""Becomes part of file names: at most 60 letters, digits, dots, dashes and underscores, a letter or digit first."""
 
 
 class RecipeError(WinnowError):
@@ -101,7 +103,7 @@ class ScratchSettings(Settings):
 
     vocab_size: Annotated[int, Field(ge=300)] = 4096
     corpus: CorpusSettings = CorpusSettings()
-    models: dict[str, ScratchModel]
+    models: dict[Name, ScratchModel]
 
 
 class PairSettings(Settings):
@@ -166,7 +168,7 @@ class DynamicPruningRecipe(Settings):
     """Train the student's LoRA only on samples the teacher still disagrees about, beside three arms to compare with."""
 
     kind: Literal["dynamic-pruning"]
-    name: str = "dynamic-pruning"
+    name: Name = "dynamic-pruning"
     seeds: Annotated[list[int], Field(min_length=1)] = [0, 1, 2]
     arms: Annotated[list[ArmName], Field(min_length=1)] = list(ARMS)
     data: DataSettings
@@ -191,7 +193,7 @@ class ScoreRecipe(Settings):
     """Score every sample once; no training."""
 
     kind: Literal["score"]
-    name: str = "score"
+    name: Name = "score"
     data: DataSettings
     models: PairSettings
     scratch: ScratchSettings | None = None
@@ -207,7 +209,7 @@ class PretrainRecipe(Settings):
     """Make the `scratch:` models of a workspace and nothing else."""
 
     kind: Literal["pretrain"]
-    name: str = "pretrain"
+    name: Name = "pretrain"
     data: DataSettings
     scratch: ScratchSettings
     max_length: Annotated[int, Field(ge=8)] = 512
@@ -310,6 +312,12 @@ def _sentence(error: ValidationError) -> str:
         return f"the key {key} is missing."
     if kind == "value_error":
         return f"{context['error']}." if not key else f"{key}: {context['error']}."
+    if kind == "string_pattern_mismatch":
+        key = key.removesuffix(".[key]")
+        return (
+            f"{key} is {first['input']!r}, but a name has at most 60 letters, digits, dots, dashes and underscores, "
+            "and begins with a letter or a digit."
+        )
     message = first["msg"][:1].lower() + first["msg"][1:]
     message = message.removeprefix("input ")
     return f"{key} is {first['input']!r}, but it {message}."

@@ -119,9 +119,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
         finally:
             os.close(directory)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise WinnowError(
             f"{path} could not be written ({error.strerror or error}); "
             "free some disk space or choose another --workspace, then resume the run."
         ) from error
+    finally:
+        temporary.unlink(missing_ok=True)  # there only where something went wrong
     return path

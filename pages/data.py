@@ -28,7 +28,9 @@ else:
     st.subheader("No data yet.", anchor=False)
     st.markdown(
         "A set of data is a table of instructions and responses, with an input between them or without. Winnow reads "
-        "it from the Hugging Face Hub, from this machine, or from a file you upload, and shows it before anything runs."
+        "it from the Hugging Face Hub, from this machine, or from a file you upload, and shows it to you before "
+        "anything runs.",
+        width=760,
     )
 if name := st.session_state.pop("data_kept", None):
     st.success(f"{words.literal(name)} is kept. Start a run on it whenever you like.", icon=":material/check:")

@@ -13,6 +13,7 @@ from engine.ledger import Run  # noqa: E402
 from engine.store import SampleQuery  # noqa: E402
 from pages.parts import (  # noqa: E402
     copy_link,
+    run_words,
     samples_cut,
     samples_drawer,
     samples_finds,
@@ -22,6 +23,7 @@ from pages.parts import (  # noqa: E402
     samples_waiting,
     samples_words,
     takeaway,
+    words,
 )
 
 runs = context.scored_runs()
@@ -35,6 +37,7 @@ if isinstance(choice, Run):
     samples_waiting.not_scored(choice)
     st.stop()
 
+st.caption(words.literal(run_words.subject(choice.run)))
 samples_waiting.still_running(choice.run, samples_waiting.rows_scored(choice.run.id))
 
 # The answer stands first; the controls it depends on are drawn into their places below it.

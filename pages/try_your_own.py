@@ -17,7 +17,8 @@ if not runs:
     st.subheader("There is no pair of models here yet.", anchor=False)
     st.markdown(
         "Once a run has loaded a teacher and a student, both can be asked about anything you type, and this page shows "
-        "word by word where their expectations differ."
+        "word by word where their expectations differ.",
+        width=760,
     )
     for coming in context.scored_runs()[:1]:
         samples_waiting.still_running(coming, samples_waiting.rows_scored(coming.id))
@@ -26,7 +27,8 @@ if not runs:
 if context.read_only():
     st.markdown(
         "This page asks the engine, and a workspace that is open read-only asks nothing. What the run itself read can "
-        "be seen word by word on the Samples page."
+        "be seen word by word on the Samples page.",
+        width=760,
     )
     st.page_link("pages/samples.py", label="See the samples", icon=":material/filter_alt:")
     st.stop()

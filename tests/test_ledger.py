@@ -64,7 +64,6 @@ def test_a_run_from_submit_to_done(ledger: Ledger) -> None:
     assert ledger.claim() is None
 
 
-@pytest.mark.xfail(strict=True, reason="a recipe may be called anything, and its name becomes part of paths")
 @pytest.mark.parametrize("name", ["../outside", "a/b", "", ".", "line\nbreak", "x" * 300])
 def test_names_that_make_no_folder(name: str) -> None:
     """Protects the workspace: a run's id names folders and files, so a recipe's name must be fit for one."""
@@ -147,7 +146,6 @@ def test_states(actions: list[tuple[str, int]]) -> None:
             lock.release()
 
 
-@pytest.mark.xfail(strict=True, reason="reopen leaves the cancel flag of a run that was cancelled while queued")
 def test_a_cancelled_run_reopened_goes_on(ledger: Ledger) -> None:
     """Protects a repair: a run queued again because parts were lost is not cancelled by an old wish."""
     run = ledger.submit(recipe())
@@ -303,9 +301,6 @@ def test_parts_mark_changes(ledger: Ledger) -> None:
         marks.append(ledger.parts_mark())
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the mark counts parts and takes the highest rowid, which SQLite gives out again"
-)
 def test_parts_mark_changes_when_the_last_part_is_made_again(ledger: Ledger) -> None:
     """Protects the store from missing a part that was struck and recorded anew between two looks."""
     ledger.record_parts([part("a"), part("b")])
@@ -515,7 +510,6 @@ def test_a_full_disk(workspace: Workspace) -> None:
     assert (during, after) == ("['first']", "['first', 'second']")
 
 
-@pytest.mark.xfail(strict=True, reason="SQLite has rolled back by itself, and the second rollback hides what was wrong")
 def test_a_full_disk_is_named(workspace: Workspace) -> None:
     """Protects people from a sentence about a rollback where the disk is what is wrong."""
     done = subprocess.run(

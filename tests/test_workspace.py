@@ -74,7 +74,6 @@ def test_write_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.xfail(strict=True, reason="only an OSError cleans up")
 def test_write_that_fails_otherwise_leaves_nothing(tmp_path: Path) -> None:
     """Protects a folder from half-written leftovers of an interrupted or mistaken write."""
 

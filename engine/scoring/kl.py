@@ -34,7 +34,8 @@ from engine.scoring.heads import Head
 from engine.scoring.leaders import Leaders
 
 LOG2_E = 1.0 / math.log(2.0)
-TILE_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 26}  # per buffer: 4 MiB stay in a CPU's cache; 256 MiB fill a GPU
+TILE_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 24}  # of a buffer: 4 MiB stay in a CPU's cache, 64 MiB fill a GPU
+LEAST_ROWS = 256  # fewer rows than this make poor matrix products, so a wide tile makes larger buffers
 
 
 class TokenScores(NamedTuple):
@@ -73,7 +74,7 @@ def token_scores(
     `tile` columns, and the four buffers are of one size whatever T and `vocab_size`.
     """
     tile = min(tile, vocab_size)
-    rows = max(64, TILE_ELEMENTS[labels.device.type] // tile)
+    rows = max(LEAST_ROWS, TILE_ELEMENTS[labels.device.type] // tile)
     buffers = torch.empty(4, min(rows, len(labels)), tile, device=labels.device)
     hidden_t, hidden_s = head_t.operand(hidden_t), head_s.operand(hidden_s)
     # Differences of halves are rounded, so only float32 states may be subtracted before the head.

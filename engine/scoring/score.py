@@ -27,7 +27,7 @@ Columns = list[NDArray[Any]]
 Item = TypeVar("Item")
 
 # What a batch costs before its first token, in tokens: launching some thirty operations per layer, twice.
-BATCH_COST = {"cpu": 32, "cuda": 4096}
+BATCH_COST = {"cpu": 64, "cuda": 4096}
 OUT_OF_MEMORY = ("allocate memory", "out of memory", "not enough memory", "ALLOC_FAILED")
 
 

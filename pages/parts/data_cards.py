@@ -6,7 +6,7 @@ import re
 
 import streamlit as st
 
-from engine.recipes import load_recipe, to_dict
+from engine.recipes import DataSettings, load_recipe, to_dict
 from engine.store import Store
 from pages.parts import context, data_preview, run_words, words
 from pages.parts.data_known import Known, place, remove
@@ -90,9 +90,11 @@ def _start(data: Known) -> None:
 def recipe_with(data: Known) -> dict[str, object]:
     """What the form of the Dynamic pruning page starts from: a ready-made recipe that reads this data."""
     recipe = to_dict(load_recipe("demo-kl" if data.source == "demo" else "alpaca-kl"))
-    total = data.info.get("total") if data.info else None
-    limit = data.settings.get("limit") or (None if total is not None and total <= MANY_ROWS else MANY_ROWS)
     if data.source != "demo":
-        recipe["data"] = data.settings | {"limit": limit}
+        settings = DataSettings.model_validate(data.settings)
+        total = data.info.get("total")
+        if settings.limit is None and (total is None or total > MANY_ROWS):
+            settings = settings.model_copy(update={"limit": MANY_ROWS})
+        recipe["data"] = settings.model_dump(mode="json")
         recipe["name"] = re.sub(r"[^A-Za-z0-9]+", "-", data.name).strip("-").lower()[:30] or "my-data"
     return recipe

@@ -107,10 +107,11 @@ def _concentration(run: Run, store: Store) -> None:
     )
     st.caption("First among them:")
     with st.container(gap="xxsmall"):
-        for sample in store.page(SampleQuery(scoring), offset=0, limit=3).itertuples():
+        first = store.page(SampleQuery(scoring), offset=0, limit=3)
+        for row, instruction in zip(first["row"], first["instruction"], strict=True):
             st.page_link(
-                "pages/samples.py", label=words.literal(words.one_line(sample.instruction, 90)),
-                query_params={"run": run.id, "rank": metric, "sample": str(sample.row)},
+                "pages/samples.py", label=words.literal(words.one_line(str(instruction), 90)),
+                query_params={"run": run.id, "rank": metric, "sample": str(row)},
             )  # fmt: skip
     st.space("stretch")
     link = {"run": run.id, "rank": metric}

@@ -19,6 +19,7 @@ from engine.store import Facet, SampleQuery, Scoring, Store
 from pages.parts import words
 
 VALUES = 50  # a field with more values than this is text, not a category
+ANY_DATA = "any data"
 AROUND = "around the threshold"
 SHOW = ["all", AROUND, "kept", "pruned"]
 HAND: dict[str, Literal["any", "keep", "prune"]] = {"by hand": "any", "kept by hand": "keep", "pruned by hand": "prune"}
@@ -58,8 +59,14 @@ def choose(store: Store, runs: Sequence[Run]) -> Choice | Run:
     if asked in METRICS:  # links may name a metric as recipes do
         st.session_state.setdefault("rank", asked)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        by_id = {run.id: run for run in runs}
-        run = by_id[st.selectbox("Run", list(by_id), key="run", bind="query-params", on_change=_new_scores, width=300)]
+        by_id = {run.id: run for run in _of_data(runs)}
+        ids = list(by_id)
+        newest = next((index for index, run_id in enumerate(ids) if len(store.scored(run_id))), 0)
+        chosen = st.selectbox(
+            "Run", ids, newest, key="run", bind="query-params", on_change=_new_scores, width=300,
+            help="The newest run that has scores, unless you choose another.",
+        )  # fmt: skip
+        run = by_id[chosen]
         scored = store.scored(run.id)
         if not len(scored):
             return run
@@ -84,6 +91,16 @@ def choose(store: Store, runs: Sequence[Run]) -> Choice | Run:
         scoring = store.scoring(run.id, seed, epoch, metric)
         count = mine[(mine["epoch"] == epoch)]["samples"].max()
     return Choice(run, scoring, seed, order == "high first", int(count), epochs)
+
+
+def _of_data(runs: Sequence[Run]) -> Sequence[Run]:
+    """The runs on the data that was chosen; there is nothing to choose while all runs read the same."""
+    sources = {run.id: words.one_line(run.parsed().data.source.rsplit("/", 1)[-1], 40) for run in runs}
+    if len(set(sources.values())) < 2:
+        return runs
+    names = [ANY_DATA, *dict.fromkeys(sources.values())]
+    chosen = st.selectbox("Data", names, key="data", bind="query-params", on_change=_new_scores, width=180)
+    return runs if chosen == ANY_DATA else [run for run in runs if sources[run.id] == chosen]
 
 
 def _epoch(epochs: list[int]) -> int:

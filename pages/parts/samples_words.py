@@ -162,21 +162,22 @@ def apart(field: str, by_field: pd.DataFrame) -> str:
 
     Two shares differ where they are more than 2.58 standard errors apart (99 %), because several are compared.
     """
-    counted = by_field[by_field["samples"] > 0].sort_values("samples", ascending=False)
-    if len(counted) < 3 or 2 * counted["samples"].iloc[0] < counted["samples"].sum():
+    counted = by_field[by_field["samples"] > 0].sort_values("samples", ascending=False, kind="stable")
+    values = [words.one_line(value, 40) or "(empty)" for value in counted["value"]]
+    samples, kept = counted["samples"].tolist(), counted["kept"].tolist()
+    if len(values) < 3 or 2 * samples[0] < sum(samples):
         return ""
-    base, groups = counted.iloc[0], {"keeps clearly more of": [], "keeps clearly less of": [], "cannot tell": []}
-    for other in counted.iloc[1:].itertuples():
-        gap = other.kept / other.samples - base.kept / base.samples
-        pooled = (other.kept + base.kept) / (other.samples + base.samples)
-        error = math.sqrt(pooled * (1 - pooled) * (1 / other.samples + 1 / base.samples))
+    groups: dict[str, list[str]] = {"keeps clearly more of": [], "keeps clearly less of": [], "cannot tell": []}
+    for value, size, part in zip(values[1:], samples[1:], kept[1:], strict=True):
+        gap = part / size - kept[0] / samples[0]
+        pooled = (part + kept[0]) / (size + samples[0])
+        error = math.sqrt(pooled * (1 - pooled) * (1 / size + 1 / samples[0]))
         verb = "cannot tell" if abs(gap) <= 2.58 * error else f"keeps clearly {'more' if gap > 0 else 'less'} of"
-        groups[verb].append(words.one_line(other.value, 40) or "(empty)")
+        groups[verb].append(value)
     said = [f"{verb} {_listed(names)}" for verb, names in groups.items() if names]
     if groups["cannot tell"]:
         said[-1] += " from it"
-    name = words.one_line(base.value, 40) or "(empty)"
-    return f"Beside {field} = {name} ({share(base.kept, base.samples)}), it {_listed(said)}."
+    return f"Beside {field} = {values[0]} ({share(kept[0], samples[0])}), it {_listed(said)}."
 
 
 def _listed(names: Sequence[str]) -> str:

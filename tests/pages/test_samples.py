@@ -13,6 +13,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from engine.ledger import Ledger
+from engine.recipes import parse_recipe, to_dict
 from engine.store import Count, Scoring
 from engine.tables import write_part
 from engine.workspace import CHECKOUT, Workspace
@@ -81,6 +82,16 @@ def test_unfinished_runs(app: AppTest, workspace: Workspace, state: str, said: s
     fill_workspace(workspace, samples=100, epochs=3, state=state)
     open_page(app)
     assert said in sentence(app)
+
+
+def test_newest_run_with_scores(app: AppTest, workspace: Workspace, run: str) -> None:
+    """A run that still waits does not hide what has been scored before it; it can be chosen."""
+    waiting = fill_workspace(workspace, samples=100, state="queued", name="later")
+    open_page(app)
+    assert app.selectbox(key="run").value == run
+    assert app.selectbox(key="run").options[0] == waiting
+    app.selectbox(key="run").select(waiting).run()
+    assert "The ranking will stand here" in sentence(app)
 
 
 def test_cancelled_before_scoring(app: AppTest, workspace: Workspace) -> None:
@@ -219,6 +230,20 @@ def test_wrong_addresses(app: AppTest, run: str, address: dict[str, str]) -> Non
     """An address that asks for the impossible shows the nearest possible, never an error."""
     open_page(app, **address)
     assert sentence(app).startswith("Kept")
+
+
+def test_choosing_data(app: AppTest, workspace: Workspace, run: str) -> None:
+    """Where runs read different data, one can choose among them by data first."""
+    recipe = to_dict(Ledger(workspace).run(run).parsed())
+    recipe["data"]["source"] = "/somewhere/letters.jsonl"
+    other = Ledger(workspace).submit(parse_recipe(recipe))
+    open_page(app, run=run)
+    assert app.selectbox(key="data").options == ["any data", "letters.jsonl", "synthetic.jsonl"]
+    app.selectbox(key="data").select("letters.jsonl").run()
+    assert app.selectbox(key="run").options == [other]
+    assert "The ranking will stand here" in sentence(app)
+    app.selectbox(key="data").select("synthetic.jsonl").run()
+    assert sentence(app).startswith("Kept 189")
 
 
 def test_metric_by_its_short_name(app: AppTest, run: str) -> None:

@@ -162,7 +162,8 @@ def test_link_is_clamped(workspace: Workspace, ledger: Ledger, run: str, monkeyp
     """A link need not come from the browser's form; what is asked stays bounded."""
     show(workspace, monkeypatch, try_instruction="Where?", try_response="x" * 50_000)
     taken = ledger.take_ask()
-    assert taken is None or len(taken.payload["response"]) <= try_form.LONGEST
+    assert taken is not None
+    assert len(taken.payload["response"]) == try_form.LONGEST
 
 
 def test_examples_ask_at_once(workspace: Workspace, ledger: Ledger, run: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -276,9 +276,9 @@ class LargestTensor(TorchDispatchMode):
 @pytest.mark.parametrize("vocab", [700, 3000])
 def test_never_more_than_one_tile_of_logits(vocab: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is wider than a tile, and the largest thing is the four buffers, whatever vocabulary and length."""
-    tile, rows = 320, 64
+    tile, rows = 320, 256
     monkeypatch.setitem(kl.TILE_ELEMENTS, "cpu", tile * rows)
-    h_t, h_s, head_t, head_s = random_pair(150, vocab)
+    h_t, h_s, head_t, head_s = random_pair(300, vocab)
     with LargestTensor() as seen:
         score(h_t, h_s, head_t, head_s, vocab, tile, top_k=5)
     assert seen.widest == tile
