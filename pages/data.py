@@ -19,11 +19,7 @@ pairs = data_models.pairs(ledger.runs())
 
 # 1. What this workspace knows, in a sentence, and each set of data.
 if known:
-    read = sum(bool(data.runs) for data in known)
-    st.markdown(
-        f"### {words.count(len(known), 'set')} of data, "
-        f"{'none' if not read else 'all' if read == len(known) else read} of them read by a run."
-    )
+    st.markdown(f"### {data_known.sentence(known)}")
 else:
     st.subheader("No data yet.", anchor=False)
     st.markdown(

@@ -53,8 +53,8 @@ def _breaks(text: str) -> list[int]:
 
 def can_suffer(kind: str, draft: Draft) -> bool:
     """Whether the answer is long enough for the damage to be seen as such."""
-    letters = sum(sign.isalpha() for sign in draft.response)
-    return {"garbled": letters >= 4, "truncated": letters >= 4 and bool(_breaks(draft.response))}.get(kind, True)
+    longest = max(sum(sign.isalpha() for sign in word) for word in draft.response.split(" "))
+    return {"garbled": longest >= 4, "truncated": longest >= 4 and bool(_breaks(draft.response))}.get(kind, True)
 
 
 def damage(rng: Random, kind: str, draft: Draft, same_task: Writer, other_task: Writer) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.ledger import Ledger, Run
 from engine.workspace import Workspace
-from pages.parts import data_upload
+from pages.parts import data_upload, words
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,16 @@ def known(ledger: Ledger) -> list[Known]:
         if same not in taken
     ]
     return added + sorted(others, key=lambda each: -each.runs[0].created)
+
+
+def sentence(known: list[Known]) -> str:
+    """`One set of data, read by 2 runs.`, `3 sets of data, 2 of them read by a run.`"""
+    if len(known) == 1:
+        runs = len(known[0].runs)
+        return f"One set of data, read by {words.count(runs, 'run') if runs else 'no run yet'}."
+    read = sum(bool(data.runs) for data in known)
+    which = {0: "none", len(known): "all"}.get(read, f"{read}")
+    return f"{len(known)} sets of data, {which} of them read by a run."
 
 
 def used_by(settings: dict[str, Any], runs: Iterable[Run]) -> list[Run]:

@@ -215,6 +215,8 @@ class View {
     this.from = x
     this.before = this.range
     this.svg.setPointerCapture(event.pointerId)
+    this.tip.classList.remove("on")
+    this.root.classList.toggle("dragging", this.held === "tau")
     if (this.held === "tau") this.handle.focus()
   }
 
@@ -236,6 +238,7 @@ class View {
   release(event) {
     const held = this.held
     this.held = null
+    this.root.classList.remove("dragging")
     if (held === "tau" && this.tau !== this.data.tau) this.commit("cut", this.tau)
     if (held !== "range") return
     if (Math.abs(this.at(event) - this.from) <= 3) this.range = [null, null]
@@ -246,6 +249,7 @@ class View {
 
   letGo() {
     this.held = null
+    this.root.classList.remove("dragging")
     this.tau = this.data.tau
     this.range = [this.data.low, this.data.high]
     this.place()

@@ -81,7 +81,7 @@ def _body(choice: Choice, query: SampleQuery) -> None:
         st.caption(_facts(sample))
         held = sample["split"] == "valid"
         st.text("Held out for validation, so it is never scored." if held else "Not scored yet in this epoch.")
-    if not context.read_only():
+    if not context.read_only() and sample["split"] != "valid":
         _decide(sample["content_id"], decision, note)
     elif note:
         st.text(f"Note: {words.inert(note)}")

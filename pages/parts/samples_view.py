@@ -218,7 +218,7 @@ def filters(store: Store, choice: Choice, tau: float, decided: dict[str, Overrid
         chosen = []
         if offered:  # a field has one value, so a second one of the same field is not offered
             chosen = st.multiselect(
-                "Fields", offered, key="where", bind="query-params", on_change=first_page, width=320,
+                "Fields", offered, key="where", bind="query-params", on_change=first_page, width=280,
                 placeholder="any value", select_all=False,
             )  # fmt: skip
         low, high = _range()

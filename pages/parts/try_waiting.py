@@ -35,14 +35,16 @@ def wait(key: str, doing: str, height: int) -> None:
     question = asked(key)
     if question is None or question.answer is not None:
         st.rerun()
-    seconds = int(time.time() - st.session_state[key]["since"])
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        patience = f" {seconds} s. The first question after a start takes longest." if seconds >= 3 else ""
-        st.caption(f":material/hourglass_top: {doing} …{patience}", width="content")
-        st.button("Stop waiting", key=f"{key}_stop", on_click=drop, args=(key,), type="tertiary")
-    if not context.ledger().engine_alive():
+    alive = context.ledger().engine_alive()
+    if not alive:
         no_engine("The question is kept, and answered as soon as one is at work.")
-    else:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if alive:
+            seconds = int(time.time() - st.session_state[key]["since"])
+            patience = f" {seconds} s. The first question after a start takes longest." if seconds >= 3 else ""
+            st.caption(f":material/hourglass_top: {doing} …{patience}", width="content")
+        st.button("Stop waiting", key=f"{key}_stop", on_click=drop, args=(key,), type="tertiary")
+    if alive:
         st.skeleton(height=height)
 
 

@@ -104,7 +104,7 @@ def test_path_is_looked_at_mapped_and_kept(
     assert kept["settings"]["columns"] == {"instruction": "question", "input": "", "response": "answer"}
     assert kept["info"]["lengths"]["unit"] == "characters"
     assert "my rows is kept" in said(app)
-    assert "1 set of data, none of them read by a run" in said(app)
+    assert "One set of data, read by no run yet." in said(app)
 
 
 def test_columns_can_be_mapped_by_hand(
@@ -169,7 +169,7 @@ def test_runs_make_data_and_models_known(workspace: Workspace, monkeypatch: pyte
     Ledger(workspace).set_provenance(run, teacher_parameters=800_000, student_parameters=200_000)
     app = show(workspace, monkeypatch)
     words = said(app).replace("\\", "").replace("\u2060", "")
-    assert "1 set of data, all of them read by a run." in words
+    assert "One set of data, read by 1 run." in words
     assert "60 samples, 5 of them held back" in words or "60 samples, 6 of them held back" in words
     assert "scratch:teacher" in words
     assert "800 k parameters · 3.2 MB in memory as float32" in words
@@ -339,3 +339,12 @@ def test_place_in_words(workspace: Workspace) -> None:
     places = [data_known.place(workspace, source) for source in ("demo", "a/b", "/x/y", "rows.csv", str(upload))]
     assert [place.split()[0] for place in places] == ["Written", "From", "On", "On", "Uploaded"]
     assert Known("x", {"source": "a/b"}, {}, None, []).source == "a/b"
+
+
+def test_sets_in_a_sentence() -> None:
+    """How many sets, and how many of them a run has read."""
+    unread, read = Known("x", {"source": "a/b"}, {}, 0.0, []), Known("x", {"source": "a/b"}, {}, 0.0, [object()])  # type: ignore[list-item]
+    assert data_known.sentence([read]) == "One set of data, read by 1 run."
+    assert data_known.sentence([unread, unread]) == "2 sets of data, none of them read by a run."
+    assert data_known.sentence([unread, read]) == "2 sets of data, 1 of them read by a run."
+    assert data_known.sentence([read, read]) == "2 sets of data, all of them read by a run."

@@ -315,6 +315,7 @@ def test_recipe_as_text(workspace: Workspace, show: Show) -> None:
         ("form_valid", 1.5, "valid_fraction"),
         ("form_teacher", "scratch:nobody", "scratch.models.nobody"),
         ("form_arms", ["random"], "arms must contain"),
+        ("form_name", "../elsewhere", "name"),
     ],
 )
 def test_wrong_values(workspace: Workspace, show: Show, name: str, value: Any, sentence: str) -> None:

@@ -117,9 +117,9 @@ def test_one_seed_is_not_called_settled(workspace: Workspace, monkeypatch: pytes
 
 
 def test_hostile_names_are_inert(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names of runs, data and models are text from a form; Markdown in them is shown, not obeyed."""
+    """Names of data and models are text from a form; Markdown in them is shown, not obeyed."""
     raw = to_dict(synthetic_recipe("x", 80, 2, [0], ["dynamic"]))
-    raw["name"] = "[click](http://bad.invalid) :red[x]"
+    raw["models"]["teacher"] = "[click](http://bad.invalid) :red[x]"
     raw["data"]["source"] = "<script>alert(1)</script> **bold**.jsonl"
     Ledger(workspace).submit(parse_recipe(raw))
     app = show(workspace, monkeypatch)

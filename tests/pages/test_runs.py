@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -130,10 +132,11 @@ def test_cancel_of_a_running_run_is_asked_for(workspace: Workspace, show: Show) 
     assert not [button for button in app.button if (button.key or "").startswith("Cancel")]
 
 
-def test_interrupted_run(workspace: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_run(workspace: Workspace, show: Show) -> None:
     """A run whose worker died is called interrupted, and nobody promises a time."""
     fill_workspace(workspace, samples=80, epochs=2, seeds=(0,), name="lost", state="running")
-    monkeypatch.setattr("engine.ledger.ALIVE_SECONDS", -1.0)
+    with closing(sqlite3.connect(workspace.ledger)) as db, db:
+        db.execute("UPDATE runs SET heartbeat = heartbeat - 3600")
     app = show(workspace)
     assert "One run was interrupted." in said(app)
     assert "interrupted" in app.get("progress")[0].proto.text
