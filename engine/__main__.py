@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -157,13 +158,13 @@ def write_table(data: Any, out: Path | None) -> None:
     import pyarrow.parquet as pq
 
     if out is None:
-        json.dump(data.to_pylist(), sys.stdout, indent=1)
+        json.dump(_plain(data.to_pylist()), sys.stdout, indent=1)
         print()
         return
     writers: dict[str, Callable[[], object]] = {
         ".parquet": lambda: pq.write_table(data, out),
         ".csv": lambda: data.to_pandas().to_csv(out, index=False),
-        ".json": lambda: out.write_text(json.dumps(data.to_pylist()), encoding="utf-8"),
+        ".json": lambda: out.write_text(json.dumps(_plain(data.to_pylist())), encoding="utf-8"),
     }
     if out.suffix not in writers:
         raise WinnowError(f"{out} must end in .parquet, .csv or .json.")
@@ -171,6 +172,15 @@ def write_table(data: Any, out: Path | None) -> None:
         writers[out.suffix]()
     except OSError as error:
         raise WinnowError(f"{out} cannot be written ({error.strerror or error}).") from error
+
+
+def _plain(value: Any) -> Any:
+    """A missing score is null: JSON has no NaN, and other readers refuse a file with one."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _foreground(workspace: Workspace, start: Callable[[Ledger], tuple[Run, Any]], device: str) -> int:

@@ -40,7 +40,8 @@ function draw(root, cells) {
   })
   let chosen = null
 
-  const choose = (span, focus) => {
+  const choose = (span, focus, asked = true) => {
+    panel.classList.toggle("asked", asked)
     if (chosen) {
       chosen.classList.remove("chosen")
       chosen.tabIndex = -1
@@ -82,7 +83,7 @@ function draw(root, cells) {
   }
 
   const hottest = spans.reduce((best, span) => ((span.cell.kl ?? -1) > (best?.cell.kl ?? -1) ? span : best), null)
-  if (hottest) choose(hottest, false)
+  if (hottest) choose(hottest, false, false)
 }
 
 function tell(panel, cell, sum) {
