@@ -18,6 +18,12 @@ settings.load_profile("untimed")
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(autouse=True)
+def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that is tested starts no engine behind it; tests that want one start it themselves."""
+    monkeypatch.setenv("WINNOW_ENGINE", "off")
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "workspace").create()

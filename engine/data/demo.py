@@ -5,9 +5,10 @@ corrupted on purpose; the column `corrupted` says how, and no score reads it. Th
 a divergence between two models finds, and what it cannot tell apart.
 """
 
-from collections.abc import Collection
+from collections.abc import Sequence, Set
 from random import Random
 from typing import NamedTuple
+from zlib import crc32
 
 from engine.data import demo_facts as facts
 from engine.data import demo_letters as letters
@@ -80,7 +81,7 @@ def demo_samples(n: int = 2400, seed: int = 0) -> list[dict[str, str]]:
     corrupted rows alone. Small tasks run out of questions when `n` is large and leave their share to the others.
     """
     rng = Random(f"demo samples {seed}")
-    written = _write(rng, n, taken=())
+    written = _write_unlike(rng, n)
     kinds = _choose_damage(rng, [draft for _, draft in written])
     return [
         _row(task, draft, kind, draft.response if kind == CLEAN else _damaged(rng, kind, task, draft))
@@ -91,12 +92,17 @@ def demo_samples(n: int = 2400, seed: int = 0) -> list[dict[str, str]]:
 def demo_corpus(n: int, seed: int = 0) -> list[dict[str, str]]:
     """`n` clean rows of the same tasks, to train the demo's models on; columns as in `demo_samples`.
 
-    No question of the default `demo_samples()` is among them, and none occurs twice. The facts behind the
-    questions are the same on small tasks: a capital asked for in a sample is told here in other words.
+    No question of any `demo_samples` is ever among them, whatever the sizes and seeds. The facts of small tasks are
+    the same: a capital asked for in a sample is told here in other words. As in any corpus, rows repeat.
     """
     rng = Random(f"demo corpus {seed}")
-    taken = {(row["instruction"], row["input"]) for row in demo_samples()}
-    return [_row(task, draft, CLEAN, draft.response) for task, draft in _write(rng, n, taken)]
+    rows: list[dict[str, str]] = []
+    while len(rows) < n:
+        task = _draw(rng, TASKS)
+        draft = task.write(rng)
+        if not _is_for_samples(draft):
+            rows.append(_row(task, draft, CLEAN, draft.response))
+    return rows
 
 
 def _row(task: Task, draft: Draft, corrupted: str, response: str) -> dict[str, str]:
@@ -111,13 +117,22 @@ def _row(task: Task, draft: Draft, corrupted: str, response: str) -> dict[str, s
     }
 
 
-def _write(rng: Random, n: int, taken: Collection[tuple[str, str]]) -> list[tuple[Task, Draft]]:
-    """`n` drafts of tasks drawn by weight, none asking what another or one of `taken` asks."""
-    seen = set(taken)
+def _draw(rng: Random, tasks: Sequence[Task]) -> Task:
+    return rng.choices(tasks, weights=[task.weight for task in tasks])[0]
+
+
+def _is_for_samples(draft: Draft) -> bool:
+    """A third of all questions belongs to the samples, the others to the corpus; the question's text decides."""
+    return crc32(f"{draft.instruction}\n{draft.input}".encode()) % 3 == 0
+
+
+def _write_unlike(rng: Random, n: int) -> list[tuple[Task, Draft]]:
+    """`n` drafts of tasks drawn by weight, no two of which ask the same."""
+    seen: set[tuple[str, str]] = set()
     open_tasks = list(TASKS)
     written: list[tuple[Task, Draft]] = []
     while len(written) < n:
-        task = rng.choices(open_tasks, weights=[task.weight for task in open_tasks])[0]
+        task = _draw(rng, open_tasks)
         draft = _unseen(rng, task, seen)
         if draft is None:
             open_tasks.remove(task)
@@ -127,10 +142,10 @@ def _write(rng: Random, n: int, taken: Collection[tuple[str, str]]) -> list[tupl
     return written
 
 
-def _unseen(rng: Random, task: Task, seen: Collection[tuple[str, str]]) -> Draft | None:
+def _unseen(rng: Random, task: Task, seen: Set[tuple[str, str]]) -> Draft | None:
     for _ in range(ATTEMPTS):
         draft = task.write(rng)
-        if (draft.instruction, draft.input) not in seen:
+        if _is_for_samples(draft) and (draft.instruction, draft.input) not in seen:
             return draft
     return None
 

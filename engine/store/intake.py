@@ -37,7 +37,7 @@ class Intake(Database):
         self._only = only  # the one run whose parts are wanted, or None for all
         with _locks_lock:  # two handles on one file take turns
             self._sync_lock = _locks.setdefault(file, threading.Lock()) if file else threading.Lock()
-        self._mark: tuple[int, int] | None = None
+        self._mark: tuple[int, float] | None = None
         self._problems: dict[Key, tuple[str, tuple[int, int] | None, str]] = {}  # hash wanted, file seen, sentence
         with self._cursor() as cursor:
             self._unsettled = _unsettled(cursor)

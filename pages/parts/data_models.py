@@ -89,11 +89,8 @@ def sentence(known: list[Pair], workspace: Workspace) -> str:
         return "No pair of models has been used here yet."
     disk = folder_size(workspace.models)
     made = f" The models Winnow made here take {run_check.size(disk)} in its folder `models`." if disk else ""
-    return f"{words.count(len(known), 'pair').capitalize()} of models {_have(len(known))} read samples here.{made}"
-
-
-def _have(count: int) -> str:
-    return "has" if count == 1 else "have"
+    used = "One pair of models has" if len(known) == 1 else f"{len(known)} pairs of models have"
+    return f"{used} read samples here.{made}"
 
 
 def draw(pair: Pair) -> None:

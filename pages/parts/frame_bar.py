@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -27,9 +28,23 @@ def draw(start: Callable[[], None]) -> None:
         if context.read_only():
             st.badge("read-only", icon=":material/visibility:", color="gray")
         else:
+            if os.environ.get("WINNOW_ENGINE") != "off":
+                st.session_state.setdefault("engine_started", _start_once(str(context.workspace().root), start))
             busy = _busy(context.ledger().runs())
             st.fragment(_chip, run_every=POLL_SECONDS if busy else None)(start, busy)
         st.toggle("Plain words", key="plain", bind="query-params")
+
+
+@st.cache_resource(show_spinner=False)
+def _start_once(root: str, _start: Callable[[], None]) -> float:
+    """Start an engine where none is alive, once in the life of this server; the answer is when, 0 for not at all.
+
+    Somebody who stops the engine afterwards meant it: then the button is there. WINNOW_ENGINE=off never starts one.
+    """
+    if context.ledger().engine_alive():
+        return 0.0
+    _start()
+    return time.time()
 
 
 def _chip(start: Callable[[], None], was_busy: bool) -> None:

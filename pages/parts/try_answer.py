@@ -72,7 +72,8 @@ def parting(trace: Mapping[str, Any]) -> str:
     if not numbers:
         return "The models gave no number for this response."
     most = max(numbers, key=lambda position: kl[position])
-    token = _quoted(tokens[most + 1]) if most + 1 < len(tokens) else "the end of the response"
+    end = "where it was cut" if trace["truncated"] else "at its end"
+    where = f"at {_quoted(tokens[most + 1])}" if most + 1 < len(tokens) else end
     teacher, student = _expected(trace, "teacher", most), _expected(trace, "student", most)
     same = trace["teacher_tokens"][most][0] == trace["student_tokens"][most][0]
     but = (
@@ -83,7 +84,7 @@ def parting(trace: Mapping[str, Any]) -> str:
             f"the student with {_percent(trace, 'student', most)}"
         )
     )
-    return f"Teacher and student part most at {token}: {but}."
+    return f"In the response, teacher and student part most {where}: {but}."
 
 
 def _expected(trace: Mapping[str, Any], model: str, position: int) -> str:

@@ -173,11 +173,29 @@ def test_damage_always_changes_the_answer(answer: str, seed: int) -> None:
 # --- the corpus ---
 
 
-def test_corpus_is_clean_and_apart(samples: list[Row], corpus: list[Row]) -> None:
-    """The corpus holds right answers alone, no question twice, and none of the default samples."""
-    assert len(corpus) == CORPUS_ROWS == len({question(row) for row in corpus})
+def test_corpus_is_clean(corpus: list[Row]) -> None:
+    """The corpus holds right answers alone, of every task, and is the same for the same seed."""
+    assert len(corpus) == CORPUS_ROWS
     assert all(row["corrupted"] == "no" and row["response"] == row["true_response"] for row in corpus)
-    assert not {question(row) for row in corpus} & {question(row) for row in samples}
-    assert {row["task"] for row in corpus} == {row["task"] for row in samples}
+    assert {row["task"] for row in corpus} == {task.name for task in TASKS}
     assert corpus == demo_corpus(CORPUS_ROWS)
     assert corpus != demo_corpus(CORPUS_ROWS, seed=1)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 10**6))
+def test_no_sample_is_in_any_corpus(seed: int, corpus_seed: int) -> None:
+    """No question of a sample set, and so no corrupted answer, stands in a corpus, whatever the seeds."""
+    in_corpus = {question(row) for row in demo_corpus(2000, corpus_seed)}
+    assert not in_corpus & {question(row) for row in demo_samples(500, seed)}
+
+
+def test_corpus_knows_every_wording(samples: list[Row], corpus: list[Row]) -> None:
+    """Nearly every sample is asked in words that the corpus uses too: a high score is not a matter of new words."""
+
+    def words_of(row: Row) -> set[str]:
+        return {word for word in re.findall(r"\w{3,}", text(row)) if word.isalpha() and not word.isupper()}
+
+    known = Counter(word for row in corpus for word in words_of(row))
+    rare = [row for row in samples if row["task"] != "python" and any(known[word] < 3 for word in words_of(row))]
+    assert len(rare) <= 0.02 * len(samples)

@@ -358,5 +358,5 @@ def test_known_facts(rows: list[Row]) -> None:
     """Facts of general knowledge and irregular forms are the ones of the world."""
     answers = {text(row).strip(): row["true_response"] for row in rows}
     found = {asked: answers[asked] for asked in KNOWN if asked in answers}
-    assert len(found) >= 0.8 * len(KNOWN)
+    assert len(found) >= 0.7 * len(KNOWN)
     assert found == {asked: KNOWN[asked] for asked in found}

@@ -25,9 +25,7 @@ def test_a_sample_without_a_score_is_not_kept() -> None:
 
 
 @given(scores, st.floats(0, 100), st.floats(0, 2), st.floats(0, 200))
-def test_raising_tau_never_brings_a_sample_back(
-    values: np.ndarray, tau: float, growth: float, highest: float
-) -> None:
+def test_raising_tau_never_brings_a_sample_back(values: np.ndarray, tau: float, growth: float, highest: float) -> None:
     """For scores that do not change, the kept sets shrink."""
     highest = max(highest, tau)
     raised = next_tau(tau, growth, highest)

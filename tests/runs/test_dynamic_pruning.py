@@ -1,4 +1,4 @@
-"""A whole study on two tiny models: what it writes, what the arms are, and that it can be stopped and taken up again."""
+"""A whole study on two tiny models: what it writes, what the arms are, and that a stopped one can be taken up."""
 
 from __future__ import annotations
 
