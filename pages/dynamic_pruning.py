@@ -21,7 +21,17 @@ st.title("What did raising the bar do?", anchor=False)
 
 runs = [run for run in context.ledger().runs() if run.kind == "dynamic-pruning"]
 run = found = None
-if runs:
+
+
+def start_another() -> None:
+    st.header("Start another" if runs else "Start one", anchor=False)
+    recipe_form.draw(context.ledger(), run.recipe if run else None)
+
+
+first = not context.read_only() and recipe_form.comes_first()
+if first:
+    start_another()
+elif runs:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         ids = [run.id for run in runs]
         newest = next((place for place, each in enumerate(runs) if each.state != "queued"), 0)
@@ -34,7 +44,7 @@ if runs:
         st.error(words.literal(run.error), icon=":material/error:")
     store = context.store()
     found = run_results.of(store, run)
-else:
+if not runs and not first:
     st.subheader("Nothing has been pruned in this workspace yet.", anchor=False)
     st.markdown(
         "A run of dynamic pruning trains a small model only on the samples a larger one still disagrees about, and "
@@ -71,6 +81,5 @@ elif run is not None:
     run_results.to_come(run)
 
 # 5. The next one.
-if not context.read_only():
-    st.header("Start another" if runs else "Start one", anchor=False)
-    recipe_form.draw(context.ledger(), run.recipe if run else None)
+if not context.read_only() and not first:
+    start_another()

@@ -42,7 +42,10 @@ def draft(
     topic: str | None = None,
     **fields: object,
 ) -> Draft:
-    """Fill one of `forms`, chosen at random; {answer} in the response is the right or the wrong one."""
+    """Fill one of `forms`, chosen at random, with `fields`; {answer} in the response is the right or the wrong one.
+
+    Questions with one right answer need no `topic`: the answer is the topic.
+    """
     instruction, text, response = rng.choice(forms)
     return Draft(
         difficulty=difficulty,
@@ -60,7 +63,7 @@ def capital(text: str) -> str:
 
 
 def as_sentence(text: str) -> str:
-    """A sentence (it ends with a full stop) begins with a capital letter; a bare answer stays as it is."""
+    """A sentence (it ends with a stop) begins with a capital letter; a bare answer stays as it is."""
     return capital(text) if text.endswith((".", "!", "?")) else text
 
 

@@ -15,7 +15,7 @@ UNITS = (  # how many of the second make one of the first
 
 def units(rng: Random) -> Draft:
     """Change a quantity to a smaller or a larger unit."""
-    level = rng.choice((EASY, MEDIUM, HARD))
+    level = rng.choice(LEVELS)
     large, small, factor = rng.choice(UNITS[:2] if level == EASY else UNITS[2:])
     count = rng.randint(2, 12)
     if level == HARD:

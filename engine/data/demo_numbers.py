@@ -11,7 +11,7 @@ ONES = (
     *("twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
 )
 TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-ROMAN = (*((100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I")),)
+ROMAN = {100: "C", 90: "XC", 50: "L", 40: "XL", 10: "X", 9: "IX", 5: "V", 4: "IV", 1: "I"}
 
 
 def in_words(number: int) -> str:
@@ -27,7 +27,7 @@ def in_words(number: int) -> str:
 def roman(number: int) -> str:
     """A number from 1 to 399 in Roman numerals."""
     text = ""
-    for value, sign in ROMAN:
+    for value, sign in ROMAN.items():
         text += sign * (number // value)
         number %= value
     return text

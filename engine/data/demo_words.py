@@ -1,4 +1,8 @@
-"""The words of the demo set, and the few rules of English grammar its sentences need."""
+"""The words of the demo set, and the few rules of English grammar its sentences need.
+
+There are few words on purpose: nearly all become single tokens, so that small models learn them within a minute.
+Long tables are unpacked line by line (`*(...)`), which keeps them short.
+"""
 
 NAMES = ("Mira", "Tom", "Lena", "Otto", "Kofi", "Yuki", "Omar", "Nora", "Zoë", "José", "Ravi", "Ella")
 COLOURS = ("red", "blue", "green", "yellow", "orange", "purple", "brown", "black", "white", "grey", "pink")

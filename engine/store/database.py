@@ -113,7 +113,7 @@ class Database:
                 return answer
         made = make()
         with self._remembered_lock:
-            self._remembered[full] = (getattr(made, "nbytes", 4096), made)
+            self._remembered[full] = (_size(made), made)
             total = sum(size for size, _ in self._remembered.values())
             while total > REMEMBERED_BYTES and len(self._remembered) > 1:
                 total -= self._remembered.popitem(last=False)[1][0]
@@ -144,6 +144,12 @@ class Database:
         """The answer to one question as a frame."""
         with self._cursor() as cursor:
             return cursor.execute(sql, values).df()
+
+
+def _size(made: object) -> int:
+    """Bytes of an array or a ranking; a fair guess for anything else, where a list holds the texts of samples."""
+    guess = 4096 * len(made) if isinstance(made, list) else 4096
+    return getattr(made, "nbytes", guess)
 
 
 @contextmanager

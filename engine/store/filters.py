@@ -152,4 +152,6 @@ class Filters(Database):
 
 def _at(by_row: NDArray[Any], rows: NDArray[np.int32]) -> NDArray[Any]:
     """`by_row[rows]`, and 0 for a row beyond it."""
-    return np.append(by_row, by_row.dtype.type(0))[np.minimum(rows, len(by_row))]
+    if len(rows) and rows.max() >= len(by_row):
+        by_row = np.append(by_row, np.zeros(rows.max() + 1 - len(by_row), dtype=by_row.dtype))
+    return by_row[rows]

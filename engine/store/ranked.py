@@ -80,16 +80,7 @@ class Ranked(Filters):
         found = self._choose(query)
         shown = found.positions[offset : offset + limit]
         rows = found.ranking.rows[shown].tolist()
-        samples = {
-            sample["row"]: sample
-            for sample in self._rows(
-                "SELECT row, " + ", ".join(TEXT) + " FROM samples "
-                "WHERE dataset = $dataset AND row IN (SELECT unnest($rows::INTEGER[]))",
-                dataset=self._dataset(query.scoring.run),
-                rows=rows,
-            )
-        }
-        texts = [samples.get(row, UNKNOWN) for row in rows]
+        texts = self._texts(query.scoring.run, tuple(rows))
         decisions = dict(query.overrides)
         return pd.DataFrame(
             {
@@ -101,6 +92,21 @@ class Ranked(Filters):
             }
             | {column: [text[column] for text in texts] for column in TEXT}
         )
+
+    def _texts(self, run: str, rows: tuple[int, ...]) -> list[dict[str, Any]]:
+        """The texts of a few rows, in their order."""
+
+        def read() -> list[dict[str, Any]]:
+            found = self._rows(
+                "SELECT row, " + ", ".join(TEXT) + " FROM samples "
+                "WHERE dataset = $dataset AND row IN (SELECT unnest($rows::INTEGER[]))",
+                dataset=self._dataset(run),
+                rows=list(rows),
+            )
+            by_row = {sample["row"]: sample for sample in found}
+            return [by_row.get(row, UNKNOWN) for row in rows]
+
+        return self._remember(("texts", run, rows), read)
 
     def offset_at(self, query: SampleQuery, tau: float) -> int:
         """How many samples of the query come before τ: those above it, or when ascending those not above it."""

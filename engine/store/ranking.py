@@ -29,14 +29,13 @@ class Ranking:
     @classmethod
     def of(cls, rows: NDArray[np.int32], values: NDArray[np.float32], lengths: NDArray[np.int32]) -> Ranking:
         """Put scores in order; NaN marks a sample without a number. All of shape (n + m,), in any order."""
-        known = values.astype(np.float64)
-        if not _in_order(known, rows):
-            order = np.lexsort((rows, -known))  # NaN sorts last
-            known, rows, lengths = known[order], rows[order], lengths[order]
-        count = int(np.count_nonzero(~np.isnan(known)))
+        count = len(values) - int(np.count_nonzero(np.isnan(values)))
+        if not _in_order(values, rows, count):
+            order = np.lexsort((rows, -values))  # NaN sorts last
+            rows, values, lengths = rows[order], values[order], lengths[order]
         tokens = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum(lengths, out=tokens[1:])
-        return cls(known[:count], rows, lengths, tokens)
+        return cls(values[:count].astype(np.float64), rows, lengths, tokens)
 
     @property
     def nbytes(self) -> int:
@@ -44,7 +43,10 @@ class Ranking:
 
     def at(self, positions: NDArray[np.int32]) -> NDArray[np.float64]:
         """The values at some positions; NaN where the sample has no number."""
-        return np.append(self.values, np.nan)[np.minimum(positions, len(self.values))]
+        known = positions < len(self.values)
+        values = np.full(len(positions), np.nan)
+        values[known] = self.values[positions[known]]
+        return values
 
     def above(self, tau: float) -> int:
         """How many samples have a value above `tau`; they are the first ones."""
@@ -101,9 +103,13 @@ class Ranking:
         return carried / carried[-1] if carried[-1] > 0 else carried
 
 
-def _in_order(values: NDArray[np.float64], rows: NDArray[np.int32]) -> bool:
-    """Whether values descend, equal ones by ascending row, with NaN at the end by ascending row."""
-    here, there = values[:-1], values[1:]
-    tie = (here == there) | (np.isnan(here) & np.isnan(there))
-    falls = (here > there) | (np.isnan(there) & ~np.isnan(here))
-    return bool(np.all(falls | (tie & (rows[:-1] < rows[1:]))))
+def _in_order(values: NDArray[np.float32], rows: NDArray[np.int32], count: int) -> bool:
+    """Whether the first `count` values are numbers that descend, and ties and what has no number ascend by row."""
+    numbers, numbered, others = values[:count], rows[:count], rows[count:]
+    tie = numbers[:-1] == numbers[1:]
+    return bool(
+        np.all(numbers[:-1] >= numbers[1:])  # false beside a NaN that stands among the numbers
+        and np.all(numbered[:-1][tie] < numbered[1:][tie])
+        and not np.isnan(numbers).any()
+        and np.all(others[:-1] < others[1:])
+    )

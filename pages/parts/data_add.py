@@ -138,8 +138,10 @@ def _columns(payload: dict[str, Any], look: dict[str, Any]) -> dict[str, str]:
         options = ["", *look["columns"]]
         by_name = (look["mapping"] or {}).get(role, "") if not asked_for else ""
 
-        def named(column: str, by_name: str = by_name) -> str:
-            return inert(column) if column else f"{inert(by_name)} ({BY_NAME})" if by_name else f"– ({BY_NAME})"
+        unset = f"{inert(by_name)} ({BY_NAME})" if by_name else BY_NAME if asked_for else "none"
+
+        def named(column: str, unset: str = unset) -> str:
+            return inert(column) or unset
 
         chosen[role] = place.selectbox(
             f"Column of the {role}", options, index=options.index(asked_for) if asked_for in options else 0,

@@ -8,7 +8,7 @@ import streamlit as st
 
 from engine.recipes import DataSettings, load_recipe, to_dict
 from engine.store import Store
-from pages.parts import context, data_preview, run_words, words
+from pages.parts import context, data_preview, recipe_form, run_words, words
 from pages.parts.data_known import Known, place, remove
 from pages.parts.words import literal
 
@@ -83,7 +83,7 @@ def _actions(data: Known, position: int, store: Store) -> None:
 
 
 def _start(data: Known) -> None:
-    st.session_state["form_base"] = recipe_with(data)
+    recipe_form.begin_with(recipe_with(data))
     st.session_state["data_start"] = True
 
 

@@ -123,6 +123,7 @@ def problem(look: Mapping[str, Any]) -> None:
     """Why the columns could not be understood, where they could not."""
     if look["problem"]:
         st.error(literal(look["problem"]), icon=":material/view_column:")
+        st.markdown("Choose below which column is which.")
 
 
 def origin(look: Mapping[str, Any]) -> str:

@@ -50,6 +50,24 @@ def draw(ledger: Ledger, on_screen: Mapping[str, Any] | None) -> None:
     run_check.draw(recipe if settled else None)
 
 
+def begin_with(base: dict[str, Any]) -> None:
+    """Let the form begin from a recipe, and stand first on its page until the results are asked for."""
+    st.session_state["form_base"] = base
+    st.session_state["form_first"] = True
+
+
+def comes_first() -> bool:
+    """Whether a person came to start something, not to read results; the way back to those is drawn with it."""
+    if not st.session_state.get("form_first"):
+        return False
+    st.button("See the results instead", icon=":material/arrow_downward:", key="form_later", on_click=_later)
+    return True
+
+
+def _later() -> None:
+    st.session_state["form_first"] = False
+
+
 def _use(base: dict[str, Any] | None) -> None:
     """Let the fields begin from another recipe; None for the one chosen above them."""
     st.session_state["form_base"] = base

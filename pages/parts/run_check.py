@@ -54,6 +54,7 @@ def _start(recipe: Recipe | None) -> None:
         if recipe is None or answered is None or not _ready(answered, recipe):
             return
         st.session_state[STARTED] = context.ledger().submit(recipe)
+        st.session_state["form_first"] = False  # next time the results come first again
         try_waiting.drop(KEY)
 
 

@@ -345,3 +345,15 @@ def field(app: AppTest, name: str) -> Any:
             if widget.key and widget.key.rpartition("_")[0] == name:
                 return widget
     raise AssertionError(f"no field {name}")
+
+
+def test_the_form_comes_first_for_who_came_to_start(full: Workspace, show: Show) -> None:
+    """From "Start a run" on the data page one lands on the form, not on results with a form far below."""
+    app = show(full)
+    app.session_state["form_first"] = True
+    app.run()
+    headers = [header.value for header in app.header]
+    assert headers[0] == "Start another"
+    assert "What it cost" not in headers
+    app.button(key="form_later").click().run()
+    assert "What it cost" in [header.value for header in app.header]

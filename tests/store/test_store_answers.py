@@ -229,6 +229,21 @@ def test_texts_of_many_values_are_no_facets(workspace: Workspace, ledger: Ledger
         assert set(store.facets(run, most=21)["field"]) == {"few", "one"}
 
 
+def test_only_samples_without_a_number(workspace: Workspace, ledger: Ledger) -> None:
+    """Protects a page and its histogram where a model gave NaN for everything."""
+    run = submit(ledger)
+    rows = [Row(n, float("nan")) for n in (4, 2, 9)]
+    ledger.record_parts([samples_part(workspace, run, "all", rows)])
+    ledger.record_parts([scores_part(workspace, run, "all", {row.row: row.value for row in rows})])
+    with closing(Store(workspace)) as store:
+        store.sync(ledger)
+        scoring = store.scoring(run, 0, 1, "kl")
+        assert store.page(SampleQuery(scoring, descending=False, tau=0.0), 0)["row"].tolist() == [2, 4, 9]
+        assert store.count(SampleQuery(scoring, tau=0.0, show="kept")).samples == 0
+        assert (store.histogram(scoring).missing, store.histogram(scoring).counts.sum()) == (3, 0)
+        assert store.half(scoring) == (0, 0)
+
+
 def test_a_ranking_that_is_not_there(workspace: Workspace, ledger: Ledger) -> None:
     """Protects a stale link from a traceback: the sentence names run, metric, seed and epoch."""
     run = submit(ledger)
