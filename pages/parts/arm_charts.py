@@ -81,7 +81,10 @@ def curves(table: pd.DataFrame, column: str, against: str = "epoch", height: int
     # A band over two or three seeds can be far wider than the curves; it may leave the picture, the curves may not.
     low, high = _span(table[column])
     figure.update_yaxes(
-        range=[low, high], tickformat=".0%" if column == "accuracy" else None, nticks=6, fixedrange=True
+        range=[low, high],
+        tickformat=(".0%" if high - low > 0.05 else ".1%") if column == "accuracy" else None,
+        nticks=6,
+        fixedrange=True,
     )
     figure.update_xaxes(title=findings.AXES[against], rangemode="tozero", showgrid=False, fixedrange=True)
     if against == "epoch":

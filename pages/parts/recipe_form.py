@@ -156,7 +156,7 @@ def _fields(base: dict[str, Any], ledger: Ledger) -> dict[str, Any]:
         columns = st.columns(4)
         training_raw["lora"] = {
             "r": columns[0].number_input("LoRA rank", value=lora["r"], key=f"form_rank_{key}"),
-            "alpha": columns[1].number_input("LoRA alpha", value=float(lora["alpha"]), key=f"form_alpha_{key}"),
+            "alpha": columns[1].number_input("LoRA alpha", value=lora["alpha"], key=f"form_alpha_{key}"),
             "dropout": columns[2].number_input(
                 "LoRA dropout", value=lora["dropout"], step=0.05, key=f"form_dropout_{key}"
             ),
