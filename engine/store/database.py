@@ -63,7 +63,7 @@ class Database:
         self._remembered_lock = threading.Lock()
         with sentences(self._name):
             if file and not file.exists():
-                _make(file)
+                make(file)
             self._connection = duckdb.connect(str(file) if file else ":memory:")
             if file is None:
                 self._connection.execute(TABLES)
@@ -178,7 +178,7 @@ def remove(folder: Path) -> None:
         leftover.unlink()
 
 
-def _make(file: Path) -> None:
+def make(file: Path) -> None:
     """Make an empty store beside its place and move it there, so that a killed app leaves none or a whole one."""
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}")

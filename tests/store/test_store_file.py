@@ -16,7 +16,7 @@ import pytest
 
 from engine.ledger import Ledger
 from engine.store import SampleQuery, Store, rebuild
-from engine.store.database import FILE
+from engine.store.database import FILE, make
 from engine.workspace import WinnowError, Workspace
 from tests.conftest import CHECKOUT
 from tests.store.made import Row, samples_part, scores_part, submit
@@ -69,6 +69,17 @@ def test_two_handles_in_one_process(workspace: Workspace, ledger: Ledger) -> Non
         second.sync(ledger)
         assert first.sync(ledger) == 0
         assert len(first.facets(run)) == len(second.facets(run)) > 0
+
+
+def test_two_processes_that_make_it_at_once(workspace: Workspace, ledger: Ledger) -> None:
+    """Protects a store that another process has just made from being replaced under its hands."""
+    run = fill_workspace(workspace, samples=60, epochs=1, seeds=(0,))
+    with closing(Store(workspace)) as store:
+        store.sync(ledger)
+        make(workspace.store / FILE)
+    with closing(Store(workspace)) as store:
+        assert store.samples_in(run)["samples"].sum() == 60
+    assert [path.name for path in workspace.store.iterdir()] == [FILE]
 
 
 def spoil_head(file: Path) -> None:

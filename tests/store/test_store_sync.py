@@ -152,8 +152,9 @@ def test_answers_follow_what_is_taken_in(workspace: Workspace, ledger: Ledger) -
             store.sync(ledger)
             assert store.count(query).samples == stop // 2
             assert store.facets(run)["samples"].sum() == stop
+        assert store.page(query, 0)["row"].tolist() == list(range(19, 0, -2))
         ledger.finish(run, "done")
-        store.sync(ledger)  # lays the scores down in order
+        assert store.sync(ledger) > 0  # lays the scores down in order
         assert store.page(query, 0)["row"].tolist() == list(range(19, 0, -2))
 
 
@@ -216,6 +217,23 @@ def test_scores_without_their_samples(workspace: Workspace, ledger: Ledger) -> N
         assert store.sync(ledger) == 1
         assert store.problems() == []
         assert store.count(query).samples == 2
+
+
+def test_a_part_with_a_flipped_bit(workspace: Workspace, ledger: Ledger) -> None:
+    """Protects the numbers on the pages: a part that still opens, but is not what was written, is left out."""
+    run = submit(ledger)
+    part = scores_part(workspace, run, "scores", {n: float(n) for n in range(500)})
+    ledger.record_parts([part])
+    path = part.path(workspace)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:200] + bytes([whole[200] ^ 1]) + whole[201:])
+    with closing(Store(workspace)) as store:
+        assert store.sync(ledger) == 0
+        (sentence,) = store.problems()
+        assert sentence.startswith(f"The part scores/scores of run {run} is not what was written, so its rows are left")
+        path.write_bytes(whole)  # as a backup would bring it back
+        assert store.sync(ledger) == 1
+        assert store.problems() == []
 
 
 def test_in_memory_holds_one_run(workspace: Workspace, ledger: Ledger) -> None:
