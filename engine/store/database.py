@@ -47,6 +47,7 @@ CREATE TABLE token_rows (part INTEGER, epoch INTEGER, "row" INTEGER, row_group I
 # texts of a page are read without looking at a million rows.
 
 REMEMBERED_BYTES = 256 * 2**20  # of rankings and filters; a million samples take 24 MB and 1 MB
+REMEMBERED_ANSWERS = 500
 LOCKED = "Could not set lock"  # how DuckDB says that another process has the file open
 T = TypeVar("T")
 
@@ -115,7 +116,7 @@ class Database:
         with self._remembered_lock:
             self._remembered[full] = (_size(made), made)
             total = sum(size for size, _ in self._remembered.values())
-            while total > REMEMBERED_BYTES and len(self._remembered) > 1:
+            while len(self._remembered) > (REMEMBERED_ANSWERS if total <= REMEMBERED_BYTES else 1):
                 total -= self._remembered.popitem(last=False)[1][0]
         return made
 

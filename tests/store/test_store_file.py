@@ -10,12 +10,15 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
+import duckdb
+import pandas as pd
 import pytest
 
 from engine.ledger import Ledger
-from engine.store import SampleQuery, Store, rebuild
+from engine.store import SampleQuery, Store, database, rebuild
 from engine.store.database import FILE, make
 from engine.workspace import WinnowError, Workspace
 from tests.conftest import CHECKOUT
@@ -80,6 +83,39 @@ def test_two_processes_that_make_it_at_once(workspace: Workspace, ledger: Ledger
     with closing(Store(workspace)) as store:
         assert store.samples_in(run)["samples"].sum() == 60
     assert [path.name for path in workspace.store.iterdir()] == [FILE]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM read_text('/etc/hostname')",
+        "COPY (SELECT 1) TO 'out.csv'",
+        "ATTACH 'other.duckdb'",
+        "INSTALL httpfs",
+        "SET enable_external_access = true",
+        "SELECT * FROM local_frame",
+    ],
+)
+def test_the_store_is_locked_down(workspace: Workspace, statement: str) -> None:
+    """Protects the machine from anything that might get into a question: no files, no network, no settings."""
+    local_frame = pd.DataFrame({"a": [1]})
+    with closing(Store(workspace)) as store, pytest.raises(duckdb.Error), store._cursor() as cursor:
+        cursor.execute(statement)
+    assert len(local_frame) == 1
+
+
+def test_what_is_remembered_is_bounded(workspace: Workspace, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects the memory that training needs: old answers go when there are too many or they are too large."""
+    run = fill_workspace(workspace, samples=60, epochs=1, seeds=(0,))
+    with closing(Store(workspace)) as store:
+        store.sync(ledger)
+        query = SampleQuery(store.scoring(run, 0, 1, "kl"))
+        for limit, most in (("REMEMBERED_ANSWERS", 5), ("REMEMBERED_BYTES", 1)):
+            monkeypatch.setattr(database, limit, most)
+            for tau in range(20):
+                store.count(replace(query, tau=float(tau)))
+                assert store.page(replace(query, tau=float(tau)), 0, 3)["rank"].tolist() == [1, 2, 3]
+            assert len(store._remembered) <= most
 
 
 def spoil_head(file: Path) -> None:
