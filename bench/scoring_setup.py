@@ -57,8 +57,8 @@ class Setting:
     tile: int
 
 
-CPU = Setting(torch.device("cpu"), torch.float32, token_budget=8192, tile=2048)
-GPU = Setting(torch.device("cuda"), torch.bfloat16, token_budget=16_384, tile=8192)
+CPU = Setting(torch.device("cpu"), torch.float32, token_budget=8192, tile=1024)
+GPU = Setting(torch.device("cuda"), torch.bfloat16, token_budget=16_384, tile=1024)
 CPU_PAIRS = (
     Pair("a deep teacher of four times the student", Shape(576, 14, 9, 3, 1536, V), Shape(256, 8, 4, 2, 768, V)),
     Pair("small bodies", Shape(256, 6, 4, 2, 768, V), Shape(256, 2, 4, 2, 768, V)),

@@ -117,7 +117,7 @@ class PairSettings(Settings):
 
 class ScoringSettings(Settings):
     token_budget: Annotated[int, Field(ge=64)] = 8192
-    tile: Annotated[int, Field(ge=64)] = 8192
+    tile: Annotated[int, Field(ge=64)] = 1024
     hidden_cache_gb: Annotated[float, Field(ge=0)] = 4.0
     shard_rows: Count = 512
 
