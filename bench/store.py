@@ -124,6 +124,8 @@ def sample_columns(frame: pd.DataFrame) -> dict[str, Any]:
         "length": frame["length"],
         "response_length": frame["length"] // 2,
         "truncated": pa.repeat(False, len(frame)),
+        "image": pa.nulls(len(frame)),
+        "label": pa.nulls(len(frame)),
     }
 
 

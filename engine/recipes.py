@@ -13,8 +13,11 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
+from engine import grids
+from engine.grids import PrunedKdRecipe
+from engine.settings import Count, Name, Positive, Settings
 from engine.workspace import CHECKOUT, WinnowError
 
 READY_MADE = CHECKOUT / "recipes"
@@ -34,19 +37,8 @@ Metric = Literal["kl", "kl_response", "reverse_kl", "nll_teacher", "nll_student"
 ArmName = Literal["dynamic", "full", "random", "static"]
 ARMS: tuple[ArmName, ...] = ("dynamic", "full", "random", "static")
 
-Fraction = Annotated[float, Field(gt=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,59}\z")]
-"""Becomes part of file names: at most 60 letters, digits, dots, dashes and underscores, a letter or digit first."""
-
-
 class RecipeError(WinnowError):
     """A recipe that cannot be run, and why."""
-
-
-class Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ColumnMap(Settings):
@@ -215,9 +207,9 @@ class PretrainRecipe(Settings):
     max_length: Annotated[int, Field(ge=8)] = 512
 
 
-Recipe = DynamicPruningRecipe | ScoreRecipe | PretrainRecipe
+Recipe = DynamicPruningRecipe | ScoreRecipe | PretrainRecipe | PrunedKdRecipe
 _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="kind")])
-KINDS = ("score", "dynamic-pruning", "pretrain")
+KINDS = ("score", "dynamic-pruning", "pretrain", "pruned-kd")
 
 
 def scratch_name(model: str) -> str | None:
@@ -325,11 +317,9 @@ def _sentence(error: ValidationError) -> str:
 
 def _all_keys() -> list[str]:
     keys: set[str] = set()
-    queue: list[type[BaseModel]] = [DynamicPruningRecipe, ScoreRecipe, PretrainRecipe]
-    queue += [DataSettings, CorpusSettings, ColumnMap, ScratchSettings, ScratchModel, PairSettings]
-    queue += [ScoringSettings, PruningSettings, LoraSettings, TrainingSettings]
-    for model in queue:
-        keys.update(model.model_fields)
+    for model in [*vars(grids).values(), *globals().values()]:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            keys.update(model.model_fields)
     return sorted(keys)
 
 

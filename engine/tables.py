@@ -34,6 +34,8 @@ SAMPLES = pa.schema(
         ("length", pa.int32()),  # tokens of prompt and response together, as the models read them
         ("response_length", pa.int32()),  # tokens of the response, end token included
         ("truncated", pa.bool_()),  # the row was longer than the models' context
+        ("image", pa.binary()),  # PNG; null where the sample is text or numbers
+        ("label", pa.string()),  # name of the class, or the number to be predicted; null for instruction sets
     ]
 )
 SCORES = pa.schema(
@@ -85,12 +87,34 @@ METRICS = pa.schema(
         ("value", pa.float64()),
     ]
 )
+GRID = pa.schema(
+    [
+        ("run", pa.string()),
+        ("cell", pa.string()),  # key of the training: equal keys are one and the same student
+        ("score", pa.string()),
+        ("fraction", pa.float64()),  # kept
+        ("kd_weight", pa.float64()),
+        ("teacher", pa.string()),
+        ("noise", pa.float64()),  # share of training labels flipped
+        ("seed", pa.int32()),
+        ("samples", pa.int32()),  # kept and trained on
+        ("flipped", pa.int32()),  # of them, with a flipped label
+        ("valid", pa.float64()),  # accuracy (R² where numbers are predicted) on the held-out part of train
+        ("accuracy", pa.float64()),  # the same on the test set, after the last epoch; NaN where the cell failed
+        ("loss", pa.float64()),  # on the test set: cross-entropy, or the mean squared error
+        ("epochs", pa.float64()),
+        ("steps", pa.int32()),
+        ("seconds", pa.float64()),  # this student's share of the training it was done in
+        ("failed", pa.string()),  # one sentence; empty where the cell is done
+    ]
+)
 SCHEMAS: dict[str, pa.Schema] = {
     "samples": SAMPLES,
     "scores": SCORES,
     "token_scores": TOKEN_SCORES,
     "selections": SELECTIONS,
     "metrics": METRICS,
+    "grid": GRID,
 }
 
 METRIC_NAMES = {
@@ -103,8 +127,14 @@ METRIC_NAMES = {
     "steps": "optimizer steps in this epoch",
     "seconds_scoring": "seconds spent scoring for this epoch",
     "seconds_training": "seconds spent training in this epoch",
+    "parameters": "weights of a teacher or student of a grid",
+    "cache_bytes": "bytes of the cached outputs of a teacher",
 }
-"""The names found in the metrics table. Epoch 0 holds the student before any training (split valid)."""
+"""The names found in the metrics table. Epoch 0 holds the student before any training (split valid).
+
+In a grid of distilled students an arm is `teacher NAME`, `score NAME` or `student`, followed by ` noise 0.2` where
+labels are flipped; epoch is its last one, and seed -1 stands for what all seeds share.
+"""
 
 ROW_GROUP = 8192
 TOKEN_ROW_GROUP = 64  # one sample is looked up at a time, so a lookup reads few neighbours

@@ -88,6 +88,8 @@ class Prepared:
             "length": [sample.length for sample in samples],
             "response_length": [sample.response_length for sample in samples],
             "truncated": [sample.truncated for sample in samples],
+            "image": pa.nulls(len(samples)),
+            "label": pa.nulls(len(samples)),
         }
 
 
