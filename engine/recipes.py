@@ -37,6 +37,7 @@ Metric = Literal["kl", "kl_response", "reverse_kl", "nll_teacher", "nll_student"
 ArmName = Literal["dynamic", "full", "random", "static"]
 ARMS: tuple[ArmName, ...] = ("dynamic", "full", "random", "static")
 
+
 class RecipeError(WinnowError):
     """A recipe that cannot be run, and why."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -53,15 +55,11 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 
-def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
-    """A fast tokenizer. Raises WinnowError naming the model where there is none."""
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **_options(source))
-    except WinnowError:
-        raise
-    except Exception as error:
-        raise _unreadable("tokenizer", source, error) from error
-    if tokenizer.eos_token_id is None:
+def load_tokenizer(source: str, *, ends: bool = True) -> PreTrainedTokenizerBase:
+    """A fast tokenizer, with an end token where `ends`. Raises WinnowError naming the model where there is none."""
+    with reading("tokenizer", source) as options:
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    if ends and tokenizer.eos_token_id is None:
         raise WinnowError(f"The tokenizer of {source} has no end token, so Winnow cannot mark where a response ends.")
     return tokenizer
 
@@ -79,15 +77,12 @@ def load_model(name: str, source: str, dtype: torch.dtype, device: torch.device)
 @lru_cache(maxsize=2)
 def _load(name: str, source: str, dtype: torch.dtype, device: torch.device) -> LoadedModel:
     log.info("loading %s from %s (%s on %s)", name, source, dtype, device)
-    try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True, **_options(source))
-        nn.Module.to(model, device)
-    except torch.OutOfMemoryError as error:
-        raise WinnowError(f"{name} does not fit into the memory of {device}; choose a smaller model.") from error
-    except WinnowError:
-        raise
-    except Exception as error:
-        raise _unreadable("model", source, error) from error
+    with reading("model", source) as options:
+        try:
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True, **options)
+            nn.Module.to(model, device)
+        except torch.OutOfMemoryError as error:
+            raise WinnowError(f"{name} does not fit into the memory of {device}; choose a smaller model.") from error
     model.requires_grad_(False)
     return LoadedModel(name, source, model, model_hash(source), sum(p.numel() for p in model.parameters()))
 
@@ -97,14 +92,10 @@ def model_facts_of(source: str) -> dict[str, Any]:
 
     Raises WinnowError where there is no such model.
     """
-    try:
-        config = AutoConfig.from_pretrained(source, **_options(source))
+    with reading("model", source) as options:
+        config = AutoConfig.from_pretrained(source, **options)
         with torch.device("meta"):
             parameters = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
-    except WinnowError:
-        raise
-    except Exception as error:
-        raise _unreadable("model", source, error) from error
     text = config.get_text_config()
     return {
         "name": source,
@@ -126,6 +117,17 @@ def model_hash(source: str) -> str:
         with path.open("rb") as handle:
             total.update(path.name.encode() + hashlib.file_digest(handle, "sha256").digest())
     return total.hexdigest()
+
+
+@contextmanager
+def reading(what: str, source: str) -> Iterator[dict[str, bool]]:
+    """What to pass to `from_pretrained`; any failure inside becomes one sentence naming the `what` of `source`."""
+    try:
+        yield _options(source)
+    except WinnowError:
+        raise
+    except Exception as error:
+        raise _unreadable(what, source, error) from error
 
 
 def _options(source: str) -> dict[str, bool]:

@@ -1,0 +1,146 @@
+"""Networks for labelled samples: small ones made here, and classifiers of transformers.
+
+Each has `features(*inputs)`, the embedding before the last layer, and `forward(*inputs)`, the logits (or the predicted
+number). No layer looks at other samples of the batch, so several networks can be trained as one by torch.func.vmap.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForImageClassification, AutoModelForSequenceClassification
+
+from engine.grids import NetworkSettings, Task
+from engine.models.loading import reading
+from engine.workspace import WinnowError
+
+OWN = ("mlp", "cnn")
+
+
+class Mlp(nn.Module):
+    """`depth` hidden layers of `width` units."""
+
+    def __init__(self, inputs: int, outputs: int, width: int, depth: int) -> None:
+        super().__init__()
+        sizes = [inputs] + [width] * depth
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+        self.head = nn.Linear(width, outputs)
+
+    def features(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        for layer in self.hidden:
+            x = F.relu(layer(x))
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))
+
+
+class Cnn(nn.Module):
+    """A first convolution and `depth` residual blocks, each halving the sides and doubling the channels."""
+
+    def __init__(self, channels: int, outputs: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(channels, width, 3, padding=1)
+        widths = [width * 2**i for i in range(depth + 1)]
+        self.blocks = nn.ModuleList(Block(a, b) for a, b in itertools.pairwise(widths))
+        self.head = nn.Linear(widths[-1], outputs)
+
+    def features(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        for block in self.blocks:
+            x = block(x)
+        return x.mean((2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))
+
+
+class Block(nn.Module):
+    """Two convolutions beside a shortcut, at half the resolution. Group norm, as batch norm would mix samples."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
+        self.second = nn.Conv2d(after, after, 3, padding=1, bias=False)
+        self.shortcut = nn.Conv2d(before, after, 1, stride=2, bias=False)
+        groups = 8 if after % 8 == 0 else 1
+        self.norm_first, self.norm_second = nn.GroupNorm(groups, after), nn.GroupNorm(groups, after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inside = F.relu(self.norm_first(self.first(x)))
+        return F.relu(self.norm_second(self.second(inside)) + self.shortcut(x))
+
+
+class Classifier(nn.Module):
+    """A classifier of transformers that reads (ids, mask), or pixels scaled to the size it was made for."""
+
+    def __init__(self, model: nn.Module, task: Task, side: int) -> None:
+        super().__init__()
+        self.model, self.task, self.side = model, task, side
+
+    def _run(self, inputs: tuple[Tensor, ...], hidden: bool) -> tuple[Tensor, Tensor | None]:
+        if self.task == "text":
+            out = self.model(input_ids=inputs[0], attention_mask=inputs[1], output_hidden_states=hidden)
+        else:
+            pixels = inputs[0].expand(-1, 3, -1, -1)
+            if pixels.shape[-1] != self.side:
+                pixels = F.interpolate(pixels, (self.side, self.side), mode="bilinear", align_corners=False)
+            out = self.model(pixel_values=pixels, output_hidden_states=hidden)
+        return out.logits, out.hidden_states[-1] if hidden else None
+
+    def features(self, *inputs: Tensor) -> Tensor:
+        last = self._run(inputs, hidden=True)[1]
+        assert last is not None
+        if self.task == "text":  # the mean over real tokens, whatever pooling the head prefers
+            mask = inputs[1][..., None].to(last.dtype)
+            return (last * mask).sum(1) / mask.sum(1).clamp(min=1)
+        return last.mean((2, 3)) if last.dim() == 4 else last.mean(1)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self._run(inputs, hidden=False)[0]
+
+
+def make_network(settings: NetworkSettings, task: Task, shape: tuple[int, ...], outputs: int, seed: int) -> nn.Module:
+    """A network for samples of `shape` with `outputs` logits; its fresh weights depend on `seed` alone.
+
+    Raises WinnowError naming the model where it does not fit the task or cannot be had.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if settings.model not in OWN:
+            return _classifier(settings, task, outputs)
+        if settings.model == "mlp" and task != "text":
+            return Mlp(int(torch.Size(shape).numel()), outputs, settings.width, settings.depth)
+        if settings.model == "cnn" and task == "images":
+            if shape[-1] < 2**settings.depth:
+                raise WinnowError(
+                    f"A cnn of depth {settings.depth} halves images {settings.depth} times, and these have a side of "
+                    f"{shape[-1]}; lower network.depth."
+                )
+            return Cnn(shape[0], outputs, settings.width, settings.depth)
+    fitting = "a Hub id or folder of a text classifier" if task == "text" else "mlp"
+    raise WinnowError(f"network.model {settings.model} cannot read {task}; choose {fitting}.")
+
+
+def _classifier(settings: NetworkSettings, task: Task, outputs: int) -> nn.Module:
+    if task == "numbers":
+        raise WinnowError(f"network.model {settings.model} reads text or images, not numbers; choose mlp.")
+    auto = AutoModelForSequenceClassification if task == "text" else AutoModelForImageClassification
+    with reading("model", settings.model) as options:
+        if settings.pretrained:
+            model = auto.from_pretrained(
+                settings.model, num_labels=outputs, ignore_mismatched_sizes=True, use_safetensors=True, **options
+            )
+        else:
+            model = auto.from_config(AutoConfig.from_pretrained(settings.model, num_labels=outputs, **options))
+    size = getattr(model.config, "image_size", 224)
+    side = size if isinstance(size, int) else size[0]
+    return Classifier(model, task, side)
+
+
+def parameters_of(network: nn.Module) -> int:
+    return sum(weight.numel() for weight in network.parameters())
