@@ -17,11 +17,11 @@ from typing import Any
 from tqdm import tqdm
 
 from engine.ledger import Ledger, Run
-from engine.recipes import RecipeError, load_recipe, ready_made
+from engine.recipes import Recipe, RecipeError, load_recipe, ready_made
 from engine.tables import SCHEMAS, read_table
 from engine.workspace import WinnowError, Workspace, open_workspace
 
-DEMO = "demo-kl"
+DEMOS = ("demo-kl", "demo-kd")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,25 +43,31 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(workspace: Workspace, options: argparse.Namespace) -> int:
-    recipe = load_recipe(options.recipe, options.set)
-    return _foreground(workspace, lambda ledger: ledger.start(recipe), options.device)
+    return _start_here(workspace, load_recipe(options.recipe, options.set), options.device)
 
 
 def demo(workspace: Workspace, options: argparse.Namespace) -> int:
+    """Build what is missing of the demo, one run after the other; the last line is the id of the last one."""
     ledger = Ledger(workspace)
-    known = [found for found in ledger.runs() if found.name == DEMO]
+    built = {name: [found for found in ledger.runs() if found.name == name] for name in DEMOS}
     if options.queue:
-        if not known:
-            print(ledger.submit(load_recipe(DEMO)))
+        for name, known in built.items():
+            if not known:
+                print(ledger.submit(load_recipe(name)))
         return 0
-    unfinished = [found for found in known if found.state != "done"]
-    if known and not unfinished:
-        print("The demo has been built; open it with `make app`.", file=sys.stderr)
-        print(known[0].id)
-        return 0
-    if unfinished:
-        return _resume_here(workspace, unfinished[0], options.device)
-    return _foreground(workspace, lambda opened: opened.start(load_recipe(DEMO)), options.device)
+    for name, known in built.items():
+        unfinished = [found for found in known if found.state != "done"]
+        if unfinished:
+            status = _resume_here(workspace, unfinished[0], options.device)
+        elif known:
+            print(f"{name} has been built; open it with `make app`.", file=sys.stderr)
+            print(known[0].id)
+            status = 0
+        else:
+            status = _start_here(workspace, load_recipe(name), options.device)
+        if status:
+            return status
+    return 0
 
 
 def submit(workspace: Workspace, options: argparse.Namespace) -> None:
@@ -202,6 +208,10 @@ def _foreground(workspace: Workspace, start: Callable[[Ledger], tuple[Run, Any]]
         print(f"winnow: {ended.error}", file=sys.stderr)
     print(found.id)
     return 0 if state == "done" else 1
+
+
+def _start_here(workspace: Workspace, recipe: Recipe, device: str) -> int:
+    return _foreground(workspace, lambda ledger: ledger.start(recipe), device)
 
 
 def _resume_here(workspace: Workspace, found: Run, device: str) -> int:

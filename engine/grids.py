@@ -80,6 +80,7 @@ class LabelledSettings(Settings):
     """
 
     source: str
+    config: str = ""  # of a Hub set that has several
     split: str = "train"
     test_source: str = ""
     test_split: str = "test"
@@ -105,7 +106,8 @@ class NetworkSettings(Settings):
     """A network: `mlp` or `cnn` made here, or a Hub id or local folder of a transformers classifier.
 
     `width` counts units or channels of the first hidden layer; `depth` hidden layers or blocks. Both belong to the
-    networks made here. `pretrained = false` draws the weights of a transformers model afresh.
+    networks made here. `pretrained = false` draws the weights of a transformers model afresh. Texts are read by the
+    tokenizer of `model`, which teachers must share.
     """
 
     model: str = "mlp"
@@ -124,6 +126,7 @@ class TeacherSettings(Settings):
     model: str | None = None
     width: Count | None = None
     depth: Count | None = None
+    pretrained: bool | None = None
     epochs: Count | None = None
     fraction: Fraction = 1.0
     at_epoch: Count | None = None
@@ -248,6 +251,10 @@ class PrunedKdRecipe(Settings):
             raise ValueError(
                 f"scores.early_epoch is {self.scores.early_epoch}, but the watched trainings have "
                 f"{self.watched_epochs} epochs"
+            )
+        if self.data.task == "text" and self.network.model in ("mlp", "cnn"):
+            raise ValueError(
+                f"network.model {self.network.model} reads no text; name a text classifier of the Hub, or its folder"
             )
         if self.data.task == "numbers":
             wrong = [score for score in self.used_scores() if score in NEEDS_CLASSES]

@@ -299,7 +299,8 @@ def _sentence(error: ValidationError) -> str:
     key = ".".join(path)
     kind, context = first["type"], first.get("ctx", {})
     if kind == "extra_forbidden":
-        close = difflib.get_close_matches(path[-1], _all_keys(), n=1, cutoff=0.6)
+        # The key itself may be known elsewhere: it is no help to name it.
+        close = difflib.get_close_matches(path[-1], _all_keys() - {path[-1]}, n=1, cutoff=0.6)
         return f"there is no key {key}" + (f"; did you mean {close[0]}?" if close else ".")
     if kind == "missing":
         return f"the key {key} is missing."
@@ -316,12 +317,12 @@ def _sentence(error: ValidationError) -> str:
     return f"{key} is {first['input']!r}, but it {message}."
 
 
-def _all_keys() -> list[str]:
+def _all_keys() -> set[str]:
     keys: set[str] = set()
     for model in [*vars(grids).values(), *globals().values()]:
         if isinstance(model, type) and issubclass(model, BaseModel):
             keys.update(model.model_fields)
-    return sorted(keys)
+    return keys
 
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:

@@ -101,7 +101,7 @@ GRID = pa.schema(
         ("flipped", pa.int32()),  # of them, with a flipped label
         ("valid", pa.float64()),  # accuracy (R² where numbers are predicted) on the held-out part of train
         ("accuracy", pa.float64()),  # the same on the test set, after the last epoch; NaN where the cell failed
-        ("loss", pa.float64()),  # on the test set: cross-entropy, or the mean squared error
+        ("loss", pa.float64()),  # on the test set: cross-entropy, or squared error in variances of the labels
         ("epochs", pa.float64()),
         ("steps", pa.int32()),
         ("seconds", pa.float64()),  # this student's share of the training it was done in

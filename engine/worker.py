@@ -12,11 +12,16 @@ from filelock import FileLock
 
 from engine.ledger import BEAT_SECONDS, Ledger, Run
 from engine.models.loading import resolve_device
-from engine.runs import dynamic_pruning, pretrain, score
+from engine.runs import dynamic_pruning, pretrain, pruned_kd, score
 from engine.runs.job import Cancelled, Job, Report
 from engine.workspace import WinnowError, Workspace
 
-RUNS = {"dynamic-pruning": dynamic_pruning.run, "score": score.run, "pretrain": pretrain.run}
+RUNS = {
+    "dynamic-pruning": dynamic_pruning.run,
+    "score": score.run,
+    "pretrain": pretrain.run,
+    "pruned-kd": pruned_kd.run,
+}
 IDLE_SECONDS = 0.3
 
 

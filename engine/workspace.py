@@ -65,6 +65,11 @@ class Workspace:
         return self.root / "hidden"
 
     @property
+    def outputs(self) -> Path:
+        """`outputs/<key>.safetensors`: what teachers say and scores are, shared by every run that needs the same."""
+        return self.root / "outputs"
+
+    @property
     def uploads(self) -> Path:
         return self.root / "uploads"
 

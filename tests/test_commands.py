@@ -105,7 +105,7 @@ def test_the_demo_is_queued_once(workspace: Workspace, capsys: pytest.CaptureFix
     """`make app` may be called again and again."""
     for _ in range(2):
         assert engine(workspace, "demo", "--queue") == 0
-    assert len(Ledger(workspace).runs()) == 1
+    assert [run.name for run in Ledger(workspace).runs()] == ["demo-kd", "demo-kl"]
     capsys.readouterr()
 
 

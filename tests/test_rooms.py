@@ -11,7 +11,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 HEAVY = {"torch", "transformers", "peft", "datasets", "tokenizers", "safetensors"}
-LIGHT_ROOMS = ["workspace", "recipes", "tables", "ledger", "store", "export"]
+LIGHT_ROOMS = ["workspace", "settings", "recipes", "grids", "theory", "tables", "ledger", "store", "export"]
 MATHEMATICS = ["scoring", "pruning", "training"]
 
 

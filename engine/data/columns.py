@@ -31,7 +31,7 @@ def find_columns(columns: Sequence[str], wanted: ColumnMap, name: str) -> Column
 
     Raises ColumnError naming the columns there are.
     """
-    there = f"It has {_listed(columns)}."
+    there = f"It has {listed(columns)}."
     mapped = {role: column for role, column in wanted.model_dump().items() if column}
     for role, column in mapped.items():
         if column not in columns:
@@ -56,7 +56,7 @@ def find_columns(columns: Sequence[str], wanted: ColumnMap, name: str) -> Column
     return ColumnMap(**found)
 
 
-def _listed(columns: Sequence[str]) -> str:
+def listed(columns: Sequence[str]) -> str:
     names = ", ".join(printable(column) for column in columns[:NAMED_COLUMNS])
     more = f" and {len(columns) - NAMED_COLUMNS:,} more" if len(columns) > NAMED_COLUMNS else ""
     return f"the columns {names}{more}" if columns else "no columns"

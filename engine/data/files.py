@@ -62,14 +62,40 @@ def _read_parquet(path: Path, skip: int, limit: int | None) -> Records:
                 wanted = batch.slice(start, max(min(stop - first, batch.num_rows) - start, 0))
                 rows += plain_rows(wanted, name, first + start)
                 first += batch.num_rows
-            columns = file.schema_arrow.names
+            schema = file.schema_arrow
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
         raise WinnowError(
             f"{path} is not a whole Parquet file ({reason(error)}); download it or write it again."
         ) from error
-    return Records(name, columns, rows, skip, total)
+    return Records(name, schema.names, rows, skip, total, _class_names(schema.metadata or {}))
+
+
+def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
+    """What `datasets` wrote about classes, by column, and under "" a JSON list in the key `label_names`.
+
+    Both are notes beside the data, by whatever wrote it: one that does not read as such counts as absent.
+    """
+    features = _noted(metadata, b"huggingface", "info", "features")
+    columns = features.items() if isinstance(features, dict) else ()
+    found = {column: feature.get("names") for column, feature in columns if isinstance(feature, dict)}
+    found[""] = _noted(metadata, b"label_names")
+    return {
+        column: names
+        for column, names in found.items()
+        if isinstance(names, list) and names and all(isinstance(name, str) for name in names)
+    }
+
+
+def _noted(metadata: dict[bytes, bytes], key: bytes, *path: str) -> Any:
+    try:
+        value = json.loads(metadata.get(key, b"null"))
+    except (ValueError, RecursionError):
+        return None
+    for step in path:
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
 
 
 def _groups_between(metadata: pq.FileMetaData, skip: int, stop: int) -> tuple[list[int], int]:

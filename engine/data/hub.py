@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,32 +14,71 @@ from engine.data.records import Records, plain_rows, printable, reason
 from engine.workspace import WinnowError
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
+    from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 
 BATCH_ROWS = 4096
+STREAM_ROWS = 256  # rows that arrive together; they may be large images
 ANSWER_SECONDS = 10.0  # how long the Hub may take to answer before it counts as out of reach
 
 
-def read_hub(repository: str, split: str, skip: int, limit: int | None) -> Records:
+def read_hub(
+    repository: str, split: str, skip: int, limit: int | None, config: str = "", streaming: bool = False
+) -> Records:
     """Rows `skip` to `skip + limit` of a split of a dataset on the Hub, kept in the cache of `datasets`.
 
-    Out of reach of the Hub, a set that has been read before comes from that cache. Raises WinnowError where there
-    is no such set, no network and no copy, no such split, or where the set needs more than its name to be loaded.
+    `config` names one of several sets of a repository. `streaming` reads only those rows over the network, and keeps
+    no copy. Out of reach of the Hub, a set that has been read whole before comes from the cache. Raises WinnowError
+    where there is no such set, no network and no copy, no such split, or where the set needs more to be loaded.
     """
+    import datasets
+
+    with _told(repository):
+        revision, splits = _reach(repository, config or None, streaming)
+    name = f"the Hub dataset {repository}" + (f", configuration {config}" if config else "")
+    data = _split_of(splits, split, name)
+    name += f", split {split}"
+    name += f", revision {revision}" if revision else ", from the copy in the local cache"
+    if isinstance(data, datasets.IterableDataset):
+        with _told(repository):
+            records = _stream(data, name, skip, limit)
+    else:
+        records = _slice(data, name, skip, limit)
+    return replace(records, splits=[str(known) for known in splits])
+
+
+def read_saved(folder: Path, split: str, skip: int, limit: int | None) -> Records:
+    """Rows `skip` to `skip + limit` of a split of a folder written by `save_to_disk`.
+
+    Raises WinnowError where the folder is something else or broken, or has no such split.
+    """
+    if not (folder / "state.json").is_file() and not (folder / "dataset_dict.json").is_file():
+        raise WinnowError(
+            f"{folder} is a folder, but none that was written by the `save_to_disk` of datasets; name a file inside it."
+        )
+    import datasets
+
+    try:
+        saved = datasets.load_from_disk(str(folder))
+    except (datasets.exceptions.DatasetsError, pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise WinnowError(f"The saved set {folder} is not whole ({reason(error)}); save it again.") from error
+    if isinstance(saved, datasets.DatasetDict):
+        data = _split_of(saved, split, f"the saved set {folder}")
+        records = _slice(data, f"the saved set {folder}, split {split}", skip, limit)
+        return replace(records, splits=[str(known) for known in saved])
+    if split not in ("train", str(saved.split)):
+        raise WinnowError(f"{folder} is one saved set without a split {printable(split)}; leave the split out.")
+    return _slice(saved, f"the saved set {folder}", skip, limit)
+
+
+@contextmanager
+def _told(repository: str) -> Iterator[None]:
+    """Turns what may go wrong between here and the Hub into one sentence each."""
     import httpx2
     from datasets.exceptions import DatasetsError
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
-    revision = None
     try:
-        try:
-            # Asked first because this answers at once; loading retries for half a minute when there is no network.
-            revision = HfApi().dataset_info(repository, timeout=ANSWER_SECONDS).sha
-        except (httpx2.TransportError, OfflineModeIsEnabled):
-            splits = _load_cached(repository)
-        else:
-            splits = _load(repository, revision)
+        yield
     except GatedRepoError as error:
         raise WinnowError(
             f"The Hub gives {repository} only to people who have accepted its terms; accept them on its page, "
@@ -59,55 +101,41 @@ def read_hub(repository: str, split: str, skip: int, limit: int | None) -> Recor
     except (DatasetsError, pa.ArrowException, OSError, ValueError, RuntimeError) as error:
         raise WinnowError(
             f"The Hub dataset {repository} could not be loaded ({reason(error)}); "
-            "if it needs more than its name, download the file you want from its page and name that file."
+            "if it needs more than its name, give its configuration in data.config where the recipe has that, or "
+            "download the file you want from its page and name that file."
         ) from error
-    name = f"the Hub dataset {repository}, split {split}"
-    name += f", revision {revision}" if revision else ", from the copy in the local cache"
-    return _slice(_split_of(splits, split, f"the Hub dataset {repository}"), name, skip, limit)
 
 
-def read_saved(folder: Path, split: str, skip: int, limit: int | None) -> Records:
-    """Rows `skip` to `skip + limit` of a split of a folder written by `save_to_disk`.
-
-    Raises WinnowError where the folder is something else or broken, or has no such split.
-    """
-    if not (folder / "state.json").is_file() and not (folder / "dataset_dict.json").is_file():
-        raise WinnowError(
-            f"{folder} is a folder, but none that was written by the `save_to_disk` of datasets; name a file inside it."
-        )
+def _reach(
+    repository: str, config: str | None, streaming: bool
+) -> tuple[str | None, DatasetDict | IterableDatasetDict]:
+    """Revision and splits on the Hub, else no revision and the splits of the local copy."""
     import datasets
+    import httpx2
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import OfflineModeIsEnabled
 
     try:
-        saved = datasets.load_from_disk(str(folder))
-    except (datasets.exceptions.DatasetsError, pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-        raise WinnowError(f"The saved set {folder} is not whole ({reason(error)}); save it again.") from error
-    if isinstance(saved, datasets.DatasetDict):
-        data = _split_of(saved, split, f"the saved set {folder}")
-        return _slice(data, f"the saved set {folder}, split {split}", skip, limit)
-    if split not in ("train", str(saved.split)):
-        raise WinnowError(f"{folder} is one saved set without a split {printable(split)}; leave the split out.")
-    return _slice(saved, f"the saved set {folder}", skip, limit)
+        # Asked first because this answers at once; loading retries for half a minute when there is no network.
+        revision = HfApi().dataset_info(repository, timeout=ANSWER_SECONDS).sha
+    except (httpx2.TransportError, OfflineModeIsEnabled):
+        return None, _load_cached(repository, config)
+    return revision, datasets.load_dataset(repository, config, revision=revision, streaming=streaming)
 
 
-def _load(repository: str, revision: str | None) -> DatasetDict:
-    import datasets
-
-    return datasets.load_dataset(repository, revision=revision)
-
-
-def _load_cached(repository: str) -> DatasetDict:
+def _load_cached(repository: str, config: str | None) -> DatasetDict:
     """The copy of an earlier load. Raises ConnectionError where there is none."""
     import datasets
 
     online = datasets.config.HF_HUB_OFFLINE
     datasets.config.HF_HUB_OFFLINE = True  # else it would try to reach the Hub for half a minute first
     try:
-        return datasets.load_dataset(repository)
+        return datasets.load_dataset(repository, config)
     finally:
         datasets.config.HF_HUB_OFFLINE = online
 
 
-def _split_of(splits: DatasetDict, split: str, name: str) -> Dataset:
+def _split_of(splits: DatasetDict | IterableDatasetDict, split: str, name: str) -> Dataset | IterableDataset:
     if split not in splits:
         there = ", ".join(printable(str(known)) for known in splits)
         raise WinnowError(f"There is no split {printable(split)} in {name}; it has {there}.")
@@ -124,4 +152,20 @@ def _slice(data: Dataset, name: str, skip: int, limit: int | None) -> Records:
             rows += plain_rows(arrow[start : min(start + BATCH_ROWS, stop)], name, start)
     except (pa.ArrowException, OSError) as error:
         raise WinnowError(f"A part of {name} cannot be read ({reason(error)}); load or save it again.") from error
-    return Records(name, list(data.column_names), rows, skip, total)
+    return Records(name, list(data.column_names), rows, skip, total, _class_names(data.features))
+
+
+def _stream(data: IterableDataset, name: str, skip: int, limit: int | None) -> Records:
+    wanted = data.skip(skip) if limit is None else data.skip(skip).take(limit)
+    rows: list[dict[str, Any]] = []
+    columns: list[str] = []
+    for table in wanted.with_format("arrow").iter(STREAM_ROWS):  # as stored, again
+        rows += plain_rows(table, name, skip + len(rows))
+        columns = table.column_names
+    return Records(name, columns, rows, skip, None, _class_names(data.features or {}))
+
+
+def _class_names(features: Mapping[str, Any]) -> dict[str, list[str]]:
+    from datasets import ClassLabel
+
+    return {column: feature.names for column, feature in features.items() if isinstance(feature, ClassLabel)}

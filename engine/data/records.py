@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +22,8 @@ class Records:
     rows: list[dict[str, Any]]
     skip: int
     total: int | None  # rows of the whole source, where that is known without reading on
+    class_names: dict[str, list[str]] = field(default_factory=dict)  # of integer columns; "": of whichever is the label
+    splits: list[str] = field(default_factory=list)  # every split of the source, where it has any
 
 
 def plain_rows(batch: pa.RecordBatch | pa.Table, name: str, first: int) -> list[dict[str, Any]]:

@@ -69,9 +69,20 @@ def read_rows(
     return to_rows(records, find_columns(records.columns, columns or ColumnMap(), records.name))
 
 
-def load_records(source: str, split: str = "train", skip: int = 0, limit: int | None = None) -> Records:
-    """The same slice with the columns as they are. Raises WinnowError where it is empty or cannot be read."""
-    records = _load(source, split, skip, limit)
+def load_records(
+    source: str,
+    split: str = "train",
+    skip: int = 0,
+    limit: int | None = None,
+    config: str = "",
+    streaming: bool = False,
+) -> Records:
+    """The same slice with the columns as they are. Raises WinnowError where it is empty or cannot be read.
+
+    `config` names one of several sets of a Hub dataset. `streaming` reads no more of it than the slice; what lies on
+    this machine is read so anyway.
+    """
+    records = _load(source, split, skip, limit, config, streaming)
     twice = [column for column, count in Counter(records.columns).items() if count > 1]
     if twice:
         raise WinnowError(f"Two columns of {records.name} are called {printable(twice[0])}; rename one of them.")
@@ -82,9 +93,9 @@ def load_records(source: str, split: str = "train", skip: int = 0, limit: int | 
     return records
 
 
-def _load(source: str, split: str, skip: int, limit: int | None) -> Records:
+def _load(source: str, split: str, skip: int, limit: int | None, config: str, streaming: bool) -> Records:
     if source in (DEMO, DEMO_CORPUS):
-        _require_train(split, "The demo")
+        require_train(split, "The demo")
         return _demo(source, skip, limit)
     try:
         path = Path(source).expanduser().absolute()
@@ -94,14 +105,14 @@ def _load(source: str, split: str, skip: int, limit: int | None) -> Records:
     if is_folder:
         return read_saved(path, split, skip, limit)
     if is_file:
-        _require_train(split, str(path))
+        require_train(split, str(path))
         return read_file(path, skip, limit)
     if _HUB_ID.fullmatch(source) and path.suffix.lower() not in SUFFIXES:
-        return read_hub(source, split, skip, limit)
+        return read_hub(source, split, skip, limit, config, streaming)
     raise WinnowError(_missing(path))
 
 
-def _require_train(split: str, name: str) -> None:
+def require_train(split: str, name: str) -> None:
     if split != "train":
         raise WinnowError(f"{name} has no splits, so there is no split {printable(split)}; leave the split out.")
 
@@ -142,7 +153,7 @@ def to_rows(records: Records, columns: ColumnMap) -> Rows:
     for position in range(records.skip, records.skip + read):
         record = records.rows.pop()
         instruction, prompt_input, response = (
-            _role_text(record, column, position, records.name)
+            column_text(record, column, position, records.name)
             for column in (columns.instruction, columns.input, columns.response)
         )
         if response is None or not response.strip():
@@ -180,7 +191,8 @@ def to_rows(records: Records, columns: ColumnMap) -> Rows:
     return Rows(kept, columns, dict(dropped), repaired, content.hexdigest()[:16], origin)
 
 
-def _role_text(record: dict[str, Any], column: str, position: int, name: str) -> str | None:
+def column_text(record: dict[str, Any], column: str, position: int, name: str) -> str | None:
+    """The value of a column as text. Raises WinnowError naming the row where it is bytes that are no text."""
     value = record.get(column) if column else None
     if isinstance(value, bytes):
         try:

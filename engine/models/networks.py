@@ -1,7 +1,8 @@
 """Networks for labelled samples: small ones made here, and classifiers of transformers.
 
 Each has `features(*inputs)`, the embedding before the last layer, and `forward(*inputs)`, the logits (or the predicted
-number). No layer looks at other samples of the batch, so several networks can be trained as one by torch.func.vmap.
+number). No layer of the networks made here looks at other samples of the batch, so that several can be run as one by
+torch.func.vmap; `stacks` says whether a network can.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ OWN = ("mlp", "cnn")
 class Mlp(nn.Module):
     """`depth` hidden layers of `width` units."""
 
+    stacks = True
+
     def __init__(self, inputs: int, outputs: int, width: int, depth: int) -> None:
         super().__init__()
         sizes = [inputs] + [width] * depth
@@ -41,6 +44,8 @@ class Mlp(nn.Module):
 
 class Cnn(nn.Module):
     """A first convolution and `depth` residual blocks, each halving the sides and doubling the channels."""
+
+    stacks = True
 
     def __init__(self, channels: int, outputs: int, width: int, depth: int) -> None:
         super().__init__()
@@ -77,6 +82,8 @@ class Block(nn.Module):
 
 class Classifier(nn.Module):
     """A classifier of transformers that reads (ids, mask), or pixels scaled to the size it was made for."""
+
+    stacks = False  # transformers looks at the values of a mask, which vmap does not have
 
     def __init__(self, model: nn.Module, task: Task, side: int) -> None:
         super().__init__()

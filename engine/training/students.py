@@ -68,7 +68,10 @@ class Schedule:
 
 
 class Group:
-    """Networks of one architecture whose weights are stacked: every weight has a first dimension of S students."""
+    """Networks of one architecture whose weights are stacked: every weight has a first dimension of S students.
+
+    Networks whose `stacks` is false are run one after the other; the rest of a step is still done for all at once.
+    """
 
     def __init__(self, networks: Sequence[nn.Module], device: torch.device, dtype: torch.dtype = torch.float32) -> None:
         self.base = networks[0].to(device)
@@ -91,10 +94,12 @@ class Group:
             return functional_call(_Method(self.base, method), (_inside(weights), _inside(buffers)), x)
 
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            if self.size == 1:  # no vmap: networks of transformers know it badly, and gain nothing
-                outputs = one(_first(self.weights), _first(self.buffers), *(x if shared else x[0] for x in inputs))[
-                    None
+            if self.size == 1 or not self.base.stacks:
+                each = [
+                    one(_of(self.weights, i), _of(self.buffers, i), *(x if shared else x[i] for x in inputs))
+                    for i in range(self.size)
                 ]
+                outputs = torch.stack(each)
             else:
                 dims = (0, 0, *([None if shared else 0] * len(inputs)))
                 outputs = vmap(one, in_dims=dims, randomness="different")(self.weights, self.buffers, *inputs)
@@ -122,8 +127,8 @@ def _inside(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"inner.{name}": value for name, value in state.items()}
 
 
-def _first(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value[0] for name, value in state.items()}
+def _of(state: dict[str, Tensor], member: int) -> dict[str, Tensor]:
+    return {name: value[member] for name, value in state.items()}
 
 
 def train_group(
@@ -159,6 +164,7 @@ def train_group(
     teachers = _stacked(students, group.size)
     group.base.train()
     done, epoch = 0, 0
+    torch.manual_seed(students[0].seed)  # dropout, where a network has it
     while done < last:
         view = epoch % samples.views
         order = _order(students, len(samples), epoch, device)

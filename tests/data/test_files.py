@@ -74,6 +74,38 @@ def test_slices_across_batches_and_row_groups(tmp_path: Path) -> None:
         assert [row["n"] for row in read_file(path, skip, limit).rows] == expected
 
 
+@pytest.mark.parametrize(
+    ("noted", "names"),
+    [
+        ({"label_names": '["a", "b"]'}, {"": ["a", "b"]}),
+        (
+            {
+                "huggingface": json.dumps(
+                    {
+                        "info": {
+                            "features": {
+                                "y": {"_type": "ClassLabel", "names": ["c"]},
+                                "n": {"dtype": "int64", "_type": "Value"},
+                                "l": [{"dtype": "int64", "_type": "Value"}],
+                            }
+                        }
+                    }
+                )
+            },
+            {"y": ["c"]},
+        ),
+        ({"label_names": "not JSON", "huggingface": "[1]"}, {}),
+        ({"label_names": "[1, 2]", "huggingface": '{"info": {"features": ["y"]}}'}, {}),
+        ({"label_names": '"ab"', "huggingface": '{"info": {"features": {"y": {"names": []}}}}'}, {}),
+        ({}, {}),
+    ],
+)
+def test_names_of_classes(noted: dict[str, str], names: dict[str, list[str]], tmp_path: Path) -> None:
+    """The names that Parquet files note are found; a note of another kind does no harm."""
+    pq.write_table(pa.table({"y": [0]}).replace_schema_metadata(noted), tmp_path / "a.parquet")
+    assert read_file(tmp_path / "a.parquet", 0, None).class_names == names
+
+
 def test_csv_values_stay_as_written(tmp_path: Path) -> None:
     """Nothing is guessed: no number loses its zeros, no "NA" becomes nothing, no date becomes a time."""
     rows = [{"instruction": "NA", "output": "007"}, {"instruction": "2020-01-01", "output": "1.0"}]

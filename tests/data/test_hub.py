@@ -14,7 +14,7 @@ import httpx2
 import huggingface_hub
 import pytest
 
-from engine.data.sources import read_rows
+from engine.data.sources import load_records, read_rows
 from engine.workspace import CHECKOUT, WinnowError
 
 ROWS = [{"instruction": f"Say {i}", "output": str(i)} for i in range(20)]
@@ -79,6 +79,58 @@ def test_what_the_hub_does_not_give(visits: dict[str, Any], when: str, what: str
     assert said.startswith(sentence)
     assert said.endswith(".")
     assert "\n" not in said
+
+
+def test_a_labelled_set_is_streamed(visits: dict[str, Any]) -> None:
+    """Only the first rows of each split arrive, from one revision, and no copy of the files is kept."""
+    found = visits["labelled"]["test"]
+    assert found["labels"] == [*(i * 2.5 for i in range(12)), 250.0, 252.5, 255.0]
+    assert found["rows"] == list(range(15))
+    source = f"the Hub dataset winnow/signs, split {{}}, revision {'a' * 40}"
+    assert found["origin"] == (
+        f"11 for training, 1 for validation, 3 for testing: rows of {source.format('train')}, test set from "
+        f"{source.format('test')}, labels from column target."
+    )
+    assert visits["labelled"][""]["labels"] == [i * 2.5 for i in range(12)]
+    assert visits["copies"] == []
+
+
+@pytest.mark.parametrize(
+    ("split", "sentence"),
+    [
+        ("final", "There is no split final to test on in winnow/signs, which has train, test; set data.test_split to"),
+        ("train", "Training and testing would use the same rows of winnow/signs; choose another data.test_source or"),
+        ("closed", "There is no file or folder called winnow/signs, the Hub cannot be reached, and there is no"),
+    ],
+)
+def test_labelled_sets_the_hub_does_not_give(visits: dict[str, Any], split: str, sentence: str) -> None:
+    """A test split that is missing or the training split itself, and no network, are one sentence each."""
+    assert visits["labelled"][split]["sentence"].startswith(sentence)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.usefixtures("no_copies")
+def test_images_and_classes_of_a_hub_set(streaming: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images arrive as they are stored, not decoded, and the names of classes and splits come with them."""
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["ant", "bee"])})
+    rows = [{"image": {"bytes": b"no image %d" % i, "path": None}, "label": i % 2} for i in range(9)]
+    datasets.Dataset.from_list(rows, features=features).to_parquet(tmp_path / "a.parquet")
+    load = datasets.load_dataset
+
+    def local(_: str, config: str | None, revision: str, streaming: bool) -> Any:
+        assert (config, revision) == ("small", "abc")
+        return load("parquet", data_files={"train": str(tmp_path / "a.parquet")}, streaming=streaming)
+
+    about = huggingface_hub.DatasetInfo(id="a/b", sha="abc")
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **__: about)
+    monkeypatch.setattr(datasets, "load_dataset", local)
+    records = load_records("a/b", skip=2, limit=5, config="small", streaming=streaming)
+    assert records.name == "the Hub dataset a/b, configuration small, split train, revision abc"
+    assert records.rows == rows[2:7]
+    assert records.columns == ["image", "label"]
+    assert records.class_names == {"label": ["ant", "bee"]}
+    assert records.splits == ["train"]
+    assert records.total == (None if streaming else 9)
 
 
 @pytest.fixture

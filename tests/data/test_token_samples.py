@@ -230,6 +230,8 @@ def test_sample_columns_fit_the_table(tokenizer: PreTrainedTokenizerFast, worksp
         "length": sample.length,
         "response_length": sample.response_length,
         "truncated": False,
+        "image": None,
+        "label": None,
     }
 
 

@@ -1,0 +1,127 @@
+"""How much a labelled sample is worth, from trainings that were watched or a teacher's logits.
+
+Every function answers (n,) float64, and high = keep: hard or uncertain samples are on top. Random selection is a score
+too, so that it passes through the same code as its rivals. A sample whose outputs are not finite scores NaN.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.pruning.log import TrainingLog
+
+Scores = NDArray[np.float64]
+Array = NDArray[np.floating] | Tensor
+
+
+def random_score(n: int, seed: int) -> Scores:
+    """Uniform in [0, 1): its top is a random subset, and a larger subset contains the smaller one."""
+    return np.random.default_rng([seed, 3]).random(n)
+
+
+def el2n(log: TrainingLog, epoch: int) -> Scores:
+    """Mean over runs of norm2(softmax(z) - onehot(y)) at one early epoch.
+
+    Paul, Ganguli, Dziugaite 2021, "Deep Learning on a Data Diet". For numbers: mean |error|.
+    """
+    return _at(log, epoch, log.error_norm)
+
+
+def loss(log: TrainingLog, epoch: int) -> Scores:
+    """Mean over runs of -log softmax(z)_y at one epoch, in nats; for numbers, of the squared error."""
+    return _at(log, epoch, log.loss)
+
+
+def forgetting(log: TrainingLog) -> Scores:
+    """Mean over runs of the number of epochs t with a right answer at t and a wrong one at t + 1.
+
+    Toneva et al. 2019, "An Empirical Study of Example Forgetting". A sample that a run never gets right
+    counts T there, above the T - 1 that are possible: it is the hardest, not an unforgettable one. Forgetting is
+    looked for once per epoch, not at every presentation.
+    """
+    _require_classes(log, "forgetting")
+    log.require()
+    forgotten = (log.correct[:, :-1] & ~log.correct[:, 1:]).sum(1)
+    events = np.where(log.correct.any(1), forgotten, log.epochs)
+    return events.mean(0, dtype=np.float64)
+
+
+def aum(log: TrainingLog) -> Scores:
+    """Minus the mean over runs and all epochs of z_y - max of the other logits.
+
+    Pleiss et al. 2020, "Identifying Mislabeled Data using the Area Under the Margin Ranking", with
+    the sign turned: the smallest margins, among them wrong labels, are on top.
+    """
+    _require_classes(log, "aum")
+    log.require()
+    return -log.margin.mean((0, 1), dtype=np.float64)
+
+
+def least_confidence(log: TrainingLog, epoch: int) -> Scores:
+    """1 - max p, with p the mean probabilities of the runs at one epoch whose outputs were kept; in [0, 1 - 1/C].
+
+    Lewis, Gale 1994, "A Sequential Algorithm for Training Text Classifiers".
+    """
+    return 1 - _mean_probs(log, epoch, "least_confidence").max(1)
+
+
+def entropy(log: TrainingLog, epoch: int) -> Scores:
+    """-sum p log p in nats, with p the mean probabilities of the runs at one epoch whose outputs were kept.
+
+    Shannon 1948; as a score, Settles 2009, "Active Learning Literature Survey".
+    """
+    probs = _mean_probs(log, epoch, "entropy")
+    return torch.special.entr(torch.from_numpy(probs)).sum(1).numpy()
+
+
+def margin(log: TrainingLog, epoch: int) -> Scores:
+    """1 - (p1 - p2), the two largest of the mean probabilities of the runs at one epoch whose outputs were kept.
+
+    Scheffer, Decomain, Wrobel 2001, "Active Hidden Markov Models for Information Extraction". Other than `aum`, it
+    does not look at the label.
+    """
+    two = np.partition(_mean_probs(log, epoch, "margin"), -2, axis=1)[:, -2:]
+    return 1 - (two[:, 1] - two[:, 0])
+
+
+def kl_from_teacher(teacher_logits: Array, outputs: Array) -> Scores:
+    """Mean over runs of KL(teacher || student) = sum p_t (log p_t - log p_s), in nats.
+
+    `teacher_logits` (n, C); `outputs` (R, n, C), the logits of R early students. Casey, Lu, Zuo 2024, "Knowledge
+    Distillation for Data Pruning", for the classes of a sample instead of the tokens of a text.
+    """
+    log_t = _log_probs(teacher_logits)
+    total = np.zeros(len(log_t))
+    for run in outputs:
+        # What is below zero is rounding where both models are equal.
+        total += (log_t.exp() * (log_t - _log_probs(run))).sum(1).clamp(min=0).numpy()
+    return total / len(outputs)
+
+
+def _at(log: TrainingLog, epoch: int, values: NDArray[np.float32]) -> Scores:
+    log.require(epoch)
+    return values[:, log.row(epoch)].mean(0, dtype=np.float64)
+
+
+def _mean_probs(log: TrainingLog, epoch: int, score: str) -> NDArray[np.float64]:
+    """(n, C), one run at a time."""
+    _require_classes(log, score)
+    if epoch not in log.outputs:
+        raise ValueError(f"{score} needs the outputs of epoch {epoch}; name it in keep_epochs of the log")
+    log.require(epoch)
+    total = np.zeros((log.samples, log.classes))
+    for run in log.outputs[epoch]:
+        total += _log_probs(run).exp().numpy()
+    return total / log.runs
+
+
+def _log_probs(logits: Array) -> Tensor:
+    return torch.log_softmax(torch.as_tensor(logits).double().cpu(), -1)
+
+
+def _require_classes(log: TrainingLog, score: str) -> None:
+    if not log.classes:
+        raise ValueError(f"{score} needs classes, and this log watches numbers")

@@ -1,0 +1,215 @@
+"""The cells of a grid: which of them are the same training, which are done, and how the rest is done in groups."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from engine.grids import Cell, arm
+from engine.models.networks import OWN
+from engine.recipes import digest
+from engine.runs.chosen import Chosen
+from engine.runs.job import Job
+from engine.runs.labelled_study import Study, network_of
+from engine.runs.pruning_scores import RANDOM, score_key
+from engine.runs.teachers import teacher_key
+from engine.tables import read_table
+from engine.training.students import Measured, Student, measure, outputs_of, train_group
+from engine.workspace import WinnowError
+
+GROUP_WEIGHTS = {"cpu": 2**20, "cuda": 2**27}  # of the stacked students: more than a cache holds gains nothing
+GROUP_WORK = {"cpu": 2e12, "cuda": 5e15}  # floating-point operations after which a group should end in a part
+PEER_SEED = 40_000  # online teachers start from other weights than their students
+EVERYTHING = "everything"
+
+
+def cell_key(study: Study, cell: Cell) -> str:
+    """What a student depends on, and nothing else."""
+    recipe, whole = study.recipe, cell.fraction == 1
+    chosen: list[Any] = [EVERYTHING]
+    if not whole:
+        chosen = [cell.score, recipe.selection.model_dump(mode="json"), cell.fraction]
+        if cell.score not in RANDOM:
+            chosen.append(score_key(study, cell.score, cell.noise))
+    teacher: list[Any] = []
+    if cell.kd_weight:
+        settings = recipe.teachers[cell.teacher]
+        own = (
+            digest([settings.model_dump(mode="json"), network_of(recipe, settings).model_dump(mode="json")])
+            if settings.online
+            else teacher_key(study, cell.teacher, cell.noise, cell.seed)
+        )
+        teacher = [own, cell.kd_weight, recipe.training.temperature]
+    training = recipe.training.model_dump(mode="json", exclude={"temperature"})
+    network = recipe.network.model_dump(mode="json")
+    return digest([study.data.dataset, network, training, str(study.dtype), chosen, teacher, cell.noise, cell.seed])
+
+
+def finished_cells(job: Job) -> dict[str, dict[str, Any]]:
+    """Rows of the grid tables of this workspace, by the key of their cell; failed ones are left out."""
+    parts = [part for run in job.ledger.runs() for part in job.ledger.parts(run.id) if part.table == "grid"]
+    rows = read_table(job.workspace, parts, "grid").to_pylist()
+    return {row["cell"]: row for row in rows if not row["failed"]}
+
+
+@dataclass
+class Grid:
+    """The cells of a run, and how they are done: in groups of equal shape, each ending in a part."""
+
+    study: Study
+    known: dict[str, dict[str, Any]]
+
+    def __post_init__(self) -> None:
+        self.keys = {cell: cell_key(self.study, cell) for cell in self.study.recipe.cells()}
+
+    def record_known(self) -> None:
+        """Take over what other runs have finished. Rows of this run's own parts are there already."""
+        job = self.study.job
+        own = {
+            row["cell"]
+            for row in read_table(
+                job.workspace, [part for part in job.ledger.parts(job.run.id) if part.table == "grid"], "grid"
+            ).to_pylist()
+            if not row["failed"]
+        }
+        rows = [
+            self.known[key] | cell._asdict() | {"run": job.run.id}
+            for cell, key in self.keys.items()
+            if key in self.known and key not in own
+        ]
+        if rows:
+            job.log.info("%d of %d cells were done by other runs", len(rows), len(self.keys))
+            name = f"known-{digest(sorted(row['cell'] for row in rows))}"
+            job.record([job.write("grid", name, rows)])
+
+    def missing(self, noise: float) -> list[Cell]:
+        """Cells to be trained: one of each key."""
+        first: dict[str, Cell] = {}
+        for cell, key in self.keys.items():
+            if cell.noise == noise and key not in self.known:
+                first.setdefault(key, cell)
+        return list(first.values())
+
+    def groups(self, noise: float) -> list[list[Cell]]:
+        """Cells that train as one: equally many samples, and with or without one kind of online teacher."""
+        alike: dict[tuple[float, str], list[Cell]] = {}
+        for cell in self.missing(noise):
+            alike.setdefault((cell.fraction, self._peer(cell)), []).append(cell)
+        return [group for cells in alike.values() for group in self._cut(cells)]
+
+    def _peer(self, cell: Cell) -> str:
+        return cell.teacher if cell.kd_weight and self.study.recipe.teachers[cell.teacher].online else ""
+
+    def _cut(self, cells: list[Cell]) -> Iterator[list[Cell]]:
+        """Groups small enough for the device, and short enough that no kill costs much."""
+        device = self.study.job.device.type
+        weights = self.study.job.ledger.run(self.study.job.run.id).provenance["student_parameters"]
+        size = max(1, min(GROUP_WEIGHTS[device] // weights, int(GROUP_WORK[device] // self.work(cells[:1]))))
+        if self.study.recipe.network.model not in OWN:
+            size = 1  # students that cannot be stacked gain nothing from each other
+        for start in range(0, len(cells), size):
+            yield cells[start : start + size]
+
+    def work(self, group: list[Cell]) -> float:
+        study, count = self.study, len(group)
+        kept = max(1, round(group[0].fraction * study.count))
+        work = study.work(study.recipe.network, study.schedule(), kept, count)
+        peer = self._peer(group[0])
+        if peer:
+            work += study.work(network_of(study.recipe, study.recipe.teachers[peer]), study.schedule(), kept, count)
+        return work
+
+    def train(self, group: list[Cell], chosen: Chosen, labels: Tensor, said: dict[tuple[str, int], Tensor]) -> None:
+        """Train a group and record its rows; cells that cannot be trained are recorded with a sentence."""
+        rows, possible = [], []
+        for cell in group:
+            try:
+                chosen.kept(cell.score, cell.fraction, cell.seed)
+                possible.append(cell)
+            except WinnowError as error:
+                rows += self._rows(cell, failed=str(error))
+        if possible:
+            rows += self._together(possible, chosen, labels, said)
+        job = self.study.job
+        name = f"cells-{digest(sorted(self.keys[cell] for cell in group))}"
+        attempt = sum(job.has("grid", f"{name}-{i}") for i in range(100))  # failed cells are tried again on resuming
+        job.record([job.write("grid", f"{name}-{attempt}", rows)])
+
+    def _together(
+        self, cells: list[Cell], chosen: Chosen, labels: Tensor, said: dict[tuple[str, int], Tensor]
+    ) -> list[dict[str, Any]]:
+        study = self.study
+        recipe = study.recipe
+        students = [
+            Student(
+                chosen.kept(cell.score, cell.fraction, cell.seed).nonzero()[0],
+                cell.seed,
+                cell.kd_weight,
+                fresh=cell.score == "random_fresh",
+                teacher=said.get((cell.teacher, cell.seed)) if cell.kd_weight else None,
+            )
+            for cell in cells
+        ]
+        schedule = study.schedule()
+        words = f"training {len(cells)} students on {arm(f'{cells[0].fraction:.0%} of the data', chosen.noise)}"
+        started = time.perf_counter()
+        with study.job.phase(words, self.work(cells)) as tick:
+            group = study.group(recipe.network, [cell.seed for cell in cells])
+            peer = self._peer(cells[0])
+            peers = None
+            if peer:
+                seeds = [PEER_SEED + cell.seed for cell in cells]
+                peers = study.group(network_of(recipe, recipe.teachers[peer]), seeds)
+            steps = train_group(group, students, study.samples["train"], labels, schedule, peers=peers, tick=tick)
+        seconds = (time.perf_counter() - started) / len(cells)
+        results = {
+            split: measure(outputs_of(group, study.samples[split]), study.labels[split].cpu())
+            for split in ("valid", "test")
+        }
+        rows = []
+        for place, (cell, student) in enumerate(zip(cells, students, strict=True)):
+            rows += self._rows(
+                cell,
+                steps=steps,
+                seconds=seconds,
+                samples=len(student.kept),
+                flipped=int(chosen.flipped[student.kept].sum()),
+                valid=results["valid"][place],
+                test=results["test"][place],
+            )
+        return rows
+
+    def _rows(
+        self,
+        cell: Cell,
+        *,
+        steps: int = 0,
+        seconds: float = 0.0,
+        samples: int = 0,
+        flipped: int = 0,
+        valid: Measured | None = None,
+        test: Measured | None = None,
+        failed: str = "",
+    ) -> list[dict[str, Any]]:
+        """The rows of one training: one for each cell that is this very training."""
+        if test is not None and not math.isfinite(test.loss):
+            failed = "The training diverged: its loss is not a number; lower training.learning_rate."
+        batch = min(self.study.recipe.training.batch_size, samples or 1)
+        row = {
+            "cell": self.keys[cell],
+            "samples": samples,
+            "flipped": flipped,
+            "valid": valid.accuracy if valid and not failed else math.nan,
+            "accuracy": test.accuracy if test and not failed else math.nan,
+            "loss": test.loss if test and not failed else math.nan,
+            "epochs": steps / math.ceil(samples / batch) if samples else 0.0,
+            "steps": steps,
+            "seconds": seconds,
+            "failed": failed,
+        }
+        return [row | other._asdict() for other, key in self.keys.items() if key == self.keys[cell]]
