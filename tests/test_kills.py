@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from engine.ledger import Ledger
+from engine.recipes import parse_recipe
 from engine.store import SampleQuery, Store
 from engine.tables import read_table
 from engine.worker import execute
@@ -161,6 +162,44 @@ def wait_for_work(cast: Cast, ledger: Ledger, run: str, parts: int, until: float
 
 def rows(workspace: Workspace, run: str, table: str) -> pd.DataFrame:
     return read_table(workspace, Ledger(workspace).parts(run, table), table).to_pandas()
+
+
+def test_a_grid_survives_kills(workspace: Workspace, ledger: Ledger, tmp_path: Path) -> None:
+    """The worker is killed in the middle of a grid: no finished cell is lost, none is there twice."""
+    fractions = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0]
+    recipe = parse_recipe(
+        {
+            "kind": "pruned-kd",
+            "data": {"source": "digits", "limit": 600},
+            "training": {"epochs": 20, "equal": "steps"},
+            "grid": {"scores": ["random", "el2n"], "fractions": fractions, "kd_weights": [0.0, 0.5]},
+        }
+    )
+    quiet = open_workspace(tmp_path / "quiet", read_only=False)
+    undisturbed, lock = Ledger(quiet).start(recipe)
+    assert execute(quiet, Ledger(quiet), undisturbed, lock, device="cpu") == "done"
+
+    run = ledger.submit(recipe)
+    cast, dice = Cast(workspace), random.Random(0)
+    try:
+        started = time.monotonic()
+        for kill in range(4):
+            wait_for_work(cast, ledger, run, parts=1, until=started + TOO_LONG)
+            assert ledger.run(run).state == "running", f"the run ended after {kill} kills; give it more to do"
+            time.sleep(dice.uniform(0.0, 0.3))
+            cast.kill_worker()
+        while ledger.run(run).state in ("running", "queued"):
+            assert time.monotonic() - started < TOO_LONG, ledger.run(run)
+            time.sleep(0.1)
+    finally:
+        cast.end()
+    assert ledger.run(run).state == "done", ledger.run(run).error
+    keys = ["score", "fraction", "kd_weight", "seed"]
+    one = rows(workspace, run, "grid").sort_values(keys).reset_index(drop=True)
+    other = rows(quiet, undisturbed.id, "grid").sort_values(keys).reset_index(drop=True)
+    assert not one.duplicated(keys).any()
+    pd.testing.assert_frame_equal(one[[*keys, "cell", "samples", "steps"]], other[[*keys, "cell", "samples", "steps"]])
+    pd.testing.assert_series_equal(one["loss"], other["loss"], rtol=1e-3)
 
 
 def test_two_engines_never_do_one_run_twice(workspace: Workspace, ledger: Ledger, cast: Cast, tmp_path: Path) -> None:

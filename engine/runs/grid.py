@@ -109,7 +109,8 @@ class Grid:
         """Groups small enough for the device, and short enough that no kill costs much."""
         device = self.study.job.device.type
         weights = self.study.job.ledger.run(self.study.job.run.id).provenance["student_parameters"]
-        size = max(1, min(GROUP_WEIGHTS[device] // weights, int(GROUP_WORK[device] // self.work(cells[:1]))))
+        one, two = self.work(cells[:1]), self.work(cells[:1] * 2)  # what a second student adds
+        size = max(1, min(GROUP_WEIGHTS[device] // weights, 1 + int((GROUP_WORK[device] - one) / (two - one))))
         if self.study.recipe.network.model not in OWN:
             size = 1  # students that cannot be stacked gain nothing from each other
         for start in range(0, len(cells), size):
