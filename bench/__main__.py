@@ -1,7 +1,8 @@
 """`make bench`: every benchmark, one after the other."""
 
-from bench import scoring, store
+from bench import scoring, store, students
 
 if __name__ == "__main__":
     scoring.main()
     store.main()
+    students.main()
