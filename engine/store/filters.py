@@ -83,8 +83,15 @@ class Filters(Database):
         run = query.scoring.run
         if query.search:
             chosen &= _at(self._rows_with(run, query.search), ranking.rows)
+        wanted_of: dict[str, NDArray[np.bool_]] = {}  # by field: a sample with any of the values that were asked for
         for facet in query.facets:
-            chosen &= _at(self._rows_of_facet(run, facet.field, facet.value), ranking.rows) != facet.negate
+            has = _at(self._rows_of_facet(run, facet.field, facet.value), ranking.rows)
+            if facet.negate:
+                chosen &= ~has
+            else:
+                wanted_of[facet.field] = has | wanted_of.get(facet.field, False)
+        for has in wanted_of.values():
+            chosen &= has
         if query.by_hand:
             wanted = ("keep", "prune") if query.by_hand == "any" else (query.by_hand,)
             decided = self._decided(query)

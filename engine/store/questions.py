@@ -25,7 +25,10 @@ class Scoring:
 
 @dataclass(frozen=True)
 class Facet:
-    """Only samples whose `field` is `value`; with `negate` only the others."""
+    """Only samples whose `field` is `value`; with `negate` only the others.
+
+    Several values of one field are alternatives; facets of different fields, and negated ones, must all hold.
+    """
 
     field: str
     value: str

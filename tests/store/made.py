@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.ledger import Ledger
 from engine.recipes import parse_recipe
-from engine.store import SampleQuery
+from engine.store import Facet, SampleQuery
 from engine.tables import Part, write_part
 from engine.workspace import Workspace
 
@@ -25,6 +25,17 @@ class Row:
     fields: dict[str, str] = field(default_factory=dict)
     length: int = 10
     content_id: str = ""
+
+
+def let_through(fields: dict[str, str], facets: Sequence[Facet]) -> bool:
+    """Not one of the values that are ruled out, and for every field with wanted values one of them."""
+    wanted: dict[str, set[str]] = {}
+    for facet in facets:
+        if facet.negate and fields.get(facet.field) == facet.value:
+            return False
+        if not facet.negate:
+            wanted.setdefault(facet.field, set()).add(facet.value)
+    return all(fields.get(name) in values for name, values in wanted.items())
 
 
 def submit(ledger: Ledger, name: str = "made") -> str:
@@ -100,7 +111,7 @@ class SecondOpinion:
             texts = [row.instruction, row.input, row.response]
             if query.search and not any(query.search.lower() in text.lower() for text in texts):
                 continue
-            if any((row.fields.get(facet.field) == facet.value) == facet.negate for facet in query.facets):
+            if not let_through(row.fields, query.facets):
                 continue
             if query.by_hand and decision not in (("keep", "prune") if query.by_hand == "any" else (query.by_hand,)):
                 continue

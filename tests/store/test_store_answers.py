@@ -57,7 +57,7 @@ def queries(draw: st.DrawFn) -> dict[str, Any]:
         "low": draw(TAUS),
         "high": draw(TAUS),
         "search": draw(st.sampled_from(["", "", "a", "%", "_", "\\", "é", "B"])),
-        "facets": tuple(draw(st.lists(facet, max_size=2))),
+        "facets": tuple(draw(st.lists(facet, max_size=3))),
         "by_hand": draw(st.sampled_from(["", "", "any", "keep", "prune"])),
         "overrides": tuple(sorted(overrides.items())),
     }
