@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from engine.grids import PrunedKdRecipe
 from engine.ledger import Ledger, Run
 from engine.recipes import DynamicPruningRecipe, PretrainRecipe
 from engine.store import SampleQuery, Scoring, Store
@@ -81,6 +82,11 @@ def export_run(
 def default_scoring(store: Store, run: Run) -> Scoring:
     """The run's own metric before any training, which does not depend on a seed."""
     recipe = run.parsed()
+    if isinstance(recipe, PrunedKdRecipe):
+        raise WinnowError(
+            f"Run {run.id} keeps another set for every score and fraction; "
+            f"`python -m engine table {run.id} selections --out kept.parquet` lists the rows of each."
+        )
     if isinstance(recipe, PretrainRecipe):
         raise WinnowError(f"Run {run.id} made models and scored nothing, so there is nothing to export.")
     metric = recipe.pruning.metric if isinstance(recipe, DynamicPruningRecipe) else "kl"

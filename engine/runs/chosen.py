@@ -41,9 +41,10 @@ class Chosen:
             self._kept[key] = select(values, fraction, rule, of_class, skip, self.study.recipe.data.split_seed)
         return self._kept[key]
 
-    def record(self) -> list[str]:
-        """Write which rows every score keeps; the answer names the classes that were emptied."""
-        job, recipe, notes = self.study.job, self.study.recipe, []
+    def record(self) -> list[dict[str, Any]]:
+        """Write which rows every score keeps; the answer says which arm was left without which classes."""
+        job, recipe = self.study.job, self.study.recipe
+        notes: list[dict[str, Any]] = []
         for score in recipe.used_scores():
             cells = [cell for cell in recipe.cells() if cell.score == score and cell.noise == self.noise]
             for fraction in sorted({cell.fraction for cell in cells}):
@@ -67,17 +68,16 @@ class Chosen:
                 job.record([job.write("selections", unit, columns)])
         return notes
 
-    def _emptied(self, score: str, fraction: float, kept: NDArray[np.bool_]) -> list[str]:
+    def _emptied(self, score: str, fraction: float, kept: NDArray[np.bool_]) -> list[dict[str, Any]]:
         if self.study.numbers:
             return []
         names = self.study.data.class_names
         gone = [names[i] for i in emptied(kept, self.labels, len(names))]
         if not gone:
             return []
-        sentence = (
-            f"{score} keeps no sample of {', '.join(gone)} at a fraction of {fraction:g}"
-            f"{f' with {self.noise:.0%} of the labels flipped' if self.noise else ''}; "
-            'selection.rule = "quota" keeps some of every class.'
+        self.study.job.log.warning(
+            '%s keeps no sample of %s; selection.rule = "quota" keeps some of every class.',
+            kept_arm(score, fraction, self.noise),
+            ", ".join(gone),
         )
-        self.study.job.log.warning("%s", sentence)
-        return [sentence]
+        return [{"arm": kept_arm(score, fraction, self.noise), "classes": gone}]

@@ -130,7 +130,11 @@ def open_study(job: Job, recipe: PrunedKdRecipe) -> Study:
         network = study.network(settings, 0)
         parameters[settings] = parameters_of(network)
         study.costs[settings] = _forward_cost(network, samples["train"])
-    job.ledger.set_provenance(job.run.id, **_provenance(study), student_parameters=parameters[recipe.network])
+    size = parameters[recipe.network]
+    job.ledger.set_provenance(job.run.id, **_provenance(study), student_parameters=size)
+    if not job.has("metrics", "student"):
+        row = {"arm": "student", "seed": -1, "epoch": recipe.training.epochs, "step": 0, "split": ""}
+        job.record([job.write("metrics", "student", [row | {"name": "parameters", "value": float(size)}])])
     return study
 
 

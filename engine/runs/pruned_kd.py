@@ -10,6 +10,8 @@ a grid that grows trains only what is new.
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.grids import PrunedKdRecipe
 from engine.runs.chosen import Chosen
 from engine.runs.grid import Grid, finished_cells
@@ -30,7 +32,7 @@ def run(job: Job) -> None:
             plan_teachers(study, noise)
             plan_scores(study, noise)
         job.plan(sum(grid.work(group) for group in grid.groups(noise)))
-    notes: list[str] = []
+    emptied: list[dict[str, Any]] = []
     for noise in recipe.used_noise():
         labels, flipped = flip_labels(study.labels["train"], noise, study.outputs, recipe.data.split_seed)
         said = make_teachers(study, noise, labels)
@@ -38,7 +40,7 @@ def run(job: Job) -> None:
         heard = said_to(said, recipe.seeds, first) if "kl" in recipe.used_scores() else None
         scores = make_scores(study, noise, labels, heard)
         chosen = Chosen(study, noise, labels.cpu().numpy(), scores, flipped)
-        notes += chosen.record()
-        job.ledger.set_provenance(job.run.id, emptied=notes)
+        emptied += chosen.record()
+        job.ledger.set_provenance(job.run.id, emptied=emptied)
         for group in grid.groups(noise):
             grid.train(group, chosen, labels, said)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engine.workspace import WinnowError, Workspace
 
-FILE = "winnow-1.duckdb"
+FILE = "winnow-2.duckdb"
 """The number changes with the tables below: a file of another version is left alone and made anew."""
 
 TABLES = """
@@ -30,7 +30,8 @@ CREATE TABLE samples (
     dataset INTEGER, "row" INTEGER, content_id VARCHAR USING COMPRESSION uncompressed, split VARCHAR,
     instruction VARCHAR USING COMPRESSION uncompressed, "input" VARCHAR USING COMPRESSION uncompressed,
     response VARCHAR USING COMPRESSION uncompressed, fields MAP(VARCHAR, VARCHAR),
-    length INTEGER, response_length INTEGER, truncated BOOLEAN);
+    length INTEGER, response_length INTEGER, truncated BOOLEAN,
+    image BLOB USING COMPRESSION uncompressed, label VARCHAR);
 CREATE INDEX samples_row ON samples ("row");
 CREATE TABLE facets (dataset INTEGER, field VARCHAR, "value" VARCHAR, "row" INTEGER);
 CREATE TABLE scorings (
@@ -40,11 +41,15 @@ CREATE TABLE choices (id INTEGER, run VARCHAR, arm VARCHAR, seed INTEGER, epoch 
 CREATE TABLE selections (choice INTEGER, "row" INTEGER, kept BOOLEAN);
 CREATE TABLE metrics (
     run VARCHAR, arm VARCHAR, seed INTEGER, epoch INTEGER, step INTEGER, split VARCHAR, name VARCHAR, "value" DOUBLE);
+CREATE TABLE grid (
+    part INTEGER, run VARCHAR, cell VARCHAR, score VARCHAR, fraction DOUBLE, kd_weight DOUBLE, teacher VARCHAR,
+    noise DOUBLE, seed INTEGER, samples INTEGER, flipped INTEGER, "valid" DOUBLE, accuracy DOUBLE, loss DOUBLE,
+    epochs DOUBLE, steps INTEGER, seconds DOUBLE, failed VARCHAR);
 CREATE TABLE token_parts (id INTEGER, run VARCHAR, name VARCHAR);
 CREATE TABLE token_rows (part INTEGER, epoch INTEGER, "row" INTEGER, row_group INTEGER);
 """
-# Text is stored as it is and rows have an index: three times the disk, but a search is three times as fast and the
-# texts of a page are read without looking at a million rows.
+# Text is stored as it is, as are pictures (a PNG is compressed already), and rows have an index: three times the disk,
+# but a search is three times as fast and the texts of a page are read without looking at a million rows.
 
 REMEMBERED_BYTES = 256 * 2**20  # of rankings and filters; a million samples take 24 MB and 1 MB
 REMEMBERED_ANSWERS = 500

@@ -98,7 +98,7 @@ class Intake(Database):
             return False, 0
         for run, table in sorted(stale):
             drop(cursor, run, table)
-        whole.sort(key=lambda part: (ORDER.index(part.table), part.run, part.name))
+        whole.sort(key=lambda part: (ORDER.index(part.table), part.run))  # within those in the order of the ledger
         for (table, run), group in groupby(whole, key=attrgetter("table", "run")):
             take(self.workspace, cursor, run, table, list(group))
         return True, len(whole)

@@ -23,6 +23,8 @@ UNKNOWN: dict[str, Any] = dict.fromkeys(TEXT, "") | {
     "truncated": False,
 }
 """Stands for a sample whose part could not be taken in."""
+SHOWN = {"label": None, "has_image": False}
+"""What a page shows beside the text: the name of the class, and whether there is a picture to ask for."""
 
 
 class Ranked(Filters):
@@ -75,7 +77,8 @@ class Ranked(Filters):
         """`limit` samples of the query from the one at `offset`, with their text.
 
         Columns: rank (from 1), row, value, kept, decision ("keep", "prune" or ""), content_id, instruction, input,
-        response, fields (a dict), length, response_length, truncated. Samples without a number come last.
+        response, fields (a dict), length, response_length, truncated, label (None in instruction sets), has_image.
+        Samples without a number come last. Pictures are asked for by their rows, with `images`.
         """
         found = self._choose(query)
         shown = found.positions[offset : offset + limit]
@@ -90,7 +93,7 @@ class Ranked(Filters):
                 "kept": found.kept[shown],
                 "decision": [decisions.get(text["content_id"], "") for text in texts],
             }
-            | {column: [text[column] for text in texts] for column in TEXT}
+            | {column: [text[column] for text in texts] for column in (*TEXT, *SHOWN)}
         )
 
     def _texts(self, run: str, rows: tuple[int, ...]) -> list[dict[str, Any]]:
@@ -98,13 +101,13 @@ class Ranked(Filters):
 
         def read() -> list[dict[str, Any]]:
             found = self._rows(
-                "SELECT row, " + ", ".join(TEXT) + " FROM samples "
+                "SELECT row, " + ", ".join(TEXT) + ", label, image IS NOT NULL AS has_image FROM samples "
                 "WHERE dataset = $dataset AND row IN (SELECT unnest($rows::INTEGER[]))",
                 dataset=self._dataset(run),
                 rows=list(rows),
             )
             by_row = {sample["row"]: sample for sample in found}
-            return [by_row.get(row, UNKNOWN) for row in rows]
+            return [by_row.get(row, UNKNOWN | SHOWN) for row in rows]
 
         return self._remember(("texts", run, rows), read)
 

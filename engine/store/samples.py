@@ -26,12 +26,14 @@ class Samples(Database):
         )
 
     def sample(self, run: str, row: int) -> dict[str, Any] | None:
-        """One sample: row, content_id, split, instruction, input, response, fields, length, response_length, truncated.
+        """One sample: row, content_id, split, instruction, input, response, fields, length, response_length, truncated,
+        label (None in instruction sets) and has_image.
 
         None where the run's dataset has no such row.
         """
         found = self._rows(
-            "SELECT row, content_id, split, instruction, input, response, fields, length, response_length, truncated "
+            "SELECT row, content_id, split, instruction, input, response, fields, length, response_length, truncated, "
+            "label, image IS NOT NULL AS has_image "
             "FROM samples s JOIN run_datasets d ON d.dataset = s.dataset WHERE d.run = $run AND s.row = $row",
             run=run,
             row=row,

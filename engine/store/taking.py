@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from engine.tables import SCHEMAS, Part
 from engine.workspace import Workspace
 
-ORDER = ("samples", "scores", "selections", "metrics", "token_scores")
+ORDER = ("samples", "scores", "selections", "metrics", "token_scores", "grid")
 FACET_VALUES = 100  # a field with more different values than this is text, not a facet
 
 
@@ -38,6 +38,7 @@ def drop(cursor: duckdb.DuckDBPyConnection, run: str, table: str) -> None:
             "DELETE FROM token_rows WHERE part IN (SELECT id FROM token_parts WHERE run = $run)",
             "DELETE FROM token_parts WHERE run = $run",
         ],
+        "grid": ["DELETE FROM grid WHERE run = $run"],
     }[table]
     for statement in statements:
         cursor.execute(statement, {"run": run})
@@ -49,6 +50,8 @@ def take(workspace: Workspace, cursor: duckdb.DuckDBPyConnection, run: str, tabl
     paths = [part.path(workspace) for part in parts]
     if table == "token_scores":
         _take_token_rows(cursor, run, parts, paths)
+    elif table == "grid":
+        _take_grid(cursor, run, paths)
     else:
         incoming = ds.dataset([str(path) for path in paths], schema=SCHEMAS[table], format="parquet")
         cursor.register("incoming", incoming)
@@ -74,7 +77,7 @@ def _take_samples(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
         dataset = _dataset(cursor, name)
         cursor.execute(
             "INSERT INTO samples SELECT $dataset, i.row, content_id, split, instruction, input, response, "
-            "coalesce(fields, MAP {}), length, response_length, truncated FROM incoming i "
+            "coalesce(fields, MAP {}), length, response_length, truncated, image, label FROM incoming i "
             "WHERE i.dataset = $name AND NOT EXISTS "
             "(SELECT 1 FROM samples s WHERE s.dataset = $dataset AND s.row = i.row)",
             {"dataset": dataset, "name": name},
@@ -145,6 +148,17 @@ def _take_metrics(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
     cursor.execute(
         "INSERT INTO metrics SELECT $run, arm, seed, epoch, step, split, name, value FROM incoming", {"run": run}
     )
+
+
+def _take_grid(cursor: duckdb.DuckDBPyConnection, run: str, paths: list[Path]) -> None:
+    """Cells are numbered by the part they came in, so that the last word on a cell that was done again can be told."""
+    for path in paths:
+        cursor.register("incoming", pq.read_table(path, schema=SCHEMAS["grid"]))
+        cursor.execute(
+            "INSERT INTO grid SELECT p.id, $run, i.* EXCLUDE (run) FROM incoming i, (SELECT nextval('ids') AS id) p",
+            {"run": run},
+        )
+        cursor.unregister("incoming")
 
 
 def _take_token_rows(cursor: duckdb.DuckDBPyConnection, run: str, parts: list[Part], paths: list[Path]) -> None:

@@ -36,7 +36,7 @@ def known(ledger: Ledger) -> list[Known]:
         for each in ledger.datasets()
     ]
     taken = {_same(each.settings) for each in added}
-    read = {_same(run.recipe["data"]): run.recipe["data"] for run in reversed(runs) if "data" in run.recipe}
+    read = {_same(run.recipe["data"]): run.recipe["data"] for run in reversed(runs) if _instructions(run)}
     others = [
         Known(name_of(settings["source"]), settings, {}, None, used_by(settings, runs))
         for same, settings in read.items()
@@ -57,7 +57,12 @@ def sentence(known: list[Known]) -> str:
 
 def used_by(settings: dict[str, Any], runs: Iterable[Run]) -> list[Run]:
     """The runs that read the same source and split, whatever they took of it."""
-    return [run for run in runs if "data" in run.recipe and _same(run.recipe["data"]) == _same(settings)]
+    return [run for run in runs if _instructions(run) and _same(run.recipe["data"]) == _same(settings)]
+
+
+def _instructions(run: Run) -> bool:
+    """Whether the run reads instructions and responses; a grid of students reads labelled samples."""
+    return "data" in run.recipe and run.kind != "pruned-kd"
 
 
 def _same(settings: dict[str, Any]) -> tuple[str, str]:

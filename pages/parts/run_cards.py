@@ -10,7 +10,7 @@ import streamlit as st
 from engine.ledger import Run
 from engine.recipes import METRICS, load_recipe
 from engine.store import SampleQuery, Store
-from pages.parts import arm_charts, charts, context, findings, run_results, run_words, words
+from pages.parts import arm_charts, charts, context, findings, kd_card, run_results, run_words, words
 
 DEMO = "demo-kl"
 CHART, MEASURE = 280, 760  # pixels: height of a card's chart, width of a paragraph
@@ -63,17 +63,18 @@ def _samples(store: Store, run: str) -> int:
 
 
 def findings_row(runs: Sequence[Run], store: Store) -> None:
-    """The two findings side by side: what the scores say, and what pruning by them did."""
+    """The findings side by side: what the scores say, what pruning by them did, what a teacher makes up for."""
     scored = next((run for run in runs if _base_metric(store, run)), None)
     pruned = next((run for run in runs if run.kind == "dynamic-pruning" and run.state == "done"), None)
-    if scored is None:
-        return
-    columns = st.columns(2) if pruned else [st.container()]
-    with columns[0].container(border=True, height="stretch"):
-        _concentration(scored, store)
-    if pruned:
-        with columns[1].container(border=True, height="stretch"):
-            _pruning(pruned, store)
+    distilled = next((run for run in runs if run.kind == "pruned-kd" and run.state == "done"), None)
+    cards = [
+        (draw, run)
+        for draw, run in ((_concentration, scored), (_pruning, pruned if scored else None), (kd_card.draw, distilled))
+        if run is not None
+    ]
+    for (draw, run), column in zip(cards, st.columns(len(cards)) if cards else [], strict=True):
+        with column.container(border=True, height="stretch"):
+            draw(run, store)
 
 
 def _base_metric(store: Store, run: Run) -> str:
@@ -151,9 +152,18 @@ def _pruning(run: Run, store: Store) -> None:
 def next_steps(runs: Sequence[Run]) -> None:
     """Where to go from here, in the order a newcomer would."""
     st.header("Where to go next", anchor=False)
+    scored = any(run.kind in ("dynamic-pruning", "score") for run in runs)
     steps = [
         ("samples", "Samples", "Which samples matter?", "Rank them, move the bar, read them token by token."),
         ("try_your_own", "Try your own", "Where do the two models part?", "Type a prompt and see it word by word."),
+    ] * scored
+    steps += [
+        (
+            "kd_on_pruned_data",
+            "KD on pruned data",
+            "How little data, how much teacher?",
+            "Train students on what a score keeps, with a teacher and without.",
+        ),
         (
             "data",
             "Data & models",
@@ -161,10 +171,8 @@ def next_steps(runs: Sequence[Run]) -> None:
             "From the Hub, a path or a file, seen before it is run.",
         ),
     ]
-    grid = st.grid(3, min_column_width=260)
-    for page, label, question, said in (
-        steps if any(run.kind in ("dynamic-pruning", "score") for run in runs) else steps[2:]
-    ):
+    grid = st.grid(len(steps), min_column_width=240)
+    for page, label, question, said in steps:
         with grid.cell(), st.container(border=True):
             st.markdown(f"**{question}**  \n:gray[{said}]")
             st.page_link(f"pages/{page}.py", label=label, icon=":material/arrow_forward:", icon_position="right")

@@ -44,6 +44,8 @@ def head(run: Run) -> None:
             st.page_link("pages/samples.py", label="See its samples", query_params={"run": run.id})
         if run.kind == "dynamic-pruning":
             st.page_link("pages/dynamic_pruning.py", label="See what it found", query_params={"pruning_run": run.id})
+        if run.kind == "pruned-kd":
+            st.page_link("pages/kd_on_pruned_data.py", label="See what it found", query_params={"kd_run": run.id})
         run_list.actions(run, "detail")
 
 

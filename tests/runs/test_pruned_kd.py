@@ -250,10 +250,10 @@ def test_equal_epochs_and_equal_steps(workspace: Workspace) -> None:
 def test_an_emptied_class_is_named(workspace: Workspace) -> None:
     """A pure top of a score may empty a class: the run says which, and what keeps some of each."""
     run = do(workspace, recipe(grid__fractions=[0.02], grid__scores=["el2n"]))
-    notes = Ledger(workspace).run(run).provenance["emptied"]
-    assert len(notes) == 1
-    assert notes[0].startswith("el2n keeps no sample of ")
-    assert "quota" in notes[0]
+    (emptied,) = Ledger(workspace).run(run).provenance["emptied"]
+    assert emptied["arm"] == kept_arm("el2n", 0.02, 0.0)
+    assert set(emptied["classes"]) < {str(digit) for digit in range(10)}
+    assert "quota" in Ledger(workspace).log_path(run).read_text(encoding="utf-8")
     quota = do(workspace, recipe(grid__fractions=[0.1], grid__scores=["el2n"], selection={"rule": "quota"}))
     assert Ledger(workspace).run(quota).provenance["emptied"] == []
 

@@ -1,0 +1,36 @@
+"""A finished grid of distilled students on the overview: its finding, its curves, and the way to its page."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from engine.ledger import Run
+from engine.store import Store
+from pages.parts import charts, context, kd_charts, kd_findings, kd_view, words
+
+HEIGHT = 280
+
+
+def draw(run: Run, store: Store) -> None:
+    """The card, for the score, the fraction, the teacher and the labels that its page begins with."""
+    cells = kd_view.cells_of(store, run)
+    fraction, measure = kd_view.usual(cells), kd_view.measure_of(cells)
+    at = (cells.scores[0], fraction, cells.teachers[0], cells.noises[0])
+    said = kd_findings.headline(cells, *at, measure)
+    st.subheader(said or "No student was distilled to its end.", anchor=False)
+    st.caption(f"Students trained on what a score keeps, in {words.literal(run.id)}.")
+    st.markdown("**Accuracy against the share kept** :gray[solid with a teacher, dashed without]")
+    drawn = kd_charts.curves(cells, [cells.scores[0]], cells.scores[0], cells.teachers[0], cells.noises[0], measure)
+    charts.show(
+        drawn.update_layout(height=HEIGHT, legend_y=-0.35),
+        key="kd_card",
+        alt="Accuracy against the share of data kept, two curves",
+    )
+    context.plain(
+        "Further left is trained on fewer samples. The gap between the lines is what the teacher makes up for."
+    )
+    st.space("stretch")
+    st.page_link(
+        "pages/kd_on_pruned_data.py", label="See how", icon=":material/arrow_forward:", icon_position="right",
+        query_params={"kd_run": run.id},
+    )  # fmt: skip

@@ -1,0 +1,60 @@
+"""Which grid is on the screen, and what stands in its place while there is none or nothing of it is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from engine.grids import PrunedKdRecipe
+from engine.ledger import Run
+from pages.parts import kd_findings, kd_form, run_words, words
+from pages.parts.kd_view import View
+
+MEASURE = 760  # pixels: width of a paragraph
+
+
+def choose(runs: Sequence[Run]) -> Run:
+    """The run in the address, else the newest that has begun."""
+    ids = [run.id for run in runs]
+    newest = next((place for place, each in enumerate(runs) if each.state != "queued"), 0)
+    if st.session_state.get("kd_run", ids[0]) not in ids:
+        del st.session_state["kd_run"]
+    chosen = st.selectbox("Run", ids, index=newest, key="kd_run", bind="query-params", width=340)
+    return runs[ids.index(chosen)] if chosen in ids else runs[newest]
+
+
+def share(view: View) -> str:
+    return kd_findings.percent(view.fraction)
+
+
+def nothing() -> None:
+    """An empty workspace: what this page is about, and a button that fills it."""
+    st.subheader("No student has been distilled in this workspace yet.", anchor=False)
+    st.markdown(
+        "A teacher learns from all of the data. A score then decides which samples stay, and a student starts from "
+        "scratch on those alone: once from their labels only, once listening to the teacher as well. This page shows "
+        "how little data is enough, how much the student should listen, and whether it matters how the samples were "
+        "chosen.",
+        width=MEASURE,
+    )
+    kd_form.demo()
+
+
+def to_come(run: Run) -> None:
+    """What will stand on the page, while no student is finished."""
+    if run_words.active(run):
+        st.subheader("The first student is still ahead.", anchor=False)
+    elif run.state == "failed":
+        st.subheader("This run failed before its first student was done.", anchor=False)
+    else:
+        st.subheader(f"This run was {run.state} before its first student was done.", anchor=False)
+    recipe = run.parsed()
+    assert isinstance(recipe, PrunedKdRecipe)
+    st.markdown(
+        f"It first trains {words.count(len(recipe.used_teachers()), 'teacher')} on everything and works out "
+        f"{words.count(len(recipe.used_scores()), 'score')}, then trains "
+        f"{words.count(kd_form.students(recipe), 'student')}. Accuracy against the share of data kept, the map of "
+        "weights, and pictures of what stays and what goes will stand here, student by student.",
+        width=MEASURE,
+    )
