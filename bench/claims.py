@@ -19,12 +19,14 @@ from engine.tables import read_table
 from engine.workspace import Workspace, open_workspace
 from pages.parts.findings import Interval, interval
 
+SELF = "self"  # the teacher of the student's own architecture, in the ready-made recipes
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
     parser.add_argument("--workspace")
-    parser.add_argument("--teachers", help="a run whose teachers are compared with its first one")
+    parser.add_argument("--teachers", help="a run whose teachers are compared with its teacher `self`")
     parser.add_argument("--noise", help="a run with flipped labels")
     options = parser.parse_args()
     workspace = open_workspace(options.workspace)
@@ -116,17 +118,17 @@ def against_random(cells: pd.DataFrame) -> None:
 
 
 def sizes(cells: pd.DataFrame) -> None:
-    teachers = list(dict.fromkeys(cells["teacher"]))
-    print(f"\nEach teacher minus {teachers[0]}, in points of test accuracy of the student, random samples\n")
+    others = [teacher for teacher in dict.fromkeys(cells["teacher"]) if teacher != SELF]
+    print(f"\nEach teacher minus {SELF}, in points of test accuracy of the student, random samples\n")
     fractions = sorted(cells["fraction"].unique())
     print("| teacher | " + " | ".join(f"{fraction:.0%}" for fraction in fractions) + " |")
     print("| --- | " + " | ".join("---:" for _ in fractions) + " |")
-    for teacher in teachers[1:]:
+    for teacher in others:
         row = []
         for fraction in fractions:
             both = [
                 chosen(cells[(cells["teacher"] == name) & (cells["fraction"] == fraction)], heard=True)["accuracy"]
-                for name in (teacher, teachers[0])
+                for name in (teacher, SELF)
             ]
             row.append(said(interval(both[0] - both[1])))
         print(f"| {teacher} | {' | '.join(row)} |")
