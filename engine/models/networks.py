@@ -8,6 +8,8 @@ torch.func.vmap; `stacks` says whether a network can.
 from __future__ import annotations
 
 import itertools
+import logging
+import re
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +20,10 @@ from engine.grids import NetworkSettings, Task
 from engine.models.loading import reading
 from engine.workspace import WinnowError
 
+log = logging.getLogger(__name__)
+
 OWN = ("mlp", "cnn")
+_UNNAMED = re.compile(r"LABEL_\d+")  # what transformers calls classes that nobody has named
 
 
 class Mlp(nn.Module):
@@ -138,12 +143,22 @@ def _classifier(settings: NetworkSettings, task: Task, outputs: int) -> nn.Modul
         raise WinnowError(f"network.model {settings.model} reads text or images, not numbers; choose mlp.")
     auto = AutoModelForSequenceClassification if task == "text" else AutoModelForImageClassification
     with reading("model", settings.model) as options:
+        config = AutoConfig.from_pretrained(settings.model, **options)
+        known = [name for name in config.id2label.values() if not _UNNAMED.fullmatch(str(name))]
+        if settings.pretrained and known and len(config.id2label) != outputs:
+            log.warning(
+                "%s tells %d classes apart and the data has %d, so its last layer is drawn afresh and trained here",
+                settings.model,
+                len(config.id2label),
+                outputs,
+            )
         if settings.pretrained:
             model = auto.from_pretrained(
                 settings.model, num_labels=outputs, ignore_mismatched_sizes=True, use_safetensors=True, **options
             )
         else:
-            model = auto.from_config(AutoConfig.from_pretrained(settings.model, num_labels=outputs, **options))
+            config.num_labels = outputs
+            model = auto.from_config(config)
     size = getattr(model.config, "image_size", 224)
     side = size if isinstance(size, int) else size[0]
     return Classifier(model, task, side)

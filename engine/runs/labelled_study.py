@@ -14,8 +14,10 @@ import transformers
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedTokenizerBase
 
 from engine.data.labelled import Labelled, read_labelled
+from engine.data.tokenizers import same_tokenizer
 from engine.grids import NetworkSettings, PrunedKdRecipe, TeacherSettings
 from engine.models.loading import load_tokenizer, resolve_dtype
 from engine.models.networks import make_network, parameters_of
@@ -23,6 +25,7 @@ from engine.recipes import to_dict
 from engine.runs.job import Job
 from engine.training.students import Group, Schedule
 from engine.training.views import Samples, make_samples
+from engine.workspace import WinnowError
 
 SPLITS = ("train", "valid", "test")
 STEP_COST = 1e8  # floating-point operations that starting one training step is worth
@@ -86,9 +89,7 @@ class Study:
 
 def open_study(job: Job, recipe: PrunedKdRecipe) -> Study:
     """Read the data, write its part, and make the samples ready on the device."""
-    tokenizer = None
-    if recipe.data.task == "text":
-        tokenizer = load_tokenizer(recipe.network.model, ends=False)
+    tokenizer = shared_tokenizer(recipe) if recipe.data.task == "text" else None
     with job.phase(f"reading {recipe.data.source}", 0):
         data = read_labelled(recipe.data, tokenizer)
     if not job.has("samples", "samples"):
@@ -136,6 +137,21 @@ def open_study(job: Job, recipe: PrunedKdRecipe) -> Study:
         row = {"arm": "student", "seed": -1, "epoch": recipe.training.epochs, "step": 0, "split": ""}
         job.record([job.write("metrics", "student", [row | {"name": "parameters", "value": float(size)}])])
     return study
+
+
+def shared_tokenizer(recipe: PrunedKdRecipe) -> PreTrainedTokenizerBase:
+    """The tokenizer of the student. Raises WinnowError where a teacher of the grid reads text in another way."""
+    tokenizer = load_tokenizer(recipe.network.model, ends=False)
+    for name in recipe.used_teachers():
+        model = network_of(recipe, recipe.teachers[name]).model
+        if model != recipe.network.model:
+            difference = same_tokenizer(load_tokenizer(model, ends=False), tokenizer)
+            if difference:
+                raise WinnowError(
+                    f"The teacher {name} ({model}) and {recipe.network.model} do not share a tokenizer; "
+                    f"choose a teacher of the student's family. {difference}"
+                )
+    return tokenizer
 
 
 def network_of(recipe: PrunedKdRecipe, teacher: TeacherSettings) -> NetworkSettings:

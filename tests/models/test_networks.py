@@ -88,6 +88,22 @@ def test_a_vision_transformer_from_a_folder(tmp_path: Path) -> None:
     assert any(not torch.equal(value, fresh.state_dict()[name]) for name, value in body.items())
 
 
+def test_a_teacher_of_other_classes_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its head is drawn afresh, and the log of the run says so; a head that fits is kept in silence."""
+    config = ViTConfig(
+        image_size=8, patch_size=4, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    config.id2label = {0: "cat", 1: "dog", 2: "emu"}
+    ViTForImageClassification(config).save_pretrained(tmp_path)
+    settings = NetworkSettings(model=str(tmp_path))
+    three = make_network(settings, "images", (3, 8, 8), 3, seed=0)
+    again = make_network(settings, "images", (3, 8, 8), 3, seed=1)
+    assert torch.equal(three.model.classifier.weight, again.model.classifier.weight)
+    assert not caplog.messages
+    assert make_network(settings, "images", (3, 8, 8), 5, seed=0).model.classifier.weight.shape == (5, 8)
+    assert [m for m in caplog.messages if m.startswith(f"{tmp_path} tells 3 classes apart and the data has 5")]
+
+
 def test_outputs_are_kept_whole(workspace: Workspace) -> None:
     """What a teacher said is found again with its facts; a torn file counts as not there and is made again."""
     keep_output(workspace, "key", {"outputs": torch.arange(6.0).view(2, 3)}, {"seconds": 1.5})

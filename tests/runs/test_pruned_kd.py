@@ -287,26 +287,35 @@ def test_a_small_convolutional_network_with_views(workspace: Workspace) -> None:
     assert cells(workspace, run)["accuracy"].notna().all()
 
 
-def test_a_transformer_reads_text(workspace: Workspace, tmp_path: Path) -> None:
-    """The same grid with a classifier from a local folder, as a user of the Hub would have it."""
-    words = ["[PAD]", "[UNK]", "good", "bad", "film", "the", "a", "was"]
+def classifier(folder: Path, words: list[str]) -> Path:
+    """A tiny BERT and its word-level tokenizer, as `save_pretrained` leaves them."""
     inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]")
     config = BertConfig(
         vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
     )
-    folder = tmp_path / "bert"
     torch.manual_seed(0)
     BertForSequenceClassification(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
+    return folder
+
+
+WORDS = ["[PAD]", "[UNK]", "good", "bad", "film", "the", "a", "was"]
+
+
+def films(path: Path) -> Path:
     rows = [f"the film was {('good', 'bad')[i % 2]},{('up', 'down')[i % 2]}" for i in range(120)]
-    (tmp_path / "films.csv").write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    path.write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_transformer_reads_text(workspace: Workspace, tmp_path: Path) -> None:
+    """The same grid with a classifier from a local folder, as a user of the Hub would have it."""
     run = do(
         workspace,
         recipe(
-            data={"source": str(tmp_path / "films.csv"), "task": "text", "max_length": 8},
-            network={"model": str(folder)},
+            data={"source": str(films(tmp_path / "films.csv")), "task": "text", "max_length": 8},
+            network={"model": str(classifier(tmp_path / "bert", WORDS))},
             scores={"runs": 1, "epochs": 2, "early_epoch": 1},
             training={"epochs": 15, "batch_size": 16, "learning_rate": 0.003, "temperature": 2.0},
             grid__scores=["random", "el2n", "grand", "kl"],
@@ -316,3 +325,20 @@ def test_a_transformer_reads_text(workspace: Workspace, tmp_path: Path) -> None:
     found = cells(workspace, run)
     assert found["accuracy"].max() == 1
     assert math.isfinite(found["loss"].max())
+
+
+def test_a_teacher_that_reads_in_another_way_is_refused(workspace: Workspace, tmp_path: Path) -> None:
+    """The same ids would be other words to it; said before anything is trained."""
+    student = classifier(tmp_path / "student", WORDS)
+    teacher = classifier(tmp_path / "teacher", [*WORDS[:2], *reversed(WORDS[2:])])
+    ledger = Ledger(workspace)
+    run, lock = ledger.start(
+        recipe(
+            data={"source": str(films(tmp_path / "films.csv")), "task": "text"},
+            network={"model": str(student)},
+            teachers={"self": {"model": str(teacher)}},
+        )
+    )
+    assert execute(workspace, ledger, run, lock, device="cpu") == "failed"
+    error = ledger.run(run.id).error
+    assert error.startswith(f"The teacher self ({teacher}) and {student} do not share a tokenizer;")
