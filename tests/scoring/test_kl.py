@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -99,6 +99,7 @@ def test_equal_models_give_exactly_zero(shared: bool) -> None:
     scale=st.sampled_from([0.01, 1.0, 5.0]),
     seed=st.integers(0, 1000),
 )
+@example(tokens=9, vocab=2, padding_t=2, padding_s=0, tile=1, scale=5.0, seed=201)
 def test_every_score_equals_its_definition(
     tokens: int, vocab: int, padding_t: int, padding_s: int, tile: int, scale: float, seed: int
 ) -> None:
@@ -107,8 +108,10 @@ def test_every_score_equals_its_definition(
     _, _, _, head_s = random_pair(tokens, vocab + padding_s, scale=scale, seed=seed + 1)
     scores = score(h_t, h_s, head_t, head_s, vocab, tile)
     z_t, z_s = head_t.reference_logits(h_t)[:, :vocab], head_s.reference_logits(h_s)[:, :vocab]
+    # A float32 logit is off by a few roundings of the terms it sums, however small the score is.
+    terms = max(float((h.abs() @ head.weight.abs().t()).max()) for h, head in ((h_t, head_t), (h_s, head_s)))
     for name, expected in plain(z_t, z_s, torch.arange(tokens) % vocab).items():
-        torch.testing.assert_close(getattr(scores, name), expected, rtol=2e-5, atol=2e-6, msg=name)
+        torch.testing.assert_close(getattr(scores, name), expected, rtol=2e-5, atol=2e-6 + terms * 2**-22, msg=name)
     torch.testing.assert_close(
         scores.kl, reference_kl(h_t, h_s, head_t, head_s, vocab_size=vocab), rtol=1e-4, atol=1e-9
     )
