@@ -18,7 +18,7 @@ from engine.recipes import DataSettings, parse_recipe
 from engine.workspace import ReadOnlyError, WinnowError, Workspace
 from pages.parts import data_known, data_models, data_preview, data_upload
 from pages.parts.data_known import Known
-from tests.conftest import CHECKOUT
+from tests.driven import Show, opener
 from tests.synthetic import fill_workspace, synthetic_recipe
 
 ROWS = [
@@ -36,15 +36,9 @@ def rows(tmp_path: Path) -> Path:
     return path
 
 
-def show(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, *, read_only: bool = False, **address: str) -> AppTest:
-    monkeypatch.setenv("WINNOW_WORKSPACE", str(workspace.root))
-    monkeypatch.setenv("WINNOW_READ_ONLY", "1" if read_only else "")
-    app = AppTest.from_file(str(CHECKOUT / "app.py"), default_timeout=60).run()
-    for name, value in address.items():
-        app.query_params[name] = value
-    app.switch_page("pages/data.py").run()
-    assert not app.exception
-    return app
+@pytest.fixture
+def show(monkeypatch: pytest.MonkeyPatch) -> Show:
+    return opener(monkeypatch, "pages/data.py")
 
 
 def said(app: AppTest) -> str:
@@ -78,19 +72,17 @@ def look_at(app: AppTest, path: Path) -> AppTest:
     return press(app, "Look at it")
 
 
-def test_empty_workspace(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_workspace(workspace: Workspace, show: Show) -> None:
     """An empty workspace says what data is, offers to add some, and knows no models."""
-    app = show(workspace, monkeypatch)
+    app = show(workspace)
     assert "No data yet." in said(app)
     assert "No pair of models has been used here yet." in said(app)
     assert app.text_input("data_hub")
 
 
-def test_path_is_looked_at_mapped_and_kept(
-    workspace: Workspace, ledger: Ledger, rows: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_path_is_looked_at_mapped_and_kept(workspace: Workspace, ledger: Ledger, rows: Path, show: Show) -> None:
     """From a path to saved data: the counts, the rows as plain text, and the columns that were found."""
-    app = show(workspace, monkeypatch, data_from="A path on this machine")
+    app = show(workspace, data_from="A path on this machine")
     look_at(app, rows)
     assert "No engine is at work" in "\n".join(warning.value for warning in app.warning)
     answered(app, ledger)
@@ -107,13 +99,11 @@ def test_path_is_looked_at_mapped_and_kept(
     assert "One set of data, read by no run yet." in said(app)
 
 
-def test_columns_can_be_mapped_by_hand(
-    workspace: Workspace, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_columns_can_be_mapped_by_hand(workspace: Workspace, ledger: Ledger, tmp_path: Path, show: Show) -> None:
     """Columns of unusual names are shown with the reason, and choosing them asks the engine again."""
     path = tmp_path / "odd.jsonl"
     path.write_text('{"eins": "What is 1 + 1?", "zwei": "2"}\n', encoding="utf-8")
-    app = show(workspace, monkeypatch, data_from="A path on this machine")
+    app = show(workspace, data_from="A path on this machine")
     answered(look_at(app, path), ledger)
     assert "response" in app.error[0].value
     assert not [button for button in app.button if button.label == "Keep this data"]
@@ -126,9 +116,9 @@ def test_columns_can_be_mapped_by_hand(
     assert ledger.datasets()[0]["settings"]["columns"] == {"instruction": "eins", "input": "", "response": "zwei"}
 
 
-def test_upload_is_stored_and_looked_at(workspace: Workspace, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_upload_is_stored_and_looked_at(workspace: Workspace, ledger: Ledger, show: Show) -> None:
     """An upload lies in the workspace under a safe name, and is what the engine is asked about."""
-    app = show(workspace, monkeypatch, data_from="Upload a file")
+    app = show(workspace, data_from="Upload a file")
     press(app, "Look at it")
     assert "No file has been chosen" in app.error[0].value
     app.file_uploader(key="data_upload").upload("my rows.jsonl", json.dumps(ROWS[0]).encode())
@@ -139,20 +129,20 @@ def test_upload_is_stored_and_looked_at(workspace: Workspace, ledger: Ledger, mo
 
 
 def test_refusal_and_missing_source_are_sentences(
-    workspace: Workspace, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, ledger: Ledger, tmp_path: Path, show: Show
 ) -> None:
     """Nothing named, and a file that is not there: one sentence each, no traceback."""
-    app = show(workspace, monkeypatch, data_from="A path on this machine")
+    app = show(workspace, data_from="A path on this machine")
     press(app, "Look at it")
     assert "Nothing was named" in app.error[0].value
     answered(look_at(app, tmp_path / "absent.jsonl"), ledger)
     assert "There is no file" in app.error[0].value
 
 
-def test_waiting_can_be_stopped(workspace: Workspace, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_can_be_stopped(workspace: Workspace, ledger: Ledger, show: Show) -> None:
     """A person who does not want to wait gets the form back; a late answer changes nothing."""
     ledger.beat_engine(0.0)
-    app = show(workspace, monkeypatch)
+    app = show(workspace)
     app.text_input("data_hub").set_value("some/set")
     press(app, "Look at it")
     assert "Reading the first rows" in said(app)
@@ -163,11 +153,11 @@ def test_waiting_can_be_stopped(workspace: Workspace, ledger: Ledger, monkeypatc
     assert not app.error
 
 
-def test_runs_make_data_and_models_known(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_make_data_and_models_known(workspace: Workspace, show: Show) -> None:
     """What a run read and which models read it is known without anybody adding it."""
     run = fill_workspace(workspace, samples=60, epochs=2, seeds=(0,))
     Ledger(workspace).set_provenance(run, teacher_parameters=800_000, student_parameters=200_000)
-    app = show(workspace, monkeypatch)
+    app = show(workspace)
     words = said(app).replace("\\", "").replace("\u2060", "")
     assert "One set of data, read by 1 run." in words
     assert "60 samples, 5 of them held back" in words or "60 samples, 6 of them held back" in words
@@ -176,23 +166,21 @@ def test_runs_make_data_and_models_known(workspace: Workspace, monkeypatch: pyte
     assert "The teacher is 4.0 times the student" in words
 
 
-def test_run_can_be_started_from_saved_data(
-    workspace: Workspace, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_run_can_be_started_from_saved_data(workspace: Workspace, ledger: Ledger, show: Show) -> None:
     """The form of the Dynamic pruning page begins with the data and its columns, as a recipe that can be run."""
     settings = DataSettings.model_validate({"source": "/data/x.jsonl", "columns": {"response": "answer"}})
     ledger.add_dataset("Mine!", settings.model_dump(mode="json"), {})
-    app = press(show(workspace, monkeypatch), "Start a run")
+    app = press(show(workspace), "Start a run")
     recipe = parse_recipe(app.session_state["form_base"])
     assert (recipe.data.source, recipe.data.columns.response, recipe.name) == ("/data/x.jsonl", "answer", "mine")
     assert recipe.data.limit == 2000
 
 
-def test_removing_data_asks_first(workspace: Workspace, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_removing_data_asks_first(workspace: Workspace, ledger: Ledger, show: Show) -> None:
     """Data is removed by a second button, and a run's data has none."""
     fill_workspace(workspace, samples=60, epochs=2, seeds=(0,))
     ledger.add_dataset("mine", DataSettings(source="/data/x.jsonl").model_dump(mode="json"), {})
-    app = show(workspace, monkeypatch)
+    app = show(workspace)
     assert len([button for button in app.button if button.label == "Remove it"]) == 1
     press(app, "Remove it")
     assert ledger.datasets() == []
@@ -215,21 +203,19 @@ def test_uploaded_file_goes_with_the_last_that_reads_it(workspace: Workspace, le
     assert outside.exists()
 
 
-def test_hostile_names_are_inert(workspace: Workspace, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hostile_names_are_inert(workspace: Workspace, ledger: Ledger, show: Show) -> None:
     """Names and sources that are Markdown or HTML reach the page escaped."""
     ledger.add_dataset(HOSTILE_NAME, DataSettings(source=HOSTILE_NAME).model_dump(mode="json"), {})
-    app = show(workspace, monkeypatch)
+    app = show(workspace)
     words = said(app)
     for live in ("<b>", ":red[", "![z]"):
         assert live not in words
 
 
-def test_presented_workspace_offers_no_change(
-    workspace: Workspace, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_presented_workspace_offers_no_change(workspace: Workspace, ledger: Ledger, show: Show) -> None:
     """A presenter sees data and models, and nothing that adds, removes or starts."""
     ledger.add_dataset("mine", DataSettings(source="/data/x.jsonl").model_dump(mode="json"), {})
-    app = show(workspace, monkeypatch, read_only=True)
+    app = show(workspace, read_only=True)
     assert "mine" in said(app)
     assert "Add data" not in said(app)
     assert not app.button

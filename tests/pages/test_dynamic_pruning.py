@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from engine.ledger import Ledger
 from engine.recipes import parse_recipe
 from engine.workspace import Workspace
-from tests.conftest import CHECKOUT
+from tests.driven import Show, opener
 from tests.synthetic import HOSTILE, fill_workspace
 
 PAGE = "pages/dynamic_pruning.py"
@@ -28,23 +27,10 @@ FITS: dict[str, Any] = {
     "student": {"name": "scratch:student", "origin": "made by Winnow", "parameters": 300_000},
 }
 
-Show = Callable[..., AppTest]
-
 
 @pytest.fixture
 def show(monkeypatch: pytest.MonkeyPatch) -> Show:
-    def open_page(workspace: Workspace, read_only: bool = False, **parameters: str) -> AppTest:
-        monkeypatch.setenv("WINNOW_WORKSPACE", str(workspace.root))
-        monkeypatch.setenv("WINNOW_READ_ONLY", "1" if read_only else "")
-        app = AppTest.from_file(str(CHECKOUT / "app.py"), default_timeout=60)
-        app.run()
-        for name, value in parameters.items():
-            app.query_params[name] = value
-        app.switch_page(PAGE).run()
-        assert not app.exception
-        return app
-
-    return open_page
+    return opener(monkeypatch, PAGE)
 
 
 @pytest.fixture(scope="module")

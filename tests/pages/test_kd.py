@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -16,29 +15,17 @@ from engine.recipes import load_recipe, to_dict
 from engine.store import Store
 from engine.workspace import Workspace
 from pages.parts import kd_costs, kd_gallery
-from tests.conftest import CHECKOUT
+from tests.driven import Show, opener
 from tests.synthetic import fill_workspace
 from tests.synthetic_grid import HOSTILE_CLASSES, fill_grid_workspace, grid_recipe
 
 PAGE = "pages/kd_on_pruned_data.py"
 CHARTS = ["kd_curves", "kd_map", "kd_why_curve"]
-Show = Callable[..., AppTest]
 
 
 @pytest.fixture
 def show(monkeypatch: pytest.MonkeyPatch) -> Show:
-    def open_page(workspace: Workspace, page: str = PAGE, read_only: bool = False, **parameters: str) -> AppTest:
-        monkeypatch.setenv("WINNOW_WORKSPACE", str(workspace.root))
-        monkeypatch.setenv("WINNOW_READ_ONLY", "1" if read_only else "")
-        app = AppTest.from_file(str(CHECKOUT / "app.py"), default_timeout=60)
-        app.run()
-        for name, value in parameters.items():
-            app.query_params[name] = value
-        app.switch_page(page).run()
-        assert not app.exception
-        return app
-
-    return open_page
+    return opener(monkeypatch, PAGE)
 
 
 @pytest.fixture(scope="module")

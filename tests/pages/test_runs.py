@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 
 import pytest
@@ -13,26 +12,13 @@ from engine.ledger import Ledger
 from engine.recipes import parse_recipe, to_dict
 from engine.workspace import Workspace
 from pages.parts import run_detail, run_words
-from tests.conftest import CHECKOUT
+from tests.driven import Show, opener
 from tests.synthetic import fill_workspace, synthetic_recipe
-
-Show = Callable[..., AppTest]
 
 
 @pytest.fixture
 def show(monkeypatch: pytest.MonkeyPatch) -> Show:
-    def open_page(workspace: Workspace, read_only: bool = False, **parameters: str) -> AppTest:
-        monkeypatch.setenv("WINNOW_WORKSPACE", str(workspace.root))
-        monkeypatch.setenv("WINNOW_READ_ONLY", "1" if read_only else "")
-        app = AppTest.from_file(str(CHECKOUT / "app.py"), default_timeout=60)
-        app.run()
-        for name, value in parameters.items():
-            app.query_params[name] = value
-        app.switch_page("pages/runs.py").run()
-        assert not app.exception
-        return app
-
-    return open_page
+    return opener(monkeypatch, "pages/runs.py")
 
 
 @pytest.fixture

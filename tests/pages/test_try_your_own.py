@@ -16,7 +16,7 @@ from engine.store import SampleQuery, Store
 from engine.workspace import Workspace
 from pages.parts import try_answer, try_form
 from pages.parts.try_examples import EXAMPLES
-from tests.conftest import CHECKOUT
+from tests.driven import Show, opener
 from tests.synthetic import fill_workspace
 
 HOSTILE = "<script>alert(1)</script> :red[x] \x1b[31m"
@@ -27,15 +27,9 @@ def run(workspace: Workspace) -> str:
     return fill_workspace(workspace, samples=80, epochs=3, seeds=(0, 1))
 
 
-def show(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, *, read_only: bool = False, **address: str) -> AppTest:
-    monkeypatch.setenv("WINNOW_WORKSPACE", str(workspace.root))
-    monkeypatch.setenv("WINNOW_READ_ONLY", "1" if read_only else "")
-    app = AppTest.from_file(str(CHECKOUT / "app.py"), default_timeout=60).run()
-    for name, value in address.items():
-        app.query_params[name] = value
-    app.switch_page("pages/try_your_own.py").run()
-    assert not app.exception
-    return app
+@pytest.fixture
+def show(monkeypatch: pytest.MonkeyPatch) -> Show:
+    return opener(monkeypatch, "pages/try_your_own.py")
 
 
 def said(app: AppTest) -> str:
@@ -88,17 +82,17 @@ def answered(app: AppTest, ledger: Ledger, answer: dict[str, Any], refused: bool
     return taken
 
 
-def test_empty_workspace(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_workspace(workspace: Workspace, show: Show) -> None:
     """Without a pair of models the page says what will be possible, and offers no form."""
-    app = show(workspace, monkeypatch)
+    app = show(workspace)
     assert "There is no pair of models here yet." in said(app)
     assert not app.text_area
 
 
-def test_question_and_answer(workspace: Workspace, ledger: Ledger, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_question_and_answer(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
     """What was typed is what the engine is asked; the answer is a sentence, a rank, the tokens and a chart."""
     ledger.beat_engine(0.0)
-    app = ask(show(workspace, monkeypatch), "Where?", "Paris")
+    app = ask(show(workspace), "Where?", "Paris")
     assert "Both models are reading your words" in said(app)
     taken = answered(app, ledger, trace())
     assert taken.payload == {
@@ -118,11 +112,9 @@ def test_question_and_answer(workspace: Workspace, ledger: Ledger, run: str, mon
     assert scores.loc["share of positions where the top tokens differ", "value"] == "no number"
 
 
-def test_student_after_training(
-    workspace: Workspace, ledger: Ledger, run: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_student_after_training(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
     """Another student is asked the same at once, and compared with the last scores of the run."""
-    app = ask(show(workspace, monkeypatch), "Where?", "Paris")
+    app = ask(show(workspace), "Where?", "Paris")
     answered(app, ledger, trace())
     app.segmented_control("try_student").set_value("after dynamic pruning").run()
     taken = answered(app, ledger, trace())
@@ -138,77 +130,71 @@ def test_incomplete_samples_are_not_asked(
     workspace: Workspace,
     ledger: Ledger,
     run: str,
-    monkeypatch: pytest.MonkeyPatch,
+    show: Show,
     instruction: str,
     response: str,
     sentence: str,
 ) -> None:
     """A sample without a response, or without anything to respond to, gets a sentence and costs nothing."""
-    app = ask(show(workspace, monkeypatch), instruction, response)
+    app = ask(show(workspace), instruction, response)
     assert sentence in [warning.value for warning in app.warning]
     assert ledger.take_ask() is None
 
 
-def test_link_is_asked_once(workspace: Workspace, ledger: Ledger, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_link_is_asked_once(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
     """A link that carries a sample shows its answer; drawing the page again does not ask again."""
-    app = show(workspace, monkeypatch, try_instruction="Where?", try_response="Paris")
+    app = show(workspace, try_instruction="Where?", try_response="Paris")
     answered(app, ledger, trace())
     assert "part most at" in said(app)
     app.run()
     assert ledger.take_ask() is None
 
 
-def test_link_is_clamped(workspace: Workspace, ledger: Ledger, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_link_is_clamped(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
     """A link need not come from the browser's form; what is asked stays bounded."""
-    show(workspace, monkeypatch, try_instruction="Where?", try_response="x" * 50_000)
+    show(workspace, try_instruction="Where?", try_response="x" * 50_000)
     taken = ledger.take_ask()
     assert taken is not None
     assert len(taken.payload["response"]) == try_form.LONGEST
 
 
-def test_examples_ask_at_once(workspace: Workspace, ledger: Ledger, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_ask_at_once(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
     """An example fills the three texts and is asked."""
-    app = press(show(workspace, monkeypatch), EXAMPLES[0].label)
+    app = press(show(workspace), EXAMPLES[0].label)
     assert app.text_area("try_response").value == EXAMPLES[0].response
     taken = ledger.take_ask()
     assert taken is not None
     assert taken.payload["input"] == EXAMPLES[0].input
 
 
-def test_refusal_is_a_sentence(workspace: Workspace, ledger: Ledger, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusal_is_a_sentence(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
     """What the engine refuses is said as it said it, escaped."""
-    app = ask(show(workspace, monkeypatch), "Where?", "Paris")
+    app = ask(show(workspace), "Where?", "Paris")
     answered(app, ledger, {"error": f"No model called {HOSTILE}."}, refused=True)
     assert ":red[" not in app.error[0].value
     assert "No model called" in app.error[0].value
 
 
-def test_no_engine_and_stopping(
-    workspace: Workspace, ledger: Ledger, run: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_engine_and_stopping(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
     """Without an engine the page says so and how to start one; waiting can be given up."""
-    app = ask(show(workspace, monkeypatch), "Where?", "Paris")
+    app = ask(show(workspace), "Where?", "Paris")
     assert "No engine is at work" in said(app)
     press(app, "Stop waiting").run()
     assert "No engine is at work" not in said(app)
 
 
-def test_hostile_tokens_are_inert(
-    workspace: Workspace, ledger: Ledger, run: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hostile_tokens_are_inert(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
     """Tokens that are Markdown, HTML or terminal escapes reach the page escaped."""
-    app = ask(show(workspace, monkeypatch), "Where?", HOSTILE)
+    app = ask(show(workspace), "Where?", HOSTILE)
     answered(app, ledger, trace(HOSTILE))
     words = said(app)
     for live in ("<script>", ":red[", "\x1b"):
         assert live not in words
 
 
-def test_presented_workspace_asks_nothing(
-    workspace: Workspace, ledger: Ledger, run: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_presented_workspace_asks_nothing(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
     """A presenter is told why this page is quiet, even by a link that carries a sample."""
-    app = show(workspace, monkeypatch, read_only=True, try_instruction="Where?", try_response="Paris")
+    app = show(workspace, read_only=True, try_instruction="Where?", try_response="Paris")
     assert "open read-only" in said(app)
     assert not app.text_area
     assert ledger.take_ask() is None
