@@ -9,6 +9,7 @@ import argparse
 import json
 import logging
 import math
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     except WinnowError as error:
         print(f"winnow: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # whoever read our output, `head` for instance, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("winnow: interrupted; `python -m engine serve` or the same command with resume goes on.", file=sys.stderr)
         return 1
@@ -98,13 +102,17 @@ def desk(workspace: Workspace, options: argparse.Namespace) -> None:
     answer_all(workspace)
 
 
+def _says(item: Run) -> str:
+    return item.error or (item.phase if item.state in ("queued", "running") else "")
+
+
 def runs(workspace: Workspace, options: argparse.Namespace) -> None:
     found = Ledger(workspace).runs()
     if options.json:
         print(json.dumps([_as_json(item) for item in found], indent=2))
         return
     for item in found:
-        print(f"{item.id:36} {item.kind:16} {item.state:10} {item.fraction:5.0%}  {item.error or item.phase}")
+        print(f"{item.id:36} {item.kind:16} {item.state:10} {item.fraction:5.0%}  {_says(item)}")
 
 
 def show(workspace: Workspace, options: argparse.Namespace) -> None:

@@ -23,9 +23,10 @@ from pages.parts import (  # noqa: E402
 )
 
 runs = [run for run in context.ledger().runs() if run.kind == kd_form.KIND]
+shown = None
 if runs:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        run = kd_run.choose(runs)
+        run = shown = kd_run.choose(runs)
         run_list.badge(run)
         copy_link.draw(key="kd_link", also={"kd_run": run.id})
     run_progress.follow(run)
@@ -73,4 +74,4 @@ kd_theory.draw()
 # 7. The next one.
 if not context.read_only():
     st.header("Start another" if runs else "Start one", anchor=False)
-    kd_form.draw(runs)
+    kd_form.draw(runs, shown)

@@ -173,3 +173,21 @@ def test_the_doctor_finds_and_mends(workspace: Workspace, filled: str, capsys: p
     assert engine(workspace, "doctor", "--rebuild") == 0
     assert torn not in ledger.parts(filled)
     assert ledger.run(filled).state == "queued"
+
+
+def test_a_reader_that_stops_early_is_no_failure(workspace: Workspace, filled: str) -> None:
+    """`table RUN scores | head` ends in silence, not in a traceback."""
+    ended = subprocess.run(
+        [
+            "bash",
+            "-c",
+            f'"{sys.executable}" -m engine table {filled} scores --workspace "{workspace.root}" | head -n 1',
+        ],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout == "[\n"
+    assert "Traceback" not in ended.stderr
+    assert "BrokenPipe" not in ended.stderr

@@ -69,12 +69,16 @@ class Grids(Database):
         )
 
     def standings(self, run: str, row: int) -> pd.DataFrame:
-        """arm, metric, value, above, samples: every score of one sample, and how many of how many are above it."""
+        """arm, metric, value, above, below, samples: every score of one sample, and how many are above and below it.
+
+        Those that are neither, the sample itself among them, have the very same score.
+        """
         return self._frame(
             "WITH mine AS (SELECT g.id, g.arm, g.metric, s.value FROM scores s JOIN scorings g ON g.id = s.scoring "
             "  WHERE g.run = $run AND s.row = $row AND s.value IS NOT NULL) "
             "SELECT m.arm, m.metric, any_value(m.value)::DOUBLE AS value, "
-            "count(*) FILTER (o.value > m.value) AS above, count(o.value) AS samples "
+            "count(*) FILTER (o.value > m.value) AS above, count(*) FILTER (o.value < m.value) AS below, "
+            "count(o.value) AS samples "
             "FROM mine m JOIN scores o ON o.scoring = m.id GROUP BY m.arm, m.metric ORDER BY m.arm, m.metric",
             run=run,
             row=row,

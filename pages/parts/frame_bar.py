@@ -16,6 +16,7 @@ POLL_SECONDS = 2.0
 _STYLE = """<style>
 @media (min-width: 641px) {
   .st-key-frame { position: fixed; top: 0.5rem; right: 3.75rem; width: auto; height: 2.5rem; z-index: 999991; }
+  .st-key-frame, .st-key-frame * { flex-wrap: nowrap; white-space: nowrap; }
 }
 @media print { .st-key-frame { display: none; } }
 </style>"""

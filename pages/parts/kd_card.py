@@ -19,12 +19,13 @@ def draw(run: Run, store: Store) -> None:
     said = kd_findings.headline(cells, *at, measure)
     st.subheader(said or "No student was distilled to its end.", anchor=False)
     st.caption(f"Students trained on what a score keeps, in {words.literal(run.id)}.")
-    st.markdown("**Accuracy against the share kept** :gray[solid with a teacher, dashed without]")
+    what = "R²" if measure.numbers else "Accuracy"
+    st.markdown(f"**{what} against the share kept** :gray[solid with a teacher, dashed without]")
     drawn = kd_charts.curves(cells, [cells.scores[0]], cells.scores[0], cells.teachers[0], cells.noises[0], measure)
     charts.show(
         drawn.update_layout(height=HEIGHT, legend_y=-0.35),
         key="kd_card",
-        alt="Accuracy against the share of data kept, two curves",
+        alt=f"{what} against the share of data kept, two curves",
     )
     context.plain(
         "Further left is trained on fewer samples. The gap between the lines is what the teacher makes up for."

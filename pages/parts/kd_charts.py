@@ -33,6 +33,7 @@ def curves(cells: Cells, scores: Sequence[str], front: str, teacher: str, noise:
     """Accuracy against the fraction kept: solid with the teacher at the weight chosen on valid, dashed without."""
     figure = charts.figure(HEIGHT, showlegend=True, legend={"orientation": "h", "y": -0.2, "x": 0})
     shown: list[float] = []
+    ends: list[float] = []
     for place, score in enumerate(sorted(scores, key=lambda score: score == front)):
         colour, symbol = look(cells, score)
         width = 3.5 if score == front else 1.8
@@ -44,6 +45,7 @@ def curves(cells: Cells, scores: Sequence[str], front: str, teacher: str, noise:
             found = [(point, cells.accuracy(point)) for point in points]
             x, y = [point.fraction for point, _ in found], [over.mean for _, over in found]
             shown += y
+            ends += [end for _, over in found for end in (over.low, over.high)]
             figure.add_scatter(
                 x=[value * 1.018 ** (place - (len(scores) - 1) / 2) for value in x],  # side by side, bars readable
                 y=y, name=PRUNING_SCORES[score], legendgroup=score, showlegend=solid, opacity=opacity,
@@ -64,7 +66,7 @@ def curves(cells: Cells, scores: Sequence[str], front: str, teacher: str, noise:
             line={"color": charts.QUIET, "dash": "dot", "width": 1.5},
         )  # fmt: skip
     _fractions(figure, cells.fractions)
-    return _values(figure, shown, measure)
+    return _values(figure, shown, measure, ends)
 
 
 def with_teacher(cells: Cells, score: str, teacher: str, noise: float) -> list[Point]:
@@ -168,10 +170,16 @@ def _fractions(figure: go.Figure, fractions: Sequence[float]) -> None:
     )  # fmt: skip
 
 
-def _values(figure: go.Figure, shown: Iterable[float], measure: Measure) -> go.Figure:
-    """An interval over two or three seeds can be far wider than the curves; it may leave the picture, they may not."""
+def _values(figure: go.Figure, shown: Iterable[float], measure: Measure, ends: Iterable[float] = ()) -> go.Figure:
+    """Room for every curve, and for the `ends` of intervals as far as they do not make the curves flat.
+
+    An interval over two or three seeds can be far wider than the curves; it may leave the picture, they may not.
+    """
     finite = [value for value in shown if math.isfinite(value)]
     low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
+    spread = high - low
+    reached = [min(max(end, low - spread), high + spread) for end in ends if math.isfinite(end)]
+    low, high = min([low, *reached]), max([high, *reached])
     room = max(0.1 * (high - low), 0.01)
     figure.update_yaxes(
         title=measure.title, tickformat=measure.tick, range=[low - room, high + room], nticks=7, fixedrange=True

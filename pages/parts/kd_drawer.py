@@ -105,19 +105,24 @@ def _standing(view: View, row: int) -> None:
     if mine.empty:
         st.caption("It has no scores: only samples to learn from are scored.")
         return
-    below = 100 * (mine["samples"] - mine["above"] - 1) / (mine["samples"] - 1).clip(lower=1)
+    below = 100 * mine["below"] / (mine["samples"] - 1).clip(lower=1)
+    tied = mine["samples"] - mine["above"] - mine["below"] - 1
     st.dataframe(
         pd.DataFrame(
             {
                 "score": [PRUNING_SCORES.get(metric, words.inert(metric)) for metric in mine["metric"]],
                 "value": mine["value"],
                 "ranks above": below,
+                "as high": tied,
             }
         ),
         hide_index=True, width="stretch", alt="Every score of this sample",
         column_config={
             "value": st.column_config.NumberColumn(format="%.3g"),
             "ranks above": st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100),
+            "as high": st.column_config.NumberColumn(
+                format="%d", help="Other samples with the very same score; chance decides which of them stay."
+            ),
         },
     )  # fmt: skip
     context.plain("Samples that rank high are kept first. For most scores they are the ones that are hard to learn.")

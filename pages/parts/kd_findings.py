@@ -82,9 +82,12 @@ def headline(cells: Cells, score: str, fraction: float, teacher: str, noise: flo
         return f"{at}, the best teacher weight is {weight:g}: {right}; what no teacher reaches is not known yet."
     said = f"{measure.apart(gain.mean)} {'over' if gain.mean >= 0 else 'against'} no teacher"
     if cells.best(score, fraction, teacher, noise, with_teacher=False) == 0:
-        opening = f"{at}, no teacher is best; the best weight above 0 is {weight:g}"
-    else:
-        opening = f"{at}, the best teacher weight is {weight:g}"
+        # Chosen and judged on different samples: where they disagree, both are said.
+        opening = (
+            f"{at}, the held-back samples prefer no teacher; on the test set weight {weight:g}, the next best, gives"
+        )
+        return f"{opening} {said} ({spread(gain, measure)}){'' if gain.settled else ', not settled'}."
+    opening = f"{at}, the best teacher weight is {weight:g}"
     return f"{opening}: {said} ({spread(gain, measure)}){'' if gain.settled else ', not settled'}."
 
 

@@ -52,15 +52,17 @@ def _start_demo() -> None:
         st.session_state["kd_run"] = context.ledger().submit(load_recipe(DEMO))
 
 
-def draw(runs: Sequence[Run]) -> None:
-    """The whole form; `runs` are the grids of this workspace, newest first, which one may start from as well."""
+def draw(runs: Sequence[Run], shown: Run | None) -> None:
+    """The whole form; `runs` are the grids of this workspace, which one may start from as well, first from `shown`."""
     ready = sorted((n for n in ready_made() if read_toml(n).get("kind") == KIND), key=lambda name: name != DEMO)
     of_runs: dict[str, Mapping[str, Any]] = {f"the run {run.id}": run.recipe for run in runs}
     starts = [*of_runs, *ready]
     if not starts:
         st.caption("There is no ready-made recipe for distilled students here; put one into `recipes/`.")
         return
-    start = st.selectbox("Start from", starts, key="kd_start", width=360)
+    first = starts.index(f"the run {shown.id}") if shown else 0
+    # A key for each run on the screen: another run brings its own recipe along.
+    start = st.selectbox("Start from", starts, first, key=f"kd_start_{shown.id if shown else ''}", width=360)
     base = to_dict(parse_recipe(dict(of_runs[start]) if start in of_runs else read_toml(start), start))
     raw = _fields(base)
     recipe = None

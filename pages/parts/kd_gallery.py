@@ -21,7 +21,7 @@ _mount = st.components.v2.component(
     css=(_HERE / "kd_gallery.css").read_text(encoding="utf-8"),
     js=(_HERE / "kd_gallery.js").read_text(encoding="utf-8"),
 )
-SHOWN = 16  # samples of each kind
+PICTURES, TEXTS = 16, 6  # samples of each kind
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -80,7 +80,7 @@ def _gallery(view: View, store: Store, score: str, side: str) -> list[int]:
     kept, of = store.kept_of(run, arm)
     groups, rows = [], []
     for verb, is_kept, count in (("keeps", True, kept), ("prunes", False, of - kept)):
-        drawn = store.kept_rows_of(run, arm, is_kept, SHOWN)
+        drawn = store.kept_rows_of(run, arm, is_kept, PICTURES if view.cells.recipe.data.task == "images" else TEXTS)
         rows += drawn
         title = f"{PRUNING_SCORES[score]} {verb} {words.count(count, 'sample')} ({context.share(count, of)})"
         groups.append({"title": title, "kept": is_kept, "cards": cards(store, run, drawn)})

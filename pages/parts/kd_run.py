@@ -15,9 +15,10 @@ MEASURE = 760  # pixels: width of a paragraph
 
 
 def choose(runs: Sequence[Run]) -> Run:
-    """The run in the address, else the newest that has begun."""
+    """The run in the address, else one that is going on, else the newest that has begun."""
     ids = [run.id for run in runs]
-    newest = next((place for place, each in enumerate(runs) if each.state != "queued"), 0)
+    going = [place for place, each in enumerate(runs) if each.state == "running"]
+    newest = going[0] if going else next((place for place, each in enumerate(runs) if each.state != "queued"), 0)
     if st.session_state.get("kd_run", ids[0]) not in ids:
         del st.session_state["kd_run"]
     chosen = st.selectbox("Run", ids, index=newest, key="kd_run", bind="query-params", width=340)

@@ -53,7 +53,7 @@ def test_empty_workspace_offers_the_demo(workspace: Workspace, show: Show) -> No
     """Without a run the page says what it is for, and one button starts the ready-made demo."""
     app = show(workspace)
     assert "No student has been distilled in this workspace yet." in said(app)
-    assert app.selectbox("kd_start").value == "demo-kd"
+    assert app.selectbox("kd_start_").value == "demo-kd"
     app.button("start_demo_kd").click().run()
     assert not app.exception
     (run,) = Ledger(workspace).runs()
@@ -311,7 +311,9 @@ def test_wrong_values(workspace: Workspace, show: Show, name: str, value: Any, s
 def test_time_is_estimated_from_a_run_of_the_same_name(full: Workspace, show: Show) -> None:
     """Once a grid of this name was timed the form says how long the next one may take."""
     app = show(full)
-    app.selectbox("kd_start").set_value(f"the run {Ledger(full).runs()[-1].id}").run()
+    next(box for box in app.selectbox if box.label == "Start from").set_value(
+        f"the run {Ledger(full).runs()[-1].id}"
+    ).run()
     assert "students to train: about" in said(app)
 
 

@@ -153,6 +153,7 @@ def test_where_one_sample_stands(made: tuple[Store, str, Path]) -> None:
         value = others.set_index("row")["value"][row]
         assert mine["value"] == pytest.approx(float(value))
         assert (mine["above"], mine["samples"]) == ((others["value"] > value).sum(), len(others))
+        assert mine["below"] == (others["value"] < value).sum()
     assert arm("base", 0.0) in found.index.get_level_values(0)
     chosen = table(folder, "selections")
     expected = chosen[chosen["row"] == row].set_index("arm")["kept"].to_dict()
