@@ -14,7 +14,7 @@ WHAT = {
     "dynamic-pruning": "dynamic pruning",
     "score": "scoring",
     "pretrain": "training models from scratch",
-    "pruned-kd": "distillation on pruned data",
+    "pruned-kd": "distilled students",
 }
 
 
