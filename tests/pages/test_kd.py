@@ -338,7 +338,7 @@ def test_other_pages_live_with_a_grid(workspace: Workspace, show: Show, page: st
     app = show(workspace, f"pages/{page}.py", run_open=run)
     assert not app.error
     if page == "runs":
-        assert "distillation on pruned data on digits" in said(app).replace("\\", "")
+        assert "distilled students on digits" in said(app).replace("\\", "")
         assert "See what it found" in [link.proto.label for link in app.get("page_link")]
     if page == "overview":
         assert any("the best teacher weight is" in heading.value for heading in app.subheader)
