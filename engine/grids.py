@@ -262,6 +262,10 @@ class PrunedKdRecipe(Settings):
                 raise ValueError(f"the score {wrong[0]} needs classes, and this data has numbers to predict")
             if self.selection.rule == "quota" or self.grid.noise != [0.0]:
                 raise ValueError("a quota per class and flipped labels need classes, and this data has numbers")
+        if "kl" in self.used_scores() and self.kl_teacher is None:
+            raise ValueError(
+                "the score kl compares with a teacher that has learned before: name one that is not online"
+            )
         size = len(self.cells())
         if size > self.grid.most_cells:
             raise ValueError(
@@ -273,6 +277,11 @@ class PrunedKdRecipe(Settings):
     @property
     def watched_epochs(self) -> int:
         return self.scores.epochs or self.training.epochs
+
+    @property
+    def kl_teacher(self) -> str | None:
+        """Whom the score `kl` compares with: the first teacher of the grid that does not learn beside its students."""
+        return next((name for name in self.used_teachers() if not self.teachers[name].online), None)
 
     def used_scores(self) -> list[str]:
         """The scores that some cell needs, in the order of PRUNING_SCORES."""

@@ -75,6 +75,10 @@ def test_single_cells_can_be_added() -> None:
         ({"scores": {"early_epoch": 31}}, "scores.early_epoch is 31"),
         ({"selection": {"skip_hardest": 0.1}}, "selection.skip_hardest belongs to"),
         ({"data": {"task": "text"}}, "network.model mlp reads no text"),
+        (
+            {"teachers": {"self": {"online": True}}, "grid": {"scores": ["kl"]}},
+            "the score kl compares with a teacher that has learned before",
+        ),
         ({"data": {"streaming": True}}, "data.streaming needs data.limit"),
         ({"data": {"task": "numbers"}, "grid": {"scores": ["forgetting"]}}, "the score forgetting needs classes"),
         ({"data": {"task": "numbers"}, "grid": {"noise": [0.2]}}, "flipped labels need classes"),

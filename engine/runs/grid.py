@@ -18,6 +18,7 @@ from engine.runs.job import Job
 from engine.runs.labelled_study import Study, network_of
 from engine.runs.pruning_scores import RANDOM, score_key
 from engine.runs.teachers import teacher_key
+from engine.scoring.score import is_out_of_memory
 from engine.tables import read_table
 from engine.training.students import Measured, Student, measure, outputs_of, train_group
 from engine.workspace import WinnowError
@@ -135,11 +136,29 @@ class Grid:
             except WinnowError as error:
                 rows += self._rows(cell, failed=str(error))
         if possible:
-            rows += self._together(possible, chosen, labels, said)
+            rows += self._fitting(possible, chosen, labels, said)
         job = self.study.job
         name = f"cells-{digest(sorted(self.keys[cell] for cell in group))}"
         attempt = sum(job.has("grid", f"{name}-{i}") for i in range(100))  # failed cells are tried again on resuming
         job.record([job.write("grid", f"{name}-{attempt}", rows)])
+
+    def _fitting(
+        self, cells: list[Cell], chosen: Chosen, labels: Tensor, said: dict[tuple[str, int], Tensor]
+    ) -> list[dict[str, Any]]:
+        """Train cells together, or in halves where they do not fit into memory."""
+        try:
+            return self._together(cells, chosen, labels, said)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        if len(cells) == 1:
+            sentence = (
+                "This student does not fit into memory even alone; choose a smaller network or training.batch_size."
+            )
+            return self._rows(cells[0], failed=sentence)
+        self.study.job.log.warning("%d students together do not fit into memory; going on with half", len(cells))
+        half = len(cells) // 2
+        return [row for part in (cells[:half], cells[half:]) for row in self._fitting(part, chosen, labels, said)]
 
     def _together(
         self, cells: list[Cell], chosen: Chosen, labels: Tensor, said: dict[tuple[str, int], Tensor]

@@ -36,9 +36,8 @@ def run(job: Job) -> None:
     for noise in recipe.used_noise():
         labels, flipped = flip_labels(study.labels["train"], noise, study.outputs, recipe.data.split_seed)
         said = make_teachers(study, noise, labels)
-        first = recipe.used_teachers()[0]
-        heard = said_to(said, recipe.seeds, first) if "kl" in recipe.used_scores() else None
-        scores = make_scores(study, noise, labels, heard)
+        asked = recipe.kl_teacher if "kl" in recipe.used_scores() else None
+        scores = make_scores(study, noise, labels, said_to(said, recipe.seeds, asked) if asked else None)
         chosen = Chosen(study, noise, labels.cpu().numpy(), scores, flipped)
         emptied += chosen.record()
         job.ledger.set_provenance(job.run.id, emptied=emptied)

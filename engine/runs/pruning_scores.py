@@ -45,7 +45,8 @@ def score_key(study: Study, name: str, noise: float) -> str:
     recipe = study.recipe
     own: list[object] = []
     if name == "kl":
-        own = [teacher_key(study, recipe.used_teachers()[0], noise, recipe.seeds[0])]
+        assert recipe.kl_teacher is not None  # the recipe was checked
+        own = [teacher_key(study, recipe.kl_teacher, noise, recipe.seeds[0])]
     if name in ("k_center", "herding"):
         own = [max(recipe.grid.fractions)]
     return "score-" + digest(

@@ -175,11 +175,16 @@ def _unless_out_of_memory(work: Callable[[list[list[int]]], Columns], batches: l
     """`work(batches)`, or None where it ran out of memory; all it had made is free again on return."""
     try:
         return work(batches)
-    except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError, as is the CPU allocator's
-        typed = isinstance(error, torch.OutOfMemoryError | MemoryError)
-        if not typed and not any(words in str(error) for words in OUT_OF_MEMORY):
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
             raise
         return None
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed: torch.OutOfMemoryError is a RuntimeError, and the CPU allocator's has no name."""
+    typed = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return typed or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def _smaller(

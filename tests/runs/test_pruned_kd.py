@@ -177,6 +177,24 @@ def test_a_training_that_diverges_is_a_failed_cell(workspace: Workspace) -> None
     assert found["accuracy"].isna().all()
 
 
+def test_a_group_that_does_not_fit_is_halved(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of memory costs no cell that fits alone; one that does not says so, and the grid goes on."""
+    real = grid_module.train_group
+
+    def narrow(group: Any, students: Any, *args: Any, **more: Any) -> int:
+        if len(students) > 2 or students[0].kd_weight == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(group, students, *args, **more)
+
+    monkeypatch.setattr(grid_module, "train_group", narrow)
+    found = cells(workspace, do(workspace, recipe(grid__kd_weights=[0.0, 1.0])))
+    failed = found[found["failed"] != ""]
+    assert len(found) == len(recipe().cells())
+    assert set(failed["kd_weight"]) == {1.0}
+    assert failed["failed"].str.contains("does not fit into memory even alone").all()
+    assert found.query("kd_weight == 0")["accuracy"].notna().all()
+
+
 def test_every_score_can_be_asked_for(workspace: Workspace) -> None:
     """Each yields one finite number per training sample, and its cost is written down."""
     run = do(workspace, recipe(grid__scores=list(PRUNING_SCORES), grid__fractions=[0.3], seeds=[0]))
