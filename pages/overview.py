@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.parts import context, run_cards, run_list, run_progress, run_words
+from pages.parts import context
 
 context.framed()
 st.title("What does this workspace know?", anchor=False)
+
+from pages.parts import run_cards, run_list, run_progress, run_words  # noqa: E402
 
 runs = context.ledger().runs()
 if not runs:
