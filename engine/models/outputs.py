@@ -21,6 +21,15 @@ class Output:
     size: int  # bytes on disk
 
 
+def has_output(workspace: Workspace, key: str) -> bool:
+    """Whether something whole is kept under `key`; only its header is read, which knows how long the file must be."""
+    try:
+        with safe_open(workspace.outputs / f"{key}.safetensors", framework="pt") as handle:
+            return "facts" in (handle.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 def find_output(workspace: Workspace, key: str) -> Output | None:
     """What was kept under `key`; None where nothing was, or where the file is damaged and has to be made again."""
     path = workspace.outputs / f"{key}.safetensors"

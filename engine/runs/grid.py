@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from torch import Tensor
@@ -20,7 +21,7 @@ from engine.runs.pruning_scores import RANDOM, score_key
 from engine.runs.teachers import teacher_key
 from engine.scoring.score import is_out_of_memory
 from engine.tables import read_table
-from engine.training.students import Measured, Student, measure, outputs_of, train_group
+from engine.training.students import Measured, Student, train_group
 from engine.workspace import WinnowError
 
 GROUP_WEIGHTS = {"cpu": 2**20, "cuda": 2**27}  # of the stacked students: more than a cache holds gains nothing
@@ -53,8 +54,7 @@ def cell_key(study: Study, cell: Cell) -> str:
 
 def finished_cells(job: Job) -> dict[str, dict[str, Any]]:
     """Rows of the grid tables of this workspace, by the key of their cell; failed ones are left out."""
-    parts = [part for run in job.ledger.runs() for part in job.ledger.parts(run.id) if part.table == "grid"]
-    rows = read_table(job.workspace, parts, "grid").to_pylist()
+    rows = read_table(job.workspace, job.ledger.parts(table="grid"), "grid").to_pylist()
     return {row["cell"]: row for row in rows if not row["failed"]}
 
 
@@ -67,17 +67,15 @@ class Grid:
 
     def __post_init__(self) -> None:
         self.keys = {cell: cell_key(self.study, cell) for cell in self.study.recipe.cells()}
+        self.same: dict[str, list[Cell]] = {}  # the cells that are one and the same training
+        for cell, key in self.keys.items():
+            self.same.setdefault(key, []).append(cell)
 
     def record_known(self) -> None:
         """Take over what other runs have finished. Rows of this run's own parts are there already."""
         job = self.study.job
-        own = {
-            row["cell"]
-            for row in read_table(
-                job.workspace, [part for part in job.ledger.parts(job.run.id) if part.table == "grid"], "grid"
-            ).to_pylist()
-            if not row["failed"]
-        }
+        recorded = read_table(job.workspace, job.ledger.parts(job.run.id, "grid"), "grid").to_pylist()
+        own = {row["cell"] for row in recorded if not row["failed"]}
         rows = [
             self.known[key] | cell._asdict() | {"run": job.run.id}
             for cell, key in self.keys.items()
@@ -90,11 +88,8 @@ class Grid:
 
     def missing(self, noise: float) -> list[Cell]:
         """Cells to be trained: one of each key."""
-        first: dict[str, Cell] = {}
-        for cell, key in self.keys.items():
-            if cell.noise == noise and key not in self.known:
-                first.setdefault(key, cell)
-        return list(first.values())
+        firsts = [cells[0] for key, cells in self.same.items() if key not in self.known]
+        return [cell for cell in firsts if cell.noise == noise]
 
     def groups(self, noise: float) -> list[list[Cell]]:
         """Cells that train as one: equally many samples, and with or without one kind of online teacher."""
@@ -109,7 +104,7 @@ class Grid:
     def _cut(self, cells: list[Cell]) -> Iterator[list[Cell]]:
         """Groups small enough for the device, and short enough that no kill costs much."""
         device = self.study.job.device.type
-        weights = self.study.job.ledger.run(self.study.job.run.id).provenance["student_parameters"]
+        weights = self.study.parameters[self.study.recipe.network]
         one, two = self.work(cells[:1]), self.work(cells[:1] * 2)  # what a second student adds
         size = max(1, min(GROUP_WEIGHTS[device] // weights, 1 + int((GROUP_WORK[device] - one) / (two - one))))
         if self.study.recipe.network.model not in OWN:
@@ -118,12 +113,12 @@ class Grid:
             yield cells[start : start + size]
 
     def work(self, group: list[Cell]) -> float:
-        study, count = self.study, len(group)
+        study, students = self.study, len(group)
         kept = max(1, round(group[0].fraction * study.count))
-        work = study.work(study.recipe.network, study.schedule(), kept, count)
+        work = study.work(study.recipe.network, study.schedule(), kept, students)
         peer = self._peer(group[0])
         if peer:
-            work += study.work(network_of(study.recipe, study.recipe.teachers[peer]), study.schedule(), kept, count)
+            work += study.work(network_of(study.recipe, study.recipe.teachers[peer]), study.schedule(), kept, students)
         return work
 
     def train(self, group: list[Cell], chosen: Chosen, labels: Tensor, said: dict[tuple[str, int], Tensor]) -> None:
@@ -139,7 +134,8 @@ class Grid:
             rows += self._fitting(possible, chosen, labels, said)
         job = self.study.job
         name = f"cells-{digest(sorted(self.keys[cell] for cell in group))}"
-        attempt = sum(job.has("grid", f"{name}-{i}") for i in range(100))  # failed cells are tried again on resuming
+        # Failed cells are tried again on resuming, and then end in another part.
+        attempt = next(i for i in count() if not job.has("grid", f"{name}-{i}"))
         job.record([job.write("grid", f"{name}-{attempt}", rows)])
 
     def _fitting(
@@ -187,10 +183,7 @@ class Grid:
                 peers = study.group(network_of(recipe, recipe.teachers[peer]), seeds)
             steps = train_group(group, students, study.samples["train"], labels, schedule, peers=peers, tick=tick)
         seconds = (time.perf_counter() - started) / len(cells)
-        results = {
-            split: measure(outputs_of(group, study.samples[split]), study.labels[split].cpu())
-            for split in ("valid", "test")
-        }
+        results = study.measured(group)
         rows = []
         for place, (cell, student) in enumerate(zip(cells, students, strict=True)):
             rows += self._rows(
@@ -232,4 +225,4 @@ class Grid:
             "seconds": seconds,
             "failed": failed,
         }
-        return [row | other._asdict() for other, key in self.keys.items() if key == self.keys[cell]]
+        return [row | other._asdict() for other in self.same[self.keys[cell]]]

@@ -23,7 +23,7 @@ from engine.models.loading import load_tokenizer, resolve_dtype
 from engine.models.networks import make_network, parameters_of
 from engine.recipes import to_dict
 from engine.runs.job import Job
-from engine.training.students import Group, Schedule
+from engine.training.students import Group, Measured, Schedule, measure, outputs_of
 from engine.training.views import Samples, make_samples
 from engine.workspace import WinnowError
 
@@ -43,6 +43,7 @@ class Study:
     shape: tuple[int, ...]
     outputs: int
     costs: dict[NetworkSettings, float]  # floating-point operations of a forward pass, one sample
+    parameters: dict[NetworkSettings, int]
 
     @property
     def count(self) -> int:
@@ -79,6 +80,13 @@ class Study:
             dtype=self.dtype,
             **more,
         )
+
+    def measured(self, group: Group) -> dict[str, list[Measured]]:
+        """Every member of a trained group, on the samples held out of training and on the test set."""
+        return {
+            split: measure(outputs_of(group, self.samples[split]), self.labels[split].cpu())
+            for split in ("valid", "test")
+        }
 
     def work(self, settings: NetworkSettings, schedule: Schedule, samples: int, students: int) -> float:
         """Planned work of training `students` together."""
@@ -124,14 +132,14 @@ def open_study(job: Job, recipe: PrunedKdRecipe) -> Study:
         tuple(data.inputs.shape[1:]),
         max(len(data.class_names), 1),
         {},
+        {},
     )
-    used = [recipe.network, *(network_of(recipe, recipe.teachers[name]) for name in recipe.used_teachers())]
-    parameters: dict[NetworkSettings, int] = {}
-    for settings in used:
+    teachers = (network_of(recipe, recipe.teachers[name]) for name in recipe.used_teachers())
+    for settings in dict.fromkeys([recipe.network, *teachers]):
         network = study.network(settings, 0)
-        parameters[settings] = parameters_of(network)
+        study.parameters[settings] = parameters_of(network)
         study.costs[settings] = _forward_cost(network, samples["train"])
-    size = parameters[recipe.network]
+    size = study.parameters[recipe.network]
     job.ledger.set_provenance(job.run.id, **_provenance(study), student_parameters=size)
     if not job.has("metrics", "student"):
         row = {"arm": "student", "seed": -1, "epoch": recipe.training.epochs, "step": 0, "split": ""}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.grids import arm
-from engine.models.outputs import find_output, keep_output
+from engine.models.outputs import find_output, has_output, keep_output
 from engine.pruning import geometry, gradients, memorization, scores
 from engine.pruning.log import TrainingLog
 from engine.pruning.select import kept_count
@@ -104,7 +104,7 @@ def _missing(study: Study, noise: float) -> list[str]:
     return [
         name
         for name in study.recipe.used_scores()
-        if name not in RANDOM and find_output(workspace, score_key(study, name, noise)) is None
+        if name not in RANDOM and not has_output(workspace, score_key(study, name, noise))
     ]
 
 
@@ -154,12 +154,12 @@ def _watch(study: Study, noise: float, labels: Tensor, grand: bool) -> Watched:
         0 if study.numbers else study.outputs,
         keep_epochs=(settings.early_epoch, epochs),
     )
-    train = study.samples["train"]
+    train, known = study.samples["train"], labels.cpu()
     norms: list[Scores] = []
 
     def look(epoch: int, group: Group) -> None:
         for index, outputs in batches_of(group, train):
-            log.update(epoch, index, outputs, labels.cpu()[index])
+            log.update(epoch, index, outputs, known[index])
         if grand and epoch == settings.early_epoch:
             norms.append(_gradients(study, group, labels))
 

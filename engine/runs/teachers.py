@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from engine.grids import TeacherSettings, arm
-from engine.models.networks import parameters_of
-from engine.models.outputs import Output, find_output, keep_output
+from engine.models.outputs import Output, find_output, has_output, keep_output
 from engine.pruning.thresholds import random_subset
 from engine.recipes import digest
 from engine.runs.labelled_study import Study, network_of
-from engine.training.students import Schedule, Student, measure, outputs_of, train_group
+from engine.training.students import Schedule, Student, outputs_of, train_group
 
 
 def teacher_key(study: Study, name: str, noise: float, seed: int) -> str:
@@ -62,7 +61,7 @@ def _offline(study: Study) -> list[str]:
 
 def _missing(study: Study, name: str, noise: float) -> list[int]:
     workspace = study.job.workspace
-    return [s for s in study.recipe.seeds if find_output(workspace, teacher_key(study, name, noise, s)) is None]
+    return [s for s in study.recipe.seeds if not has_output(workspace, teacher_key(study, name, noise, s))]
 
 
 def _schedule(study: Study, settings: TeacherSettings) -> Schedule:
@@ -89,17 +88,14 @@ def _train(study: Study, name: str, noise: float, labels: Tensor, seeds: list[in
     train = study.samples["train"]
     said = torch.stack([outputs_of(group, train, view) for view in range(train.views)], 1)  # (S, views, n, C)
     seconds = (time.perf_counter() - started) / len(seeds)
-    results = {
-        split: measure(outputs_of(group, study.samples[split]), study.labels[split].cpu())
-        for split in ("valid", "test")
-    }
+    results = study.measured(group)
     for place, seed in enumerate(seeds):
         facts: dict[str, Any] = {
             "valid": results["valid"][place].accuracy,
             "test": results["test"][place].accuracy,
             "seconds": seconds,
             "steps": steps,
-            "parameters": parameters_of(group.base),
+            "parameters": study.parameters[network],
         }
         keep_output(study.job.workspace, teacher_key(study, name, noise, seed), {"outputs": said[place]}, facts)
 
