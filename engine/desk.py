@@ -30,10 +30,11 @@ from engine.models.loading import (
 )
 from engine.models.lora import attach_lora, detach_lora, load_adapter
 from engine.models.states import load_state
-from engine.recipes import DataSettings, DynamicPruningRecipe, Recipe, ScoreRecipe, parse_recipe, scratch_name
+from engine.recipes import DataSettings, DynamicPruningRecipe, Recipe, ScoreRecipe, parse_recipe
 from engine.runs import work
 from engine.runs.scoring import TOP_TOKENS, TokenText, token_row
 from engine.scoring.score import score_samples
+from engine.settings import scratch_name
 from engine.workspace import WinnowError, Workspace
 
 log = logging.getLogger(__name__)

@@ -15,9 +15,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
-from engine import grids
+from engine import grids, synthetic
 from engine.grids import PrunedKdRecipe
-from engine.settings import Count, Name, Positive, Settings
+from engine.settings import Count, Name, Positive, ScratchModel, Settings, scratch_name
+from engine.synthetic import DistillationRecipe
 from engine.workspace import CHECKOUT, WinnowError
 
 READY_MADE = CHECKOUT / "recipes"
@@ -71,24 +72,6 @@ class CorpusSettings(Settings):
     columns: ColumnMap = ColumnMap()
     skip: Annotated[int, Field(ge=0)] = 0
     limit: Count | None = None
-
-
-class ScratchModel(Settings):
-    """A small Llama built and trained by Winnow."""
-
-    layers: Count
-    width: Annotated[int, Field(ge=8)]
-    heads: Count
-    epochs: Positive = 1.0
-    learning_rate: Positive = 2e-3
-    batch_size: Count = 32
-    seed: int = 0
-
-    @model_validator(mode="after")
-    def _even_heads(self) -> ScratchModel:
-        if self.width % (2 * self.heads):
-            raise ValueError(f"width {self.width} must be a multiple of 2 × heads ({2 * self.heads})")
-        return self
 
 
 class ScratchSettings(Settings):
@@ -208,14 +191,9 @@ class PretrainRecipe(Settings):
     max_length: Annotated[int, Field(ge=8)] = 512
 
 
-Recipe = DynamicPruningRecipe | ScoreRecipe | PretrainRecipe | PrunedKdRecipe
+Recipe = DynamicPruningRecipe | ScoreRecipe | PretrainRecipe | PrunedKdRecipe | DistillationRecipe
 _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="kind")])
-KINDS = ("score", "dynamic-pruning", "pretrain", "pruned-kd")
-
-
-def scratch_name(model: str) -> str | None:
-    """`teacher` for `scratch:teacher`; None for a model that is loaded from elsewhere."""
-    return model.removeprefix("scratch:") if model.startswith("scratch:") else None
+KINDS = ("score", "dynamic-pruning", "pretrain", "pruned-kd", "distillation")
 
 
 def _check_scratch(pair: PairSettings, scratch: ScratchSettings | None) -> None:
@@ -319,7 +297,7 @@ def _sentence(error: ValidationError) -> str:
 
 def _all_keys() -> set[str]:
     keys: set[str] = set()
-    for model in [*vars(grids).values(), *globals().values()]:
+    for model in [*vars(grids).values(), *vars(synthetic).values(), *globals().values()]:
         if isinstance(model, type) and issubclass(model, BaseModel):
             keys.update(model.model_fields)
     return keys

@@ -108,6 +108,60 @@ GRID = pa.schema(
         ("failed", pa.string()),  # one sentence; empty where the cell is done
     ]
 )
+SET_KEY = [
+    # One distillation (synthetic.SetKey).
+    ("task", pa.string()),  # "main" or "other"
+    ("student", pa.string()),  # distilled for it
+    ("per_class", pa.int32()),
+    ("inner_steps", pa.int32()),
+    ("seed", pa.int32()),
+]
+DISTILLED = pa.schema(
+    [
+        ("run", pa.string()),
+        *SET_KEY,
+        ("step", pa.int32()),  # outer step of this snapshot; 0 = as it started
+        ("chosen", pa.bool_()),  # the snapshot that was best on held-out samples: what is measured and exported
+        ("input", pa.int32()),  # 0 … C · per_class - 1
+        ("label", pa.string()),  # the class it began as, or was drawn for
+        ("labels", pa.list_(pa.float32())),  # (C,) the learned label: probabilities, or unrestricted numbers
+        ("text", pa.string()),  # decoded; null for pictures
+        ("changed", pa.int32()),  # tokens of it that differ from the start; 0 for pictures
+        ("length", pa.int32()),  # tokens; 0 for pictures
+        ("image", pa.binary()),  # PNG; null for texts
+        ("near_rows", pa.list_(pa.int32())),  # nearest training samples of its class; empty but for the chosen one
+        ("near_values", pa.list_(pa.float32())),  # cosine similarity of each
+    ]
+)
+DISTILLED_TOKENS = pa.schema(
+    [
+        ("run", pa.string()),
+        *SET_KEY,
+        ("step", pa.int32()),
+        ("input", pa.int32()),
+        ("position", pa.int32()),
+        ("start", pa.string()),  # the token this vector started at (nearest to it, where it started as noise)
+        ("nearest", pa.list_(pa.string())),  # five tokens, nearest first; the first one is what is read
+        ("similarity", pa.list_(pa.float32())),  # of each; cosine, minus the L2 distance, or dot product: high = near
+    ]
+)
+WORTH = pa.schema(
+    [
+        ("run", pa.string()),
+        *SET_KEY,  # for "full" per_class, inner_steps are 0 and seed is -1
+        ("method", pa.string()),  # synthetic.METHODS, MERGED, REPLAYS or PROMPTS
+        ("trained", pa.string()),  # the model that was trained, or prompted; another than `student` is a transfer
+        ("head", pa.int32()),  # which fresh head (and which draw of random samples)
+        ("samples", pa.int32()),  # trained on, or shown in the prompt
+        ("learning_rate", pa.float64()),  # chosen on held-out samples; NaN where the set brings its own rates
+        ("steps", pa.int32()),  # taken, chosen on held-out samples
+        ("valid", pa.float64()),  # accuracy on the held-out part of train, NaN for prompts
+        ("accuracy", pa.float64()),  # on the test set
+        ("loss", pa.float64()),  # cross-entropy on the test set, nats
+        ("seconds", pa.float64()),  # of training up to that step
+        ("operations", pa.float64()),  # floating-point operations of training up to that step
+    ]
+)
 SCHEMAS: dict[str, pa.Schema] = {
     "samples": SAMPLES,
     "scores": SCORES,
@@ -115,6 +169,9 @@ SCHEMAS: dict[str, pa.Schema] = {
     "selections": SELECTIONS,
     "metrics": METRICS,
     "grid": GRID,
+    "distilled": DISTILLED,
+    "distilled_tokens": DISTILLED_TOKENS,
+    "worth": WORTH,
 }
 
 METRIC_NAMES = {
@@ -129,11 +186,17 @@ METRIC_NAMES = {
     "seconds_training": "seconds spent training in this epoch",
     "parameters": "weights of a teacher or student of a grid",
     "cache_bytes": "bytes of the cached outputs of a teacher",
+    "outer_loss": "cross-entropy on real batches after the inner steps, mean since the last snapshot (split train)",
+    "inner_rate": "learned rate of the inner step that stands as epoch, from 1",
+    "seconds_distilling": "seconds of a distillation up to a snapshot",
 }
 """The names found in the metrics table. Epoch 0 holds the student before any training (split valid).
 
 In a grid of distilled students an arm is `teacher NAME`, `score NAME` or `student`, followed by ` noise 0.2` where
 labels are flipped; epoch is its last one, and seed -1 stands for what all seeds share.
+
+In a distillation the arm is SetKey.name, epoch is 0, step is the outer step of a snapshot, and `accuracy` (split valid)
+is the mean over `outer.snapshot_heads` fresh heads.
 """
 
 ROW_GROUP = 8192

@@ -11,8 +11,8 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 HEAVY = {"torch", "transformers", "peft", "datasets", "tokenizers", "safetensors"}
-LIGHT_ROOMS = ["workspace", "settings", "recipes", "grids", "theory", "tables", "ledger", "store", "export"]
-MATHEMATICS = ["scoring", "pruning", "training"]
+LIGHT_ROOMS = ["workspace", "settings", "recipes", "grids", "synthetic", "theory", "tables", "ledger", "store", "export"]
+MATHEMATICS = ["scoring", "pruning", "training", "distillation"]
 
 
 def imported(path: Path) -> set[str]:

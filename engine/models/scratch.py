@@ -19,7 +19,8 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from engine.models.states import load_state, save_state
-from engine.recipes import ScratchModel, digest
+from engine.recipes import digest
+from engine.settings import ScratchModel
 from engine.training.batches import Tokens
 from engine.training.finetune import Tick
 from engine.training.pretrain import optimizer_for, pretrain

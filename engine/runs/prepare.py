@@ -26,14 +26,13 @@ from engine.recipes import (
     DynamicPruningRecipe,
     PairSettings,
     ScoreRecipe,
-    ScratchModel,
     ScratchSettings,
     digest,
-    scratch_name,
     to_dict,
 )
 from engine.runs import work
 from engine.runs.job import Job
+from engine.settings import ScratchModel, scratch_name
 from engine.workspace import WinnowError
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from engine.recipes import DynamicPruningRecipe, ScoreRecipe, ScratchModel
+from engine.recipes import DynamicPruningRecipe, ScoreRecipe
+from engine.settings import ScratchModel
 
 # Per parameter and token: a forward pass takes 2; a LoRA step 2 forward and 3 back, because the frozen weights need no
 # gradients of their own; training from nothing 2 forward and 4 back.

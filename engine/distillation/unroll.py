@@ -1,0 +1,103 @@
+"""Differentiating a loss after T training steps with respect to what was trained on.
+
+The student goes θ_0 → θ_1 → … → θ_T, each step a function of the state before it and of what is learned here (inputs,
+labels, learning rates):  s_{t+1} = F_t(s_t, φ).  The outer loss is ℓ(s_T). With the adjoint λ_T = ∂ℓ/∂s_T,
+
+    dℓ/dφ = Σ_t λ_{t+1} ∂F_t/∂φ      λ_t = λ_{t+1} ∂F_t/∂s_t
+
+(Maclaurin, Duvenaud, Adams 2015, reverse-mode differentiation of hyperparameters). Only the states are kept on the way
+forward. On the way back one step at a time is done again with its graph, asked for its vector-Jacobian product, and
+forgotten, so that the memory for activations is that of one step however many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.distillation.inner import Optimizer
+
+InnerLoss = Callable[[list[Tensor], list[Tensor], int], Tensor]
+"""(weights, learned, step) -> the student's loss on the synthetic inputs, a scalar."""
+OuterLoss = Callable[[list[Tensor]], Tensor]
+"""weights -> the loss on a real batch, a scalar."""
+
+
+@dataclass(frozen=True)
+class Unroll:
+    """T = len(rates) steps of a student on synthetic inputs.
+
+    `learned` are tensors the inner loss depends on; `rates` (T,) are the learning rates, one for each step. States are
+    kept in host memory where `on_host`.
+    """
+
+    inner_loss: InnerLoss
+    optimizer: Optimizer
+    on_host: bool = False
+
+    def step(
+        self, state: Sequence[Tensor], count: int, learned: list[Tensor], rate: Tensor, step: int, *, graph: bool
+    ) -> list[Tensor]:
+        """One training step; differentiable in state, learned and rate where `graph`. The first `count` are weights."""
+        with torch.enable_grad():
+            weights = [part if graph else part.detach().requires_grad_() for part in state[:count]]
+            loss = self.inner_loss(weights, learned, step)
+            gradients = torch.autograd.grad(loss, weights, create_graph=graph, materialize_grads=True)
+        with torch.set_grad_enabled(graph):
+            return self.optimizer.update([*weights, *state[count:]], gradients, rate, step)
+
+    def train(
+        self, weights: Sequence[Tensor], learned: Sequence[Tensor], rates: Tensor, stop: int | None = None
+    ) -> list[Tensor]:
+        """The weights after `stop` steps (all of them by default), without a graph."""
+        state, fixed = self.optimizer.start(weights), [part.detach() for part in learned]
+        for step in range(len(rates) if stop is None else stop):
+            state = self.step(state, len(weights), fixed, rates[step].detach(), step, graph=False)
+        return [part.detach() for part in state[: len(weights)]]
+
+    def hypergradient(
+        self,
+        weights: Sequence[Tensor],
+        learned: Sequence[Tensor],
+        rates: Tensor,
+        outer_loss: OuterLoss,
+        window: tuple[int, int] | None = None,
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
+        """The outer loss, its gradient with respect to each of `learned`, and with respect to the rates (T,).
+
+        `window` = (first, stop): the student is trained for `stop` steps and the gradient goes back through steps
+        first … stop - 1 alone (Feng et al. 2024, random truncated windows); the default is all T.
+        """
+        count = len(weights)
+        first, stop = window or (0, len(rates))
+        fixed = [part.detach() for part in learned]
+        state = [part.detach() for part in self.optimizer.start(weights)]
+        device = state[0].device
+        kept: list[list[Tensor]] = []
+        for step in range(stop):
+            if step >= first:
+                kept.append([part.to("cpu") for part in state] if self.on_host else state)
+            state = [part.detach() for part in self.step(state, count, fixed, rates[step].detach(), step, graph=False)]
+        with torch.enable_grad():
+            ends = [part.requires_grad_() for part in state[:count]]
+            loss = outer_loss(ends)
+            adjoint = list(torch.autograd.grad(loss, ends, materialize_grads=True))
+        adjoint += [torch.zeros_like(part) for part in state[count:]]
+        total = [torch.zeros_like(part) for part in fixed]
+        slopes = torch.zeros_like(rates)
+        for step in reversed(range(first, stop)):
+            before = [part.to(device).detach().requires_grad_() for part in kept.pop()]
+            given = [part.detach().requires_grad_() for part in fixed]
+            rate = rates[step].detach().requires_grad_()
+            after = self.step(before, count, given, rate, step, graph=True)
+            # The adjoint before the first step is the gradient with respect to θ_0, which nobody asks for.
+            asked = [*given, rate, *(before if step > first else [])]
+            found = torch.autograd.grad(after, asked, adjoint, materialize_grads=True)
+            for sum_, part in zip(total, found, strict=False):
+                sum_ += part
+            slopes[step] = found[len(given)]
+            adjoint = list(found[len(given) + 1 :])
+        return loss.detach(), total, slopes
