@@ -11,6 +11,7 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -185,26 +186,30 @@ def _nothing(store: Store, query: SampleQuery, fraction: float | None) -> str:
 
 
 def _write(out: Path, data: pa.Table, manifest: dict[str, Any], format: Format) -> dict[str, Any]:
-    """Write everything into a folder beside `out` and move it there, so that `out` is whole or absent."""
+    def fill(folder: Path) -> None:
+        file = folder / f"data.{format}"
+        if format == "parquet":
+            pq.write_table(data, file, compression="zstd")
+        else:
+            _write_lines(file, data)
+        manifest["data"] = described(file) | {"rows": data.num_rows, "columns": data.column_names}
+        write_words(folder, manifest, _card(manifest))
+
+    write_folder(out, fill)
+    return manifest
+
+
+def write_folder(out: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill(folder)` write everything into a folder beside `out` and move it there: `out` is whole or absent.
+
+    Raises WinnowError where `out` holds something already or cannot be written.
+    """
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise WinnowError(f"{out} already holds something; name a folder that is empty or does not exist.")
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir(parents=True)
-        file = temporary / f"data.{format}"
-        if format == "parquet":
-            pq.write_table(data, file, compression="zstd")
-        else:
-            _write_lines(file, data)
-        manifest["data"] = {
-            "file": file.name,
-            "rows": data.num_rows,
-            "bytes": file.stat().st_size,
-            "sha256": file_sha256(file),
-            "columns": data.column_names,
-        }
-        (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
-        (temporary / "README.md").write_text(_card(manifest), encoding="utf-8")
+        fill(temporary)
         for written in temporary.iterdir():
             with written.open("rb") as handle:
                 os.fsync(handle.fileno())
@@ -216,7 +221,17 @@ def _write(out: Path, data: pa.Table, manifest: dict[str, Any], format: Format) 
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return manifest
+
+
+def described(file: Path) -> dict[str, Any]:
+    """What a manifest says of any file beside it."""
+    return {"file": file.name, "bytes": file.stat().st_size, "sha256": file_sha256(file)}
+
+
+def write_words(folder: Path, manifest: dict[str, Any], card: str) -> None:
+    """The manifest, and the dataset card."""
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
+    (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def _write_lines(file: Path, data: pa.Table) -> None:

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from engine.ledger import BEAT_SECONDS, Ledger, Run
 from engine.models.loading import resolve_device
-from engine.runs import dynamic_pruning, pretrain, pruned_kd, score
+from engine.runs import distillation, dynamic_pruning, pretrain, pruned_kd, score
 from engine.runs.job import Cancelled, Job, Report
 from engine.workspace import WinnowError, Workspace
 
@@ -21,6 +21,7 @@ RUNS = {
     "score": score.run,
     "pretrain": pretrain.run,
     "pruned-kd": pruned_kd.run,
+    "distillation": distillation.run,
 }
 IDLE_SECONDS = 0.3
 

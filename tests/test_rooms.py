@@ -11,7 +11,19 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 HEAVY = {"torch", "transformers", "peft", "datasets", "tokenizers", "safetensors"}
-LIGHT_ROOMS = ["workspace", "settings", "recipes", "grids", "synthetic", "theory", "tables", "ledger", "store", "export"]
+LIGHT_ROOMS = [
+    "workspace",
+    "settings",
+    "recipes",
+    "grids",
+    "synthetic",
+    "theory",
+    "tables",
+    "ledger",
+    "store",
+    "export",
+    "export_distilled",
+]
 MATHEMATICS = ["scoring", "pruning", "training", "distillation"]
 
 

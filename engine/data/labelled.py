@@ -168,6 +168,19 @@ def read_labelled(settings: LabelledSettings, tokenizer: PreTrainedTokenizerBase
     )
 
 
+def training_texts(settings: LabelledSettings) -> list[str]:
+    """The texts that `read_labelled` gives to training, in their order, before any tokenizer has seen them.
+
+    Raises WinnowError as `read_labelled` does.
+    """
+    pool = read_pool(settings)
+    label = find_column(pool, "label", settings.label, "data.label")
+    texts, kept = read_texts(pool, find_column(pool, "text", settings.input, "data.input", taken=label))
+    labels, _ = class_labels(pool, label, kept)
+    split = _split(pool, np.array(kept, dtype=np.int32), np.asarray(labels, dtype=np.int64), settings)
+    return [text for text, where in zip(texts, split, strict=True) if where == "train"]
+
+
 def _split(
     pool: Pool, row: NDArray[np.int32], groups: NDArray[np.int64], settings: LabelledSettings
 ) -> NDArray[np.str_]:

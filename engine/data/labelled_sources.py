@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.data.demo_texts import feelings, topics
 from engine.data.records import Records, printable, reason
 from engine.data.sources import load_records, require_train
 from engine.grids import LabelledSettings
@@ -172,4 +173,19 @@ def _diabetes() -> Records:
     return Records("scikit-learn's diabetes set", columns, rows, 0, len(rows))
 
 
-BUILT_IN: dict[str, Callable[[], Records]] = {"digits": _digits, "diabetes": _diabetes}
+def _feelings() -> Records:
+    rows: list[dict[str, Any]] = [*feelings()]
+    return Records("the demo's opinions", ["text", "label"], rows, 0, len(rows))
+
+
+def _topics() -> Records:
+    rows: list[dict[str, Any]] = [*topics()]
+    return Records("the demo's four topics", ["text", "label"], rows, 0, len(rows))
+
+
+BUILT_IN: dict[str, Callable[[], Records]] = {
+    "digits": _digits,
+    "diabetes": _diabetes,
+    "demo-feelings": _feelings,
+    "demo-topics": _topics,
+}

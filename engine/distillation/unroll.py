@@ -86,6 +86,8 @@ class Unroll:
             loss = outer_loss(ends)
             adjoint = list(torch.autograd.grad(loss, ends, materialize_grads=True))
         adjoint += [torch.zeros_like(part) for part in state[count:]]
+        loss = loss.detach()  # its graph would hold the last weights
+        del state, ends
         total = [torch.zeros_like(part) for part in fixed]
         slopes = torch.zeros_like(rates)
         for step in reversed(range(first, stop)):
@@ -100,4 +102,5 @@ class Unroll:
                 sum_ += part
             slopes[step] = found[len(given)]
             adjoint = list(found[len(given) + 1 :])
-        return loss.detach(), total, slopes
+            del before, after, asked, found  # not beside those of the next step
+        return loss, total, slopes

@@ -16,7 +16,13 @@ import torch
 from filelock import FileLock
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from engine.models.states import load_state, save_state
 from engine.recipes import digest
@@ -28,6 +34,7 @@ from engine.workspace import WinnowError, Workspace
 
 log = logging.getLogger(__name__)
 
+Checkpoint = Callable[[int], object]
 END = "<|end|>"
 SAVE_SECONDS = 20.0
 VERSION = 1  # raise it when the same settings would give another model
@@ -39,7 +46,7 @@ def tokenizer_folder(
     """The folder of a byte-level BPE tokenizer of at most `vocab_size` tokens; made where it is missing."""
     key = digest(["tokenizer", VERSION, fingerprint, vocab_size])
     folder = workspace.models / f"tokenizer-{key}"
-    with _only_one(workspace, folder):
+    with only_one(workspace, folder):
         if not folder.exists():
             tokenizer = Tokenizer(models.BPE())
             tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -52,7 +59,7 @@ def tokenizer_folder(
             )
             tokenizer.train_from_iterator(texts(), trainer)
             fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END)
-            _save_folder(folder, fast.save_pretrained)
+            save_folder(folder, fast.save_pretrained)
     return folder
 
 
@@ -93,27 +100,10 @@ def make(
     device: torch.device,
     tick: Tick,
 ) -> float | None:
-    """Train the model of `folder` unless it is there; the answer is its last training loss, None where it was there.
+    """Train the model of `folder` unless it is there; the answer is its last training loss, None where it was there."""
 
-    Killed at any moment it goes on from a checkpoint that is at most SAVE_SECONDS old.
-    """
-    with _only_one(workspace, folder):
-        if folder.exists():
-            return None
-        model = build(settings, len(tokenizer), max_length)
-        nn.Module.to(model, device)
-        optimizer = optimizer_for(model)
-        saved = folder.with_name(f"{folder.name}.training.safetensors")
-        first = _restore(saved, model, optimizer)
-        last = time.monotonic()
-
-        def checkpoint(step: int) -> None:
-            nonlocal last
-            if time.monotonic() - last > SAVE_SECONDS:
-                save_state(saved, dict(model.named_parameters()), optimizer, step=step)
-                last = time.monotonic()
-
-        loss = pretrain(
+    def train(model: PreTrainedModel, optimizer: torch.optim.Optimizer, first: int, checkpoint: Checkpoint) -> float:
+        return pretrain(
             model,
             optimizer,
             samples,
@@ -126,22 +116,57 @@ def make(
             checkpoint=checkpoint,
         )
 
+    return train_once(workspace, folder, lambda: build(settings, len(tokenizer), max_length), tokenizer, device, train)
+
+
+def train_once(
+    workspace: Workspace,
+    folder: Path,
+    built: Callable[[], PreTrainedModel],
+    tokenizer: PreTrainedTokenizerBase,
+    device: torch.device,
+    train: Callable[[PreTrainedModel, torch.optim.Optimizer, int, Checkpoint], float],
+) -> float | None:
+    """Build, train and save the model of `folder` unless it is there; the answer of `train`, None where it was there.
+
+    `train(model, optimizer, first_step, checkpoint)` calls `checkpoint(step)` after every step with the number of steps
+    done. Killed at any moment it goes on from a checkpoint that is at most SAVE_SECONDS old.
+    """
+    with only_one(workspace, folder):
+        if folder.exists():
+            return None
+        model = built()
+        nn.Module.to(model, device)
+        optimizer = optimizer_for(model)
+        saved = folder.with_name(f"{folder.name}.training.safetensors")
+        first = _restore(saved, model, optimizer)
+        last = time.monotonic()
+
+        def checkpoint(step: int) -> None:
+            nonlocal last
+            if time.monotonic() - last > SAVE_SECONDS:
+                save_state(saved, dict(model.named_parameters()), optimizer, step=step)
+                last = time.monotonic()
+
+        loss = train(model, optimizer, first, checkpoint)
+
         def fill(into: str) -> None:
             model.save_pretrained(into)
             tokenizer.save_pretrained(into)
 
-        _save_folder(folder, fill)
+        save_folder(folder, fill)
         saved.unlink(missing_ok=True)
         return loss
 
 
-def _only_one(workspace: Workspace, folder: Path) -> FileLock:
+def only_one(workspace: Workspace, folder: Path) -> FileLock:
     """Two runs that need one model: the second waits for the first instead of training it again."""
     workspace.models.mkdir(parents=True, exist_ok=True)
     return FileLock(workspace.locks / f"model-{folder.name}.lock", is_singleton=False)
 
 
-def _save_folder(folder: Path, fill: Callable[[str], object]) -> None:
+def save_folder(folder: Path, fill: Callable[[str], object]) -> None:
+    """Fill a folder whole or not at all; `fill(path)` writes into it."""
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     fill(str(temporary))

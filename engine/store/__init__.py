@@ -15,6 +15,7 @@ from contextlib import closing
 
 from engine.ledger import Ledger
 from engine.store.database import FILE, remove
+from engine.store.distillations import Distillations
 from engine.store.epochs import Epochs
 from engine.store.grids import Grids
 from engine.store.intake import Intake
@@ -26,7 +27,7 @@ from engine.workspace import Workspace
 __all__ = ["Count", "Facet", "Histogram", "SampleQuery", "Scoring", "Store", "rebuild"]
 
 
-class Store(Intake, Ranked, Samples, Epochs, Grids):
+class Store(Intake, Ranked, Samples, Epochs, Grids, Distillations):
     """Everything pages ask of results. Safe to share between threads; one process at a time."""
 
     def __init__(self, workspace: Workspace, *, only: str | None = None) -> None:

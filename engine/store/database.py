@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engine.workspace import WinnowError, Workspace
 
-FILE = "winnow-2.duckdb"
+FILE = "winnow-3.duckdb"
 """The number changes with the tables below: a file of another version is left alone and made anew."""
 
 TABLES = """
@@ -45,6 +45,17 @@ CREATE TABLE grid (
     part INTEGER, run VARCHAR, cell VARCHAR, score VARCHAR, fraction DOUBLE, kd_weight DOUBLE, teacher VARCHAR,
     noise DOUBLE, seed INTEGER, samples INTEGER, flipped INTEGER, "valid" DOUBLE, accuracy DOUBLE, loss DOUBLE,
     epochs DOUBLE, steps INTEGER, seconds DOUBLE, failed VARCHAR);
+CREATE TABLE distilled (
+    part INTEGER, run VARCHAR, task VARCHAR, student VARCHAR, per_class INTEGER, inner_steps INTEGER, seed INTEGER,
+    step INTEGER, chosen BOOLEAN, "input" INTEGER, label VARCHAR, labels FLOAT[], "text" VARCHAR, changed INTEGER,
+    length INTEGER, image BLOB, near_rows INTEGER[], near_values FLOAT[]);
+CREATE TABLE distilled_tokens (
+    part INTEGER, run VARCHAR, task VARCHAR, student VARCHAR, per_class INTEGER, inner_steps INTEGER, seed INTEGER,
+    step INTEGER, "input" INTEGER, "position" INTEGER, "start" VARCHAR, nearest VARCHAR[], similarity FLOAT[]);
+CREATE TABLE worth (
+    part INTEGER, run VARCHAR, task VARCHAR, student VARCHAR, per_class INTEGER, inner_steps INTEGER, seed INTEGER,
+    "method" VARCHAR, trained VARCHAR, head INTEGER, samples INTEGER, learning_rate DOUBLE, steps INTEGER,
+    "valid" DOUBLE, accuracy DOUBLE, loss DOUBLE, seconds DOUBLE, operations DOUBLE);
 CREATE TABLE token_parts (id INTEGER, run VARCHAR, name VARCHAR);
 CREATE TABLE token_rows (part INTEGER, epoch INTEGER, "row" INTEGER, row_group INTEGER);
 """

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from engine.tables import SCHEMAS, Part
 from engine.workspace import Workspace
 
-ORDER = ("samples", "scores", "selections", "metrics", "token_scores", "grid")
+ORDER = ("samples", "scores", "selections", "metrics", "token_scores", "grid", "distilled", "distilled_tokens", "worth")
+NUMBERED = ("grid", "distilled", "distilled_tokens", "worth")  # tables whose rows know the part they came in
 FACET_VALUES = 100  # a field with more different values than this is text, not a facet
 
 
@@ -38,7 +39,7 @@ def drop(cursor: duckdb.DuckDBPyConnection, run: str, table: str) -> None:
             "DELETE FROM token_rows WHERE part IN (SELECT id FROM token_parts WHERE run = $run)",
             "DELETE FROM token_parts WHERE run = $run",
         ],
-        "grid": ["DELETE FROM grid WHERE run = $run"],
+        **{numbered: [f"DELETE FROM {numbered} WHERE run = $run"] for numbered in NUMBERED},
     }[table]
     for statement in statements:
         cursor.execute(statement, {"run": run})
@@ -50,8 +51,8 @@ def take(workspace: Workspace, cursor: duckdb.DuckDBPyConnection, run: str, tabl
     paths = [part.path(workspace) for part in parts]
     if table == "token_scores":
         _take_token_rows(cursor, run, parts, paths)
-    elif table == "grid":
-        _take_grid(cursor, run, paths)
+    elif table in NUMBERED:
+        _take_numbered(cursor, run, table, paths)
     else:
         incoming = ds.dataset([str(path) for path in paths], schema=SCHEMAS[table], format="parquet")
         cursor.register("incoming", incoming)
@@ -150,12 +151,13 @@ def _take_metrics(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
     )
 
 
-def _take_grid(cursor: duckdb.DuckDBPyConnection, run: str, paths: list[Path]) -> None:
-    """Cells are numbered by the part they came in, so that the last word on a cell that was done again can be told."""
+def _take_numbered(cursor: duckdb.DuckDBPyConnection, run: str, table: str, paths: list[Path]) -> None:
+    """Rows are numbered by the part they came in, so that the last word on what was done again can be told."""
     for path in paths:
-        cursor.register("incoming", pq.read_table(path, schema=SCHEMAS["grid"]))
+        cursor.register("incoming", pq.read_table(path, schema=SCHEMAS[table]))
         cursor.execute(
-            "INSERT INTO grid SELECT p.id, $run, i.* EXCLUDE (run) FROM incoming i, (SELECT nextval('ids') AS id) p",
+            f"INSERT INTO {table} "
+            "SELECT p.id, $run, i.* EXCLUDE (run) FROM incoming i, (SELECT nextval('ids') AS id) p",
             {"run": run},
         )
         cursor.unregister("incoming")

@@ -61,8 +61,8 @@ def used_by(settings: dict[str, Any], runs: Iterable[Run]) -> list[Run]:
 
 
 def _instructions(run: Run) -> bool:
-    """Whether the run reads instructions and responses; a grid of students reads labelled samples."""
-    return "data" in run.recipe and run.kind != "pruned-kd"
+    """Whether the run reads instructions and responses; grids and distillations read labelled samples."""
+    return "data" in run.recipe and run.kind not in ("pruned-kd", "distillation")
 
 
 def _same(settings: dict[str, Any]) -> tuple[str, str]:

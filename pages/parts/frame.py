@@ -22,6 +22,7 @@ def navigation() -> st.Page:
             st.Page("pages/samples.py", title="Samples", icon=":material/filter_alt:"),
             st.Page("pages/dynamic_pruning.py", title="Dynamic pruning", icon=":material/stacked_line_chart:"),
             st.Page("pages/kd_on_pruned_data.py", title="KD on pruned data", icon=":material/school:"),
+            st.Page("pages/distilled_data.py", title="Distilled data", icon=":material/science:"),
             st.Page("pages/try_your_own.py", title="Try your own", icon=":material/edit_note:"),
             st.Page("pages/runs.py", title="Runs", icon=":material/list:"),
             st.Page("pages/data.py", title="Data & models", icon=":material/database:"),

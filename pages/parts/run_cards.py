@@ -10,7 +10,7 @@ import streamlit as st
 from engine.ledger import Run
 from engine.recipes import METRICS, load_recipe
 from engine.store import SampleQuery, Store
-from pages.parts import arm_charts, charts, context, findings, kd_card, run_results, run_words, words
+from pages.parts import arm_charts, charts, context, distilled_card, findings, kd_card, run_results, run_words, words
 
 DEMO = "demo-kl"
 CHART, MEASURE = 280, 760  # pixels: height of a card's chart, width of a paragraph
@@ -63,18 +63,27 @@ def _samples(store: Store, run: str) -> int:
 
 
 def findings_row(runs: Sequence[Run], store: Store) -> None:
-    """The findings side by side: what the scores say, what pruning by them did, what a teacher makes up for."""
+    """The findings side by side, two in a row where there are four.
+
+    What the scores say, what pruning by them did, what a teacher makes up for, what a few learned inputs are worth.
+    """
     scored = next((run for run in runs if _base_metric(store, run)), None)
     pruned = next((run for run in runs if run.kind == "dynamic-pruning" and run.state == "done"), None)
-    distilled = next((run for run in runs if run.kind == "pruned-kd" and run.state == "done"), None)
-    cards = [
-        (draw, run)
-        for draw, run in ((_concentration, scored), (_pruning, pruned if scored else None), (kd_card.draw, distilled))
-        if run is not None
-    ]
-    for (draw, run), column in zip(cards, st.columns(len(cards)) if cards else [], strict=True):
-        with column.container(border=True, height="stretch"):
-            draw(run, store)
+    students = next((run for run in runs if run.kind == "pruned-kd" and run.state == "done"), None)
+    inputs = next((run for run in runs if run.kind == "distillation" and run.state == "done"), None)
+    offered = (
+        (_concentration, scored),
+        (_pruning, pruned if scored else None),
+        (kd_card.draw, students),
+        (distilled_card.draw, inputs),
+    )
+    cards = [(draw, run) for draw, run in offered if run is not None]
+    wide = 2 if len(cards) == 4 else 3
+    for first in range(0, len(cards), wide):
+        row = cards[first : first + wide]
+        for (draw, run), column in zip(row, st.columns(len(row)), strict=True):
+            with column.container(border=True, height="stretch"):
+                draw(run, store)
 
 
 def _base_metric(store: Store, run: Run) -> str:
@@ -163,6 +172,12 @@ def next_steps(runs: Sequence[Run]) -> None:
             "KD on pruned data",
             "How little data, how much teacher?",
             "Train students on what a score keeps, with a teacher and without.",
+        ),
+        (
+            "distilled_data",
+            "Distilled data",
+            "What would a handful of samples have to say?",
+            "Learn a few inputs per class, and read them.",
         ),
         (
             "data",

@@ -46,6 +46,8 @@ def head(run: Run) -> None:
             st.page_link("pages/dynamic_pruning.py", label="See what it found", query_params={"pruning_run": run.id})
         if run.kind == "pruned-kd":
             st.page_link("pages/kd_on_pruned_data.py", label="See what it found", query_params={"kd_run": run.id})
+        if run.kind == "distillation":
+            st.page_link("pages/distilled_data.py", label="See what it found", query_params={"distilled_run": run.id})
         run_list.actions(run, "detail")
 
 

@@ -15,6 +15,7 @@ WHAT = {
     "score": "scoring",
     "pretrain": "training models from scratch",
     "pruned-kd": "distilled students",
+    "distillation": "distilled data",
 }
 
 

@@ -1,0 +1,251 @@
+"""The outer loop: synthetic inputs, their labels and the learning rates, improved step by step on real batches.
+
+One outer step draws a fresh head, trains the student for T steps on the synthetic inputs, and moves what is learned
+down the gradient of the trained student's loss on a real batch (Wang, Zhu, Torralba, Efros 2018; soft labels:
+Sucholutsky, Schonlau 2021; labels of attention: Maekawa, Kobayashi, Funakoshi, Okumura 2023).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engine.distillation.inner import Optimizer
+from engine.distillation.unroll import Unroll
+from engine.workspace import WinnowError
+
+Labels = Literal["hard", "soft", "unrestricted"]
+
+WARM_UP, LAST = 0.05, 0.1  # of the outer steps; the rate at the end as a share of the first
+GOOD_EVERY = 10  # steps between the states one can step back to
+MOST_RETREATS = 8
+EXPLODED = 10.0  # times the loss of guessing
+
+
+class Student(Protocol):
+    """What the outer loop needs of a student."""
+
+    def start(self, seed: int) -> list[Tensor]: ...
+    def read(self, weights: list[Tensor], *inputs: Tensor) -> Tensor: ...
+    def see(self, weights: list[Tensor], inputs: Tensor, attention: bool = False) -> tuple[Tensor, Tensor | None]: ...
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What is learned, as it is stored: N synthetic inputs for C classes and T inner steps.
+
+    `inputs` (N, …); `labels` (N, C) are scores before the softmax where labels are soft; `rates` (T,) before softplus;
+    `attention` (N, layers, heads, tokens) before the softmax, None where attention has no labels.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    rates: Tensor
+    attention: Tensor | None
+    kind: Labels
+
+    def tensors(self) -> dict[str, Tensor]:
+        found = {"inputs": self.inputs, "labels": self.labels, "rates": self.rates}
+        return found if self.attention is None else found | {"attention": self.attention}
+
+    @property
+    def learning_rates(self) -> Tensor:
+        """(T,) positive."""
+        return F.softplus(self.rates.detach())
+
+    @property
+    def targets(self) -> Tensor:
+        """(N, C): what the log-probabilities are weighted by in the student's loss."""
+        return targets_of(self.labels.detach(), self.kind)
+
+
+def targets_of(labels: Tensor, kind: Labels) -> Tensor:
+    """One-hot for hard labels, probabilities for soft ones, the numbers themselves for unrestricted ones."""
+    if kind == "hard":
+        return F.one_hot(labels.argmax(-1), labels.shape[-1]).to(labels.dtype)
+    return labels.softmax(-1) if kind == "soft" else labels
+
+
+def weighted_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean over samples of -Σ_c y_c log p_c, of logits (n, C) and targets (n, C) of any size and sign."""
+    return -(targets * logits.log_softmax(-1)).sum(-1).mean()
+
+
+def attention_loss(attention: Tensor, labels: Tensor) -> Tensor:
+    """KL(label ‖ attention) of the first token, mean over inputs, layers and heads; labels are before the softmax."""
+    log_labels = labels.log_softmax(-1)
+    return (log_labels.exp() * (log_labels - attention.clamp(min=1e-12).log())).sum(-1).mean()
+
+
+def inner_loss(student: Student, kind: Labels) -> Callable[[list[Tensor], list[Tensor], int], Tensor]:
+    """The loss of the inner steps as `Unroll` wants it; learned = inputs, labels, and attention where there is any."""
+
+    def loss(weights: list[Tensor], learned: list[Tensor], _step: int) -> Tensor:
+        logits, attention = student.see(weights, learned[0], len(learned) > 2)
+        found = weighted_loss(logits, targets_of(learned[1], kind))
+        return found if attention is None else found + attention_loss(attention, learned[2])
+
+    return loss
+
+
+@dataclass
+class Limits:
+    """What gives way where memory is short or a step goes wrong; part of the state that is saved."""
+
+    batch_size: int
+    window: int
+    retreats: int = 0  # each halves the rates of the outer loop
+
+
+class Outer:
+    """A distillation under way. The same student, settings, seed and samples always take the same steps.
+
+    `pull(inputs)` is a penalty whose gradient is added with strength `pull_strength`. `rates` are the outer learning
+    rates of inputs, labels (and attention) and inner rates.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        learned: Learned,
+        optimizer: Optimizer,
+        *,
+        steps: int,
+        rates: tuple[float, float, float],
+        limits: Limits,
+        seed: int,
+        dtype: torch.dtype = torch.float32,
+        on_host: bool = False,
+        pull: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self.student, self.learned, self.limits = student, learned, limits
+        self.steps, self.seed, self.dtype, self.pull = steps, seed, dtype, pull
+        self._unroll = Unroll(inner_loss(student, learned.kind), optimizer, on_host)
+        tensors = learned.tensors()
+        for tensor in tensors.values():
+            tensor.requires_grad_()
+        by_name = {"inputs": rates[0], "labels": rates[1], "attention": rates[1], "rates": rates[2]}
+        self.adam = torch.optim.Adam([{"params": [tensor], "lr": by_name[name]} for name, tensor in tensors.items()])
+        self._peaks = [group["lr"] for group in self.adam.param_groups]
+        self._usual: list[float] = [0.0] * len(tensors)  # running mean of each gradient's norm
+        self._good: tuple[dict[str, Tensor], dict[str, object]] | None = None
+
+    def step(self, number: int, inputs: tuple[Tensor, ...], classes: Tensor) -> float:
+        """Outer step `number` (from 0) on a real batch; the loss of the trained student on it, before the step.
+
+        Where loss or gradient are not finite, or the loss explodes, nothing is learned: the state goes back to the
+        last good one, the rates are halved, and the answer is NaN. Raises WinnowError where that does not help.
+        """
+        if number % GOOD_EVERY == 0 or self._good is None:
+            self._remember()
+        learned = self.learned
+        given = [learned.inputs, learned.labels, *([] if learned.attention is None else [learned.attention])]
+        loss, gradients, slopes = self._unroll.hypergradient(
+            self.student.start(head_seed(self.seed, number)),
+            given,
+            learned.learning_rates,
+            lambda weights: self._outer_loss(weights, inputs, classes),
+            self._window(number),
+        )
+        found = {"inputs": gradients[0], "labels": gradients[1]}
+        found["rates"] = slopes * torch.sigmoid(learned.rates.detach())
+        if learned.attention is not None:
+            found["attention"] = gradients[2]
+        if self.pull is not None:
+            with torch.enable_grad():
+                found["inputs"] = found["inputs"] + torch.autograd.grad(self.pull(learned.inputs), learned.inputs)[0]
+        sound = all(bool(gradient.isfinite().all()) for gradient in found.values())
+        if not sound or not float(loss) < EXPLODED * math.log(learned.labels.shape[-1] + 1):
+            self._retreat()
+            return math.nan
+        for place, (name, tensor) in enumerate(learned.tensors().items()):
+            tensor.grad = self._clipped(place, found[name])
+        for group, peak in zip(self.adam.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * schedule(number, self.steps) / 2**self.limits.retreats
+        self.adam.step()
+        return float(loss)
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint needs beside the moments of Adam and the limits."""
+        usual = torch.tensor(self._usual, dtype=torch.float64)
+        return {name: tensor.detach() for name, tensor in self.learned.tensors().items()} | {"usual": usual}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `state` has said."""
+        self._usual = state["usual"].tolist()
+        with torch.no_grad():
+            for name, tensor in self.learned.tensors().items():
+                tensor.copy_(state[name])
+
+    def _outer_loss(self, weights: list[Tensor], inputs: tuple[Tensor, ...], classes: Tensor) -> Tensor:
+        with torch.autocast(classes.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            logits = self.student.read(weights, *inputs)
+        return F.cross_entropy(logits.float() if self.dtype != torch.float32 else logits, classes)
+
+    def _window(self, number: int) -> tuple[int, int]:
+        """The steps the gradient goes back through: all, or a window that ends at a random step."""
+        steps, window = len(self.learned.rates), min(self.limits.window, len(self.learned.rates))
+        stop = steps
+        if window < steps:
+            stop = int(np.random.default_rng([self.seed, number, 7]).integers(window, steps + 1))
+        return stop - window, stop
+
+    def _clipped(self, place: int, gradient: Tensor) -> Tensor:
+        """At most twice the running mean of its norm (Feng et al. 2024): one bad batch moves nothing far."""
+        norm = float(gradient.norm())
+        usual = self._usual[place] or norm
+        self._usual[place] = 0.9 * usual + 0.1 * min(norm, 2 * usual)
+        return gradient * min(1.0, 2 * usual / norm) if norm > 0 else gradient
+
+    def _remember(self) -> None:
+        tensors = {name: tensor.detach().clone() for name, tensor in self.learned.tensors().items()}
+        state = self.adam.state_dict()["state"]
+        self._good = (
+            tensors,
+            {key: {k: torch.as_tensor(v).clone() for k, v in each.items()} for key, each in state.items()},
+        )
+
+    def _retreat(self) -> None:
+        self.limits.retreats += 1
+        if self.limits.retreats > MOST_RETREATS:
+            raise WinnowError(
+                f"The distillation diverged {self.limits.retreats} times, also at 1/{2**MOST_RETREATS} of its rates; "
+                "lower inner.learning_rate or outer.learning_rate."
+            )
+        assert self._good is not None
+        tensors, moments = self._good
+        with torch.no_grad():
+            for name, tensor in self.learned.tensors().items():
+                tensor.copy_(tensors[name])
+        self.adam.load_state_dict({"state": moments, "param_groups": self.adam.state_dict()["param_groups"]})
+
+
+def head_seed(seed: int, step: int) -> int:
+    """The fresh head of an outer step; far from those that sets are measured with."""
+    return 1_000_003 * (seed + 1) + step
+
+
+def schedule(step: int, steps: int) -> float:
+    """Share of the peak rate: up over WARM_UP of the steps, then down in a line to LAST."""
+    warm = max(1, int(WARM_UP * steps))
+    if step < warm:
+        return (step + 1) / warm
+    return 1 - (1 - LAST) * (step - warm) / max(1, steps - warm)
+
+
+def similar_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """All n positions in batches of samples of similar length, in random order; of seed and epoch alone.
+
+    Lengths are blurred a little, so that batches differ between epochs. The last batch may be smaller.
+    """
+    rng = np.random.default_rng([seed, epoch, 11])
+    order = np.argsort(lengths + rng.uniform(0, 4, len(lengths)), kind="stable")
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    return [batches[place] for place in rng.permutation(len(batches))]

@@ -1,0 +1,228 @@
+"""What every part of a distillation run needs: its tasks as tensors, and its students as functions of their weights."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedTokenizerBase
+
+from engine.data.labelled import Labelled, read_labelled, training_texts
+from engine.grids import LabelledSettings
+from engine.models import scratch_encoder
+from engine.models.learners import Learner, PictureLearner, TextLearner
+from engine.models.loading import load_tokenizer, resolve_dtype
+from engine.recipes import digest, to_dict
+from engine.runs import work
+from engine.runs.job import Job
+from engine.settings import scratch_name
+from engine.synthetic import MAIN, OTHER, DistillationRecipe
+from engine.training.views import Samples, make_samples
+from engine.workspace import WinnowError
+
+SPLITS = ("train", "valid", "test")
+MOST_WORDS = 8192  # in the vocabulary of an encoder made from nothing
+BATCH_TOKENS = {"cpu": 4096, "cuda": 65_536}  # read at once where nothing is learned
+
+
+@dataclass
+class Task:
+    """The labelled samples of one task as one student reads them."""
+
+    name: str
+    data: Labelled
+    samples: dict[str, Samples]
+    labels: dict[str, Tensor]
+    lengths: dict[str, NDArray[np.int64]]  # tokens, or 1 for a picture
+    tokenizer: PreTrainedTokenizerBase | None
+    rows: NDArray[np.int32]  # of the training samples
+
+    @property
+    def classes(self) -> int:
+        return len(self.data.class_names)
+
+    def inputs(self, split: str, index: NDArray[Any]) -> tuple[Tensor, ...]:
+        """What a student reads of the samples at `index`; texts are padded to the longest of them alone."""
+        samples = self.samples[split]
+        taken = samples.take(torch.from_numpy(np.asarray(index)).to(samples.values.device))
+        if samples.mask is None:
+            return taken
+        longest = int(self.lengths[split][index].max())
+        return tuple(part[:, :longest] for part in taken)
+
+    def texts(self, split: str) -> list[str]:
+        assert self.data.texts is not None
+        return [self.data.texts[place] for place in np.flatnonzero(self.data.split == split)]
+
+
+@dataclass
+class Study:
+    """The tasks and students of a run; both are made when they are first asked for."""
+
+    job: Job
+    recipe: DistillationRecipe
+    sources: dict[str, str]  # by model as the recipe writes it: the folder or Hub id to load
+    _tasks: dict[tuple[str, str], Task] = field(default_factory=dict)
+    _learners: dict[tuple[str, str], Learner] = field(default_factory=dict)
+    _costs: dict[tuple[str, int], float] = field(default_factory=dict)
+
+    @property
+    def pictures(self) -> bool:
+        return self.recipe.data.task == "images"
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        return resolve_dtype(self.recipe.outer.dtype, self.job.device)
+
+    def settings(self, task: str) -> LabelledSettings:
+        found = self.recipe.data if task == MAIN else self.recipe.other
+        assert found is not None
+        return found
+
+    def task(self, name: str, model: str) -> Task:
+        """The samples of a task, as `model` reads them. Raises WinnowError where a class has none to train on."""
+        key = (name, "" if self.pictures else self.sources[model])
+        if key not in self._tasks:
+            tokenizer = None if self.pictures else load_tokenizer(self.sources[model], ends=False)
+            self._tasks[key] = _open_task(name, self.settings(name), tokenizer, self.job.device)
+        return self._tasks[key]
+
+    def learner(self, task: Task, model: str) -> Learner:
+        key = (task.name, model)
+        if key not in self._learners:
+            settings = next(
+                network for network in [*self.recipe.students, *self.recipe.worth.transfer] if network.model == model
+            )
+            if self.pictures:
+                shape = tuple(task.data.inputs.shape[1:])
+                self._learners[key] = PictureLearner(settings, shape, task.classes, self.job.device)
+            else:
+                assert task.tokenizer is not None
+                self._learners[key] = TextLearner(
+                    settings, self.sources[model], task.tokenizer, task.classes, self.job.device
+                )
+        return self._learners[key]
+
+    def cost(self, learner: Learner, inputs: tuple[Tensor, ...]) -> float:
+        """Floating-point operations of a forward pass over real inputs."""
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            learner.read(learner.start(0), *inputs)
+        return float(counter.get_total_flops())
+
+    def cost_of_token(self, task: Task, learner: Learner) -> float:
+        """Floating-point operations of a forward pass for one token of a text, or for one picture."""
+        key = (task.name, id(learner))
+        if key not in self._costs:
+            inputs = task.inputs("train", np.arange(1))
+            self._costs[key] = self.cost(learner, inputs) / (inputs[0].shape[1] if len(inputs) > 1 else 1)
+        return self._costs[key]
+
+    def seen_cost(self, learner: Learner, inputs: Tensor) -> float:
+        """Floating-point operations of a forward pass over synthetic inputs."""
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            learner.see(learner.start(0), inputs)
+        return float(counter.get_total_flops())
+
+
+def open_study(job: Job, recipe: DistillationRecipe) -> Study:
+    """Make the encoders that are made from nothing, read the first task, and write down its samples."""
+    models = [network.model for network in [*recipe.students, *recipe.worth.transfer]]
+    sources = {model: model for model in models}
+    if recipe.data.task == "text":
+        sources |= _make_encoders(job, recipe, [model for model in models if scratch_name(model)])
+    study = Study(job, recipe, sources)
+    with job.phase(f"reading {recipe.data.source}", 0):
+        task = study.task(MAIN, recipe.students[0].model)
+        if recipe.other:
+            study.task(OTHER, recipe.students[0].model)
+    if not job.has("samples", "samples"):
+        job.record([job.write("samples", "samples", task.data.sample_columns())])
+    job.ledger.set_provenance(job.run.id, **_provenance(study, task))
+    return study
+
+
+def _open_task(
+    name: str, settings: LabelledSettings, tokenizer: PreTrainedTokenizerBase | None, device: torch.device
+) -> Task:
+    data = read_labelled(settings, tokenizer)
+    places = {split: (data.split == split).nonzero()[0] for split in SPLITS}
+    counts = np.bincount(data.labels[places["train"]], minlength=len(data.class_names))
+    if not counts.all():
+        raise WinnowError(
+            f"The class {data.class_names[int(counts.argmin())]} of {settings.source} has no training sample, so "
+            "nothing can be distilled for it; give rows of every class, or leave its name out of the labels."
+        )
+    if len(counts) < 2:
+        raise WinnowError(f"{settings.source} has one class, {data.class_names[0]}; distillation needs at least two.")
+    values = torch.from_numpy(data.inputs)
+    mask = None if data.mask is None else torch.from_numpy(data.mask)
+    return Task(
+        name,
+        data,
+        {
+            split: make_samples(
+                values[place], None if mask is None else mask[place], values[places["train"]], device=device
+            )
+            for split, place in places.items()
+        },
+        {split: torch.from_numpy(data.labels[place]).to(device) for split, place in places.items()},
+        {split: np.maximum(data.lengths[place], 1).astype(np.int64) for split, place in places.items()},
+        tokenizer,
+        data.row[places["train"]],
+    )
+
+
+def _make_encoders(job: Job, recipe: DistillationRecipe, models: list[str]) -> dict[str, str]:
+    """The folders of the encoders made from nothing, trained on the training texts of both tasks."""
+    if not models:
+        return {}
+    read = [settings for settings in (recipe.data, recipe.other) if settings]
+    with job.phase("reading the text the encoder is made from", 0):
+        texts = [text for settings in read for text in training_texts(settings)]
+    fingerprint = digest(texts)
+    folder = scratch_encoder.word_tokenizer_folder(job.workspace, lambda: texts, fingerprint, MOST_WORDS)
+    tokenizer = load_tokenizer(str(folder), ends=False)
+    longest = max(*(settings.max_length for settings in read), recipe.synthetic.length + 2)
+    ids = tokenizer(texts, truncation=True, max_length=longest)["input_ids"]
+    found = {}
+    for model in dict.fromkeys(models):
+        name = scratch_name(model)
+        assert name is not None
+        settings = recipe.scratch[name]
+        made = scratch_encoder.encoder_folder(job.workspace, name, settings, folder, longest, fingerprint)
+        if not made.exists():
+            tokens = sum(map(len, ids))
+            amount = work.TRAINING_STEP * work.parameters_of(settings, len(tokenizer)) * settings.epochs * tokens
+            job.plan(amount)
+            with job.phase(f"training {name} from nothing", amount) as tick:
+                scratch_encoder.make_encoder(job.workspace, made, settings, tokenizer, ids, longest, job.device, tick)
+        found[model] = str(made)
+    return found
+
+
+def _provenance(study: Study, task: Task) -> dict[str, Any]:
+    device = study.job.device
+    return {
+        "recipe": to_dict(study.recipe),
+        "dataset": task.data.dataset,
+        "data_origin": task.data.origin,
+        "samples": {split: len(task.samples[split]) for split in SPLITS},
+        "class_names": task.data.class_names,
+        "measure": "accuracy",
+        "attention": None if study.pictures else "eager",
+        "dtype": str(study.dtype).removeprefix("torch."),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
