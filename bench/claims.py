@@ -14,10 +14,10 @@ import argparse
 import numpy as np
 import pandas as pd
 
+from engine.intervals import Interval, interval
 from engine.ledger import Ledger
 from engine.tables import read_table
 from engine.workspace import Workspace, open_workspace
-from pages.parts.findings import Interval, interval
 
 SELF = "self"  # the teacher of the student's own architecture, in the ready-made recipes
 

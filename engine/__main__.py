@@ -22,7 +22,7 @@ from engine.recipes import Recipe, RecipeError, load_recipe, ready_made
 from engine.tables import SCHEMAS, read_table
 from engine.workspace import WinnowError, Workspace, open_workspace
 
-DEMOS = ("demo-kl", "demo-kd")
+DEMOS = ("demo-kl", "demo-kd", "demo-text-distill", "demo-digits-distill")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -148,15 +148,18 @@ def table(workspace: Workspace, options: argparse.Namespace) -> None:
 
 def export(workspace: Workspace, options: argparse.Namespace) -> None:
     from engine.export import export_run
+    from engine.export_distilled import export_distilled
     from engine.store import Store
 
     ledger = Ledger(workspace)
     found = ledger.run(options.run)
     store = Store.in_memory(workspace, found.id)
     store.sync(ledger)
-    manifest = export_run(
-        workspace, ledger, store, found.id, tau=options.tau, fraction=options.fraction, out=options.out
-    )
+    if options.distilled:
+        manifest = export_distilled(workspace, ledger, store, found.id, out=options.out)
+    else:
+        cut = {"tau": options.tau, "fraction": options.fraction}
+        manifest = export_run(workspace, ledger, store, found.id, **cut, out=options.out)
     print(json.dumps(manifest, indent=2))
 
 
@@ -293,10 +296,11 @@ def _parser() -> argparse.ArgumentParser:
     table_parser = takes_run(add("table", table, "the rows of a table of a run"))
     table_parser.add_argument("table", metavar="TABLE", choices=list(SCHEMAS), help=", ".join(SCHEMAS))
     table_parser.add_argument("--out", type=Path, metavar="FILE", help="a .parquet, .csv or .json file")
-    export_parser = takes_run(add("export", export, "the kept samples and a manifest"))
+    export_parser = takes_run(add("export", export, "the kept samples, or what was distilled, and a manifest"))
     cut = export_parser.add_mutually_exclusive_group(required=True)
     cut.add_argument("--tau", type=float, help="keep what scores above this")
     cut.add_argument("--fraction", type=float, help="keep this part of the samples, the highest scores first")
+    cut.add_argument("--distilled", action="store_true", help="the first distilled set, to train on")
     export_parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     add("doctor", doctor, "check environment, devices and workspace").add_argument(
         "--rebuild", action="store_true", help="make the store again from the parts"

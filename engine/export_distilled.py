@@ -9,7 +9,6 @@ out/README.md               a dataset card whose Python trains a student on dist
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +17,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy.special import stdtrit
 
 from engine.export import described, write_folder, write_words
+from engine.intervals import interval
 from engine.ledger import Ledger, Run
 from engine.settings import scratch_name
 from engine.store import Store
@@ -177,16 +176,13 @@ def accuracies(worth: pd.DataFrame, key: SetKey) -> list[dict[str, Any]]:
             rows = rows[(rows["method"] == method) & (rows["trained"] == model)]
             values = rows.drop_duplicates("head")["accuracy"].dropna()
             if len(values):
-                found.append({"method": method, "trained": model} | _interval(values))
+                over = interval(values)
+                low, high = (None, None) if over.seeds < 2 else (over.low, over.high)
+                found.append(
+                    {"method": method, "trained": model, "mean": over.mean, "low": low, "high": high}
+                    | {"heads": over.seeds}
+                )
     return found
-
-
-def _interval(values: pd.Series[float]) -> dict[str, Any]:
-    count, mean = len(values), float(values.mean())
-    if count < 2:
-        return {"mean": mean, "low": None, "high": None, "heads": count}
-    half = float(stdtrit(count - 1, 0.975)) * float(values.std(ddof=1)) / math.sqrt(count)
-    return {"mean": mean, "low": mean - half, "high": mean + half, "heads": count}
 
 
 def card(manifest: dict[str, Any], recipe: DistillationRecipe, key: SetKey) -> str:

@@ -18,6 +18,7 @@ LIGHT_ROOMS = [
     "grids",
     "synthetic",
     "theory",
+    "intervals",
     "tables",
     "ledger",
     "store",

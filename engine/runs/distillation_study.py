@@ -217,6 +217,7 @@ def _provenance(study: Study, task: Task) -> dict[str, Any]:
         "samples": {split: len(task.samples[split]) for split in SPLITS},
         "class_names": task.data.class_names,
         "measure": "accuracy",
+        "sources": study.sources,
         "attention": None if study.pictures else "eager",
         "dtype": str(study.dtype).removeprefix("torch."),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",

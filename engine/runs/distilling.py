@@ -22,7 +22,7 @@ from engine.runs.decoding import Decoder, as_pictures, input_rows, nearest_sampl
 from engine.runs.distillation_study import Study, Task
 from engine.runs.trials import PASSES, accuracy, trained_on
 from engine.scoring.score import is_out_of_memory
-from engine.synthetic import SetKey
+from engine.synthetic import MAIN, SetKey
 from engine.workspace import WinnowError
 
 SAVE_SECONDS = 20.0
@@ -251,6 +251,8 @@ class Distilling:
         near = None
         if chosen:
             near = nearest_samples(self.learner, self.task, inputs, self.classes)
+            if self.key.task != MAIN:  # the samples of the other task are written down nowhere
+                near = near[0][:, :0], near[1][:, :0]
         if self.decoder is None:
             images = as_pictures(self.task, inputs)
             rows = input_rows(self.key, step, names, targets, read=None, images=images, near=near)
@@ -272,6 +274,9 @@ class Distilling:
         }
         if learned.attention is not None:
             kept["attention"] = learned.attention.detach().softmax(-1)
+        samples = self.task.samples["train"]
+        if samples.mean is not None and samples.std is not None:  # how pixels were standardised
+            kept |= {"mean": samples.mean, "std": samples.std}
         key = output_key(self.study, self.key)
         facts = {"step": self.progress.best_step, "seconds": self.progress.seconds, "classes": self.classes}
         keep_output(self.job.workspace, key, kept, facts)

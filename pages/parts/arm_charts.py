@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from engine.intervals import Interval, interval
 from pages.parts import charts, findings
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def forest(last: pd.DataFrame, column: str = "perplexity") -> go.Figure:
     figure, names, reach = charts.figure(60 + 62 * len(others)), [], 0.0
     for place, arm in enumerate(reversed(others)):
         look, values = LOOKS[arm], findings.differences(last, column, "dynamic", arm)
-        found = findings.interval(values)
+        found = interval(values)
         reach = max(reach, values.abs().max(), *(abs(edge) for edge in (found.low, found.high) if edge == edge))
         figure.add_scatter(
             x=values, y=[place] * len(values), mode="markers", customdata=values.index,
@@ -157,7 +158,7 @@ def _signed(look: Look) -> str:
     return f'<span style="color:{look.colour}">{look.sign}</span> {look.name}'
 
 
-def _said(found: findings.Interval) -> str:
+def _said(found: Interval) -> str:
     if found.seeds < 2:
         return "one seed cannot settle it"
     if not found.settled:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from engine.intervals import Interval
 from pages.parts import charts, words
 from pages.parts.distilled_findings import percent
-from pages.parts.findings import Interval
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,9 +12,9 @@ from typing import Literal
 
 import pandas as pd
 
+from engine.intervals import Interval, interval
 from engine.synthetic import MAIN, METHODS, OTHER, SetKey
 from pages.parts.context import duration, share
-from pages.parts.findings import Interval, interval
 from pages.parts.words import count
 
 MACHINE_MADE = ("embeddings", "text_labels", "text")

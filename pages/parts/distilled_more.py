@@ -9,13 +9,13 @@ from typing import Literal
 import pandas as pd
 import streamlit as st
 
+from engine.intervals import Interval, interval
 from engine.synthetic import MAIN, MERGED, OTHER, PROMPTS, REPLAYS, SetKey
 from pages.parts import charts, context, distilled_charts, distilled_findings, run_words, words
 from pages.parts.distilled_cards import class_names
 from pages.parts.distilled_charts import Row
 from pages.parts.distilled_run import View
 from pages.parts.distilled_worth import rows_of
-from pages.parts.findings import Interval, interval
 
 DRAWN = ("embeddings", "text_labels", "text", "random")
 Field = Literal["per_class", "inner_steps"]

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import pandas as pd
 
 from engine.grids import PrunedKdRecipe
-from pages.parts import findings
+from engine.intervals import Interval, interval
 
 State = Literal["done", "failed", "coming", "missing"]
 MEASURED = ["valid", "accuracy", "samples", "flipped", "steps", "seconds"]
@@ -77,9 +77,9 @@ class Cells:
         found = self._done.get(point.key(), {})
         return pd.DataFrame.from_dict(found, orient="index", columns=MEASURED).sort_index()
 
-    def accuracy(self, point: Point) -> findings.Interval:
+    def accuracy(self, point: Point) -> Interval:
         """On the test set, over seeds."""
-        return findings.interval(measured[1] for measured in self._done.get(point.key(), {}).values())
+        return interval(measured[1] for measured in self._done.get(point.key(), {}).values())
 
     def failure(self, point: Point) -> str:
         """Why a seed of the point failed, in its own sentence; "" where none did."""
@@ -119,10 +119,10 @@ class Cells:
         # Rounded, or the order of the seeds in a sum would decide between equal weights.
         return max(valid, key=lambda weight: (round(sum(valid[weight][seed] for seed in shared), 9), -weight))
 
-    def gain(self, point: Point) -> findings.Interval:
+    def gain(self, point: Point) -> Interval:
         """Accuracy on the test set minus that of no teacher at the same score, fraction and noise, seed by seed."""
         with_, without = self.of(point)["accuracy"], self.of(point._replace(kd_weight=0.0))["accuracy"]
-        return findings.interval((with_ - without).dropna())
+        return interval((with_ - without).dropna())
 
     def ridge(self, score: str, teacher: str, noise: float) -> dict[float, float]:
         """The best weight, 0 included, at each fraction where weights can be compared."""

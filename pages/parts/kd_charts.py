@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.grids import PRUNING_SCORES
+from engine.intervals import Interval
 from pages.parts import charts, words
-from pages.parts.findings import Interval
 from pages.parts.kd_cells import Cells, Point
 from pages.parts.kd_findings import Measure, percent
 

@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 
 from engine.grids import PRUNING_SCORES
+from engine.intervals import Interval, interval
 from pages.parts.context import share
-from pages.parts.findings import Interval, interval
 from pages.parts.kd_cells import Cells, Point
 from pages.parts.words import count
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from engine.intervals import Interval
 from pages.parts import charts, words
-from pages.parts.findings import Interval
 from pages.parts.kd_cells import Cells, Point
 from pages.parts.kd_findings import Measure, percent
 
