@@ -48,7 +48,7 @@ class Deck:
 
 
 def feelings(seed: int = 0) -> list[dict[str, str]]:
-    """600 different opinions in random order, half of them good and half bad; the same for the same seed.
+    """1,200 different opinions in random order, half of them good and half bad; the same for the same seed.
 
     Columns: `text`, of FEWEST_WORDS to MOST_WORDS words, and `label` ("good" or "bad").
     """
@@ -70,7 +70,7 @@ def feelings(seed: int = 0) -> list[dict[str, str]]:
 
 
 def topics(seed: int = 0) -> list[dict[str, str]]:
-    """500 different sentences in random order, a quarter on each topic; the same for the same seed.
+    """1,000 different sentences in random order, a quarter on each topic; the same for the same seed.
 
     Columns: `text`, of FEWEST_WORDS to MOST_WORDS words, and `label` ("kitchen", "garden", "weather" or "music").
     """

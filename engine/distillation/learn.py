@@ -107,8 +107,8 @@ class Limits:
 class Outer:
     """A distillation under way. The same student, settings, seed and samples always take the same steps.
 
-    `pull(inputs)` is a penalty whose gradient is added with strength `pull_strength`. `rates` are the outer learning
-    rates of inputs, labels (and attention) and inner rates.
+    `pull(inputs)` is a penalty whose gradient is added. `rates` are the outer learning rates of inputs, labels (and
+    attention) and inner rates.
     """
 
     def __init__(

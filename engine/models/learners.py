@@ -174,7 +174,7 @@ def _spread(model: Any) -> float:
 
 
 def _with_fresh_heads(names: list[str], base: list[Tensor], heads: set[str], spread: float, seed: int) -> list[Tensor]:
-    """The body as it is; matrices of the head from N(0, spread²) and its biases zero, as transformers starts them."""
+    """The body as it is; of the head matrices from N(0, spread²), scales 1 and biases 0, as transformers starts them."""
     generator = torch.Generator().manual_seed(seed)
     weights = []
     for name, weight in zip(names, base, strict=True):
@@ -183,7 +183,7 @@ def _with_fresh_heads(names: list[str], base: list[Tensor], heads: set[str], spr
         elif weight.dim() > 1:
             weights.append((torch.randn(weight.shape, generator=generator) * spread).to(weight))
         else:
-            weights.append(torch.zeros_like(weight))
+            weights.append(torch.full_like(weight, float(name.endswith(".weight"))))  # the scale of a norm
     return weights
 
 

@@ -10,7 +10,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertForMaskedLM, PreTrainedTokenizerBase
+from torch import Tensor
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertForPreTraining,
+    PreTrainedTokenizerBase,
+)
 
 from engine.data.demo_texts import feelings, topics
 from engine.models import scratch
@@ -133,24 +139,133 @@ def test_an_encoder_is_made_once_and_reads_as_a_classifier(workspace: Workspace)
     assert loss is not None
     assert loss > 0
     assert make(workspace) == (folder, None)
-    trained = BertForMaskedLM.from_pretrained(folder)
+    trained = BertForPreTraining.from_pretrained(folder)
     tied = trained.cls.predictions.decoder.weight
     assert tied.data_ptr() == trained.get_input_embeddings().weight.data_ptr()
     classifier = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=3)
     body = classifier.bert.state_dict()
     learned = trained.bert.state_dict()
-    assert learned.keys() == {name for name in body if not name.startswith("pooler.")}
+    assert learned.keys() == body.keys()
     assert all(torch.equal(body[name], value) for name, value in learned.items())
     batch = AutoTokenizer.from_pretrained(folder)(TEXTS[:3], padding=True, return_tensors="pt")
     assert classifier(**batch).logits.shape == (3, 3)
     assert not list(workspace.models.glob("*.training.safetensors"))
 
 
+def test_the_pooling_layer_passes_the_first_token_on(workspace: Workspace) -> None:
+    """Training never reaches it; a random one would hide what [CLS] has learned from the head that reads it."""
+    folder, _ = make(workspace)
+    model = BertForPreTraining.from_pretrained(folder)
+    assert model.bert.pooler is not None
+    assert torch.equal(model.bert.pooler.dense.weight, 0.5 * torch.eye(SETTINGS.width))
+    assert not model.bert.pooler.dense.bias.any()
+
+
+def test_heads_start_as_small_as_those_of_bert(workspace: Workspace) -> None:
+    """The body starts wide for its width; the folder says 0.02 to whoever puts a head on it."""
+    folder, _ = make(workspace)
+    assert AutoModelForSequenceClassification.from_pretrained(folder).config.initializer_range == 0.02
+    model = encoder.build_encoder(SETTINGS.model_copy(update={"width": 64}), 500, LONGEST)
+    assert float(model.bert.embeddings.word_embeddings.weight.std()) == pytest.approx(64**-0.5, rel=0.05)
+
+
+def test_words_start_where_their_company_is(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known words start at their vectors, the others where chance put them, and so does the layer that names them."""
+    tokenizer = tokenizer_of(workspace)[1]
+    started: list[Tensor] = []
+
+    def no_training(*given: object) -> float:
+        model = given[0]
+        assert isinstance(model, BertForPreTraining)
+        started.append(model.bert.embeddings.word_embeddings.weight.detach().clone())
+        assert torch.equal(model.cls.predictions.decoder.weight, started[0])
+        return 0.0
+
+    monkeypatch.setattr(encoder, "_train", no_training)
+    make(workspace)
+    vectors = encoder.word_vectors(tokenizer(TEXTS)["input_ids"], len(tokenizer), SETTINGS.width)
+    chance = encoder.build_encoder(SETTINGS, len(tokenizer), LONGEST).bert.embeddings.word_embeddings.weight
+    known = vectors.any(1)
+    assert known.any()
+    assert not known.all()
+    assert torch.equal(started[0][known], vectors[known])
+    assert torch.equal(started[0][~known], chance[~known])
+
+
+SPECIALS = len(encoder.SPECIALS)
+texts_of = st.lists(st.lists(st.integers(0, 14), max_size=8), max_size=12)
+
+
+def counted(texts: list[list[int]], vocab_size: int) -> np.ndarray:
+    """Positive pointwise mutual information in float64, pair by pair from its definition."""
+    pairs = [(a, b) for text in texts for a in {*text} for b in {*text} if a != b and min(a, b) >= SPECIALS]
+    found = np.zeros((vocab_size, vocab_size))
+    for a, b in {*pairs}:
+        both = pairs.count((a, b)) / len(pairs)
+        alone = [sum(first == word for first, _ in pairs) / len(pairs) for word in (a, b)]
+        found[a, b] = max(float(np.log(both / (alone[0] * alone[1]))), 0.0)
+    return found
+
+
+@given(texts=texts_of)
+def test_word_vectors_are_those_of_mutual_information(texts: list[list[int]]) -> None:
+    """Of full width they span what |PPMI| spans, each row of length 1; special tokens and words never seen are zero."""
+    found = encoder.word_vectors(texts, 15, 15).double()
+    information = counted(texts, 15)
+    values, vectors = np.linalg.eigh(information)
+    # left and right singular vectors of a symmetric matrix differ in sign alone: U S Uᵀ is its absolute value
+    rows = vectors * np.sqrt(abs(values))
+    lengths = np.linalg.norm(rows, axis=1)
+    assert found.shape == (15, 15)
+    assert found.isfinite().all()
+    company = {
+        word for text in texts for word in text if word >= SPECIALS and any(a >= SPECIALS and a != word for a in text)
+    }
+    assert not found[[word for word in range(15) if word not in company]].any()
+    for a in company:
+        for b in company:
+            if min(lengths[a], lengths[b]) > 1e-6:  # a word that everybody has beside them tells nothing
+                cosine = rows[a] @ rows[b] / (lengths[a] * lengths[b])
+                assert float(found[a] @ found[b]) == pytest.approx(cosine, abs=1e-4)
+
+
+def test_fewer_numbers_are_the_leading_ones() -> None:
+    """Of U √S the columns with the largest singular values; a width above that of the vocabulary is filled with zeros."""
+    rng = np.random.default_rng(0)
+    texts = [rng.integers(5, 25, 6).tolist() for _ in range(80)]
+    left, values, _ = np.linalg.svd(counted(texts, 25))
+    for width in (3, 8):
+        rows = left[5:, :width] * np.sqrt(values[:width])
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        found = encoder.word_vectors(texts, 25, width)[5:].double().numpy()
+        assert found @ found.T == pytest.approx(rows @ rows.T, abs=1e-5)
+    wide = encoder.word_vectors(texts, 25, 40)
+    assert wide.shape == (25, 40)
+    assert not wide[:, 25:].any()
+    assert wide.dtype == torch.float32
+
+
+def test_words_that_keep_the_same_company_start_alike() -> None:
+    """Two words that never stand in one text, but beside the same ones, are nearer than two of other company."""
+    rng = np.random.default_rng(0)
+    kitchen, garden = list(range(7, 15)), list(range(17, 25))
+    texts = []
+    for place in range(200):
+        words, pair = ((kitchen, (5, 6)), (garden, (15, 16)))[place % 2]
+        texts.append([2, pair[place // 2 % 2], *rng.choice(words, 4, replace=False).tolist(), 3])
+    found = encoder.word_vectors(texts, 26, 4)
+    assert float(found[5] @ found[6]) > 0.9
+    assert float(found[15] @ found[16]) > 0.9
+    assert abs(float(found[5] @ found[15])) < 0.3
+    assert not found[:5].any()
+    assert not found[25].any()
+
+
 def test_an_encoder_learns_from_words_around(workspace: Workspace) -> None:
     """Naming hidden words gets better than chance, and than always naming the most frequent one."""
     folder, _ = make(workspace, settings=SETTINGS.model_copy(update={"epochs": 40.0}))
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = BertForMaskedLM.from_pretrained(folder).eval()
+    model = BertForPreTraining.from_pretrained(folder).eval()
     ids = tokenizer(TEXTS, padding=True, return_tensors="np")["input_ids"]
     hidden, labels = encoder.hide_words(ids, len(tokenizer), np.random.default_rng(1))
     words = labels[labels != encoder.NOT_ASKED]
@@ -197,7 +312,7 @@ def test_an_encoder_killed_while_it_is_made_goes_on(tmp_path: Path, monkeypatch:
         seen: list[int] = []
         folder, _ = make(workspace, lambda done, total, seen=seen: seen.append(done))  # type: ignore[misc]
         assert seen[0] == (9 if kills else 1)  # the step that was killed before it was saved is done again
-        weights.append(BertForMaskedLM.from_pretrained(folder).state_dict())
+        weights.append(BertForPreTraining.from_pretrained(folder).state_dict())
     assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items())
 
 
@@ -219,7 +334,7 @@ def test_unknown_words_alone_teach_nothing_and_break_nothing(workspace: Workspac
     folder = encoder.encoder_folder(workspace, "tiny", SETTINGS, place, LONGEST, "unknown")
     texts = [[2, 1, 1, 3]] * 8
     assert encoder.make_encoder(workspace, folder, SETTINGS, tokenizer, texts, LONGEST, CPU, silent) == 0
-    assert all(value.isfinite().all() for value in BertForMaskedLM.from_pretrained(folder).state_dict().values())
+    assert all(value.isfinite().all() for value in BertForPreTraining.from_pretrained(folder).state_dict().values())
 
 
 @pytest.mark.parametrize("texts", [[], [[]], [[2, 5, 3], [2, *[5] * 15, 3]]])
