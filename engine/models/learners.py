@@ -174,7 +174,7 @@ def _spread(model: Any) -> float:
 
 
 def _with_fresh_heads(names: list[str], base: list[Tensor], heads: set[str], spread: float, seed: int) -> list[Tensor]:
-    """The body as it is; of the head matrices from N(0, spread²), scales 1 and biases 0, as transformers starts them."""
+    """The body as it is; of the head matrices from N(0, spread²), scales 1, biases 0, as transformers starts them."""
     generator = torch.Generator().manual_seed(seed)
     weights = []
     for name, weight in zip(names, base, strict=True):

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from engine.data.labelled import Labelled, read_labelled
+from engine.data.labelled import Labelled, read_labelled, training_texts
 from engine.data.samples import content_id
 from engine.tables import SAMPLES, part_path, write_part
 from engine.workspace import WinnowError, Workspace
@@ -118,6 +118,23 @@ def test_texts(tmp_path: Path) -> None:
         assert mask.tolist() == [1] * length + [0] * (30 - length)
     assert labelled.row[labelled.truncated].tolist() == [5]
     assert tokenizer.eos_token_id not in labelled.inputs[labelled.truncated]
+
+
+def test_training_texts_are_those_of_training(tmp_path: Path) -> None:
+    """An encoder is made from them: none that is kept apart to test or choose by, in order, blank rows left out."""
+    rows = texts([0, 1] * 20)
+    rows[4]["text"] = " "
+    tests = texts([0, 1] * 5, start=100)
+    own = {"test_source": write(tmp_path / "test.parquet", tests)}
+    for more in ({}, {"valid_fraction": 0.3, "split_seed": 3}, own):
+        read = settings(write(tmp_path / "a.parquet", rows), task="text", **more)
+        labelled = read_labelled(read, make_tokenizer())
+        assert labelled.texts is not None
+        train = [text for text, split in zip(labelled.texts, labelled.split, strict=True) if split == "train"]
+        assert training_texts(read) == train
+        assert 0 < len(train) < len(labelled.texts)
+    with pytest.raises(WinnowError, match="too few"):
+        training_texts(settings(write(tmp_path / "b.parquet", texts([0, 1])), task="text"))
 
 
 def test_texts_need_amake_tokenizer() -> None:

@@ -185,7 +185,7 @@ def test_the_schedule_rises_and_falls(steps: int) -> None:
     warm = max(1, int(WARM_UP * steps))
     assert shares[:warm] == pytest.approx(np.arange(1, warm + 1) / warm)
     assert shares.max() == 1.0
-    assert LAST <= shares[warm:].min(initial=1.0)
+    assert shares[warm:].min(initial=1.0) >= LAST
     falls = np.diff(shares[warm:])
     assert (falls < 0).all()
     assert falls == pytest.approx(falls[:1].repeat(len(falls)))
@@ -204,7 +204,7 @@ lengths_of = st.lists(st.integers(1, 60), min_size=1, max_size=80).map(np.array)
 
 @given(lengths=lengths_of, size=st.integers(1, 20), seed=st.integers(0, 99), epoch=st.integers(0, 99))
 def test_batches_hold_every_sample_once(lengths: np.ndarray, size: int, seed: int, epoch: int) -> None:
-    """All but one are full, the same again for the same seed and epoch; lengths of two overlap by no more than the blur."""
+    """All but one are full, the same again for the same seed and epoch; two overlap in length by the blur."""
     batches = similar_batches(lengths, size, seed, epoch)
     assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
     assert sorted(map(len, batches))[1:] == [size] * (len(batches) - 1)

@@ -1,4 +1,4 @@
-"""Students as functions of their weights: what is pretrained, what is drawn by seed, and that vectors read as words do."""
+"""Students as functions of their weights: what is pretrained, what is drawn by seed, how vectors are read."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from engine.models.networks import make_network
 from engine.workspace import WinnowError
 
 CPU = torch.device("cpu")
-WORDS = "a the cat sat on mat and dog ran off".split()
+WORDS = ["a", "the", "cat", "sat", "on", "mat", "and", "dog", "ran", "off"]
 POSITIONS = 20
 COMMON: dict[str, Any] = {"vocab_size": 15, "pad_token_id": 0}
 SMALL = COMMON | {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 8, "intermediate_size": 16}
