@@ -63,7 +63,9 @@ class SetKey(NamedTuple):
     @property
     def name(self) -> str:
         """A file name, and the arm of its curves in `metrics`."""
-        student = "".join(letter if letter.isalnum() else "-" for letter in self.student.rstrip("/").rsplit("/")[-1])
+        student = "".join(
+            letter if letter.isalnum() else "-" for letter in self.student.rstrip("/").rsplit("/")[-1][-60:]
+        )
         return f"{self.task}-{student}-k{self.per_class}-T{self.inner_steps}-s{self.seed}"
 
 
@@ -143,7 +145,7 @@ class DistillationRecipe(Settings):
 
     kind: Literal["distillation"]
     name: Name = "distillation"
-    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
     data: LabelledSettings
     other: LabelledSettings | None = None  # a second task, to merge with the first and to learn after it
     students: Annotated[list[NetworkSettings], Field(min_length=1)]
@@ -167,6 +169,8 @@ class DistillationRecipe(Settings):
             if len(set(values)) != len(values):
                 raise ValueError(f"{name} names something twice")
         for model in [*models, *(network.model for network in self.worth.transfer)]:
+            if not model.strip():
+                raise ValueError("a student has no model; name a Hub id, a folder, scratch:NAME, mlp or cnn")
             made = scratch_name(model)
             if made is not None and made not in self.scratch:
                 raise ValueError(f"{model} is to be made from nothing, but there is no [scratch.{made}] that says how")
@@ -176,6 +180,14 @@ class DistillationRecipe(Settings):
                 )
             if self.data.task == "images" and made is not None:
                 raise ValueError(f"{model} would read text, and this data has images; choose mlp or cnn")
+        if not all(network.pretrained for network in [*self.students, *self.worth.transfer]):
+            raise ValueError(
+                "pretrained = false leaves a student nothing to start from; leave it out, or use scratch:NAME"
+            )
+        if len({key.name for key in self.sets()}) < len(self.sets()):
+            raise ValueError(
+                "two students end in the same word, by which their sets are named; give each a run of its own"
+            )
         if self.data.task == "numbers":
             raise ValueError("data.task is numbers, and distillation needs classes")
         if self.data.task == "images":

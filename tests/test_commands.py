@@ -105,7 +105,12 @@ def test_the_demo_is_queued_once(workspace: Workspace, capsys: pytest.CaptureFix
     """`make app` may be called again and again."""
     for _ in range(2):
         assert engine(workspace, "demo", "--queue") == 0
-    assert [run.name for run in Ledger(workspace).runs()] == ["demo-kd", "demo-kl"]
+    assert [run.name for run in Ledger(workspace).runs()] == [
+        "demo-digits-distill",
+        "demo-text-distill",
+        "demo-kd",
+        "demo-kl",
+    ]
     capsys.readouterr()
 
 

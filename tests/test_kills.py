@@ -26,6 +26,8 @@ from engine.store import SampleQuery, Store
 from engine.tables import read_table
 from engine.worker import execute
 from engine.workspace import CHECKOUT, Workspace, open_workspace
+from tests.runs.test_distillation import everything, sentences
+from tests.runs.test_distillation import recipe as tiny_distillation
 from tests.tiny import tiny_recipe, write_rows
 
 KILLS = 26
@@ -200,6 +202,41 @@ def test_a_grid_survives_kills(workspace: Workspace, ledger: Ledger, tmp_path: P
     assert not one.duplicated(keys).any()
     pd.testing.assert_frame_equal(one[[*keys, "cell", "samples", "steps"]], other[[*keys, "cell", "samples", "steps"]])
     pd.testing.assert_series_equal(one["loss"], other["loss"], rtol=1e-3)
+
+
+def test_a_distillation_survives_kills(workspace: Workspace, ledger: Ledger, tmp_path: Path) -> None:
+    """The worker is killed while it learns and measures: every snapshot and measurement is there once, and the same."""
+    other = {"source": str(sentences(tmp_path / "other.csv", other=True)), "task": "text", "max_length": 16}
+    recipe = tiny_distillation(
+        sentences(tmp_path / "films.csv"),
+        other=other,
+        synthetic__per_class=[1, 2],
+        outer__steps=60,
+        outer__snapshots=20,
+        worth__heads=4,
+    )
+    quiet = open_workspace(tmp_path / "quiet", read_only=False)
+    undisturbed, lock = Ledger(quiet).start(recipe)
+    assert execute(quiet, Ledger(quiet), undisturbed, lock, device="cpu") == "done"
+    shutil.copytree(quiet.models, workspace.models)  # the encoder is there, so that every kill falls into the rest
+
+    run = ledger.submit(recipe)
+    cast, dice = Cast(workspace), random.Random(0)
+    try:
+        started = time.monotonic()
+        for kill in range(5):
+            wait_for_work(cast, ledger, run, parts=dice.randint(1, 25), until=started + TOO_LONG)
+            assert ledger.run(run).state == "running", f"the run ended after {kill} kills; give it more to do"
+            time.sleep(dice.uniform(0.0, 0.2))
+            cast.kill_worker()
+        while ledger.run(run).state in ("running", "queued"):
+            assert time.monotonic() - started < TOO_LONG, ledger.run(run)
+            time.sleep(0.1)
+    finally:
+        cast.end()
+    assert ledger.run(run).state == "done", ledger.run(run).error
+    assert everything(workspace, run) == everything(quiet, undisturbed.id)
+    assert not list(workspace.outputs.glob("*.training.*"))
 
 
 def test_two_engines_never_do_one_run_twice(workspace: Workspace, ledger: Ledger, cast: Cast, tmp_path: Path) -> None:

@@ -105,7 +105,8 @@ class Limits:
 
 
 class Outer:
-    """A distillation under way. The same student, settings, seed and samples always take the same steps.
+    """A distillation under way. The same student, settings, seed and samples take the same steps, also after a kill;
+    only a retreat soon after one may go back less far.
 
     `pull(inputs)` is a penalty whose gradient is added. `rates` are the outer learning rates of inputs, labels (and
     attention) and inner rates.
@@ -143,7 +144,7 @@ class Outer:
         Where loss or gradient are not finite, or the loss explodes, nothing is learned: the state goes back to the
         last good one, the rates are halved, and the answer is NaN. Raises WinnowError where that does not help.
         """
-        if number % GOOD_EVERY == 0 or self._good is None:
+        if self._good is None:
             self._remember()
         learned = self.learned
         given = [learned.inputs, learned.labels, *([] if learned.attention is None else [learned.attention])]
@@ -161,10 +162,12 @@ class Outer:
         if self.pull is not None:
             with torch.enable_grad():
                 found["inputs"] = found["inputs"] + torch.autograd.grad(self.pull(learned.inputs), learned.inputs)[0]
-        sound = all(bool(gradient.isfinite().all()) for gradient in found.values())
+        sound = all(bool(gradient.norm().isfinite()) for gradient in found.values())
         if not sound or not float(loss) < EXPLODED * math.log(learned.labels.shape[-1] + 1):
             self._retreat()
             return math.nan
+        if number % GOOD_EVERY == 0:  # only now it is known that this state is a good one
+            self._remember()
         for place, (name, tensor) in enumerate(learned.tensors().items()):
             tensor.grad = self._clipped(place, found[name])
         for group, peak in zip(self.adam.param_groups, self._peaks, strict=True):

@@ -198,12 +198,11 @@ def _frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
 
 
 def _context(model: Any) -> int:
-    """The longest input in tokens, special ones included. RoBERTa's positions begin after its padding token."""
-    positions = getattr(model.config, "max_position_embeddings", None)
-    if positions is None:
-        return 1 << 30
-    offset = (model.config.pad_token_id or 0) + 1 if "roberta" in model.config.model_type else 0
-    return int(positions) - offset
+    """The longest input in tokens, special ones included. Where positions have a padding row they begin after it."""
+    for name, table in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(table, nn.Embedding) and table.padding_idx is not None:
+            return table.num_embeddings - table.padding_idx - 1
+    return int(getattr(model.config, "max_position_embeddings", None) or 1 << 30)
 
 
 def softplus_inverse(value: float) -> float:

@@ -140,7 +140,8 @@ def nearest_samples(
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Rows and cosine similarities (N, at most NEAREST_SAMPLES) of the nearest training samples of each one's class."""
     known = embeddings_of(learner, task, "train")
-    mine = inputs.detach().mean(1) if isinstance(learner, TextLearner) else inputs.detach().flatten(1)
+    # With the special tokens around it, as the samples have them: a sample that has learned nothing finds itself.
+    mine = learner.framed(inputs.detach()).mean(1) if isinstance(learner, TextLearner) else inputs.detach().flatten(1)
     close = torch.nn.functional.normalize(mine, dim=-1) @ known.T
     other = torch.tensor(classes, device=close.device)[:, None] != task.labels["train"][None]
     count = min(NEAREST_SAMPLES, int((~other).sum(1).min()))

@@ -7,13 +7,15 @@ snapshot, set and measurement ends in recorded parts.
 
 from __future__ import annotations
 
+from engine.models.loading import model_facts_of
+from engine.runs import work
 from engine.runs.distillation_study import Study, open_study
 from engine.runs.distilling import distil, output_of, plan_set
 from engine.runs.job import Job
 from engine.runs.prompting import prompt_worth
-from engine.runs.two_tasks import measure_two_tasks
+from engine.runs.two_tasks import measure_two_tasks, plan_two_tasks
 from engine.runs.worth import Worth
-from engine.synthetic import MAIN, OTHER, DistillationRecipe, PromptSettings, SetKey
+from engine.synthetic import OTHER, DistillationRecipe, PromptSettings, SetKey
 
 
 def run(job: Job) -> None:
@@ -24,18 +26,33 @@ def run(job: Job) -> None:
     for key in sets:
         plan_set(study, key)
     worth.plan(sets)
+    both = None
+    if recipe.other:
+        both = sets[0], next(key for key in sets if key.task == OTHER)
+        plan_two_tasks(study, worth, *both)
+    prompts = _plan_prompts(study, sets[0], recipe.prompting) if recipe.prompting else 0.0
     for key in sets:
         distil(study, key)
         for wanted in worth.wanted(key):
             worth.measure(wanted)
-    if recipe.other:
-        main = next(key for key in sets if key.task == MAIN)
-        measure_two_tasks(study, worth, main, next(key for key in sets if key.task == OTHER))
+    if both:
+        measure_two_tasks(study, worth, *both)
     if recipe.prompting:
-        _measure_prompts(study, worth, sets[0], recipe.prompting)
+        _measure_prompts(study, worth, sets[0], recipe.prompting, prompts)
 
 
-def _measure_prompts(study: Study, worth: Worth, key: SetKey, settings: PromptSettings) -> None:
+def _plan_prompts(study: Study, key: SetKey, settings: PromptSettings) -> float:
+    """Floating-point operations of asking a language model, which must be there before anything is learned."""
+    task = study.task(key.task, key.student)
+    asked = min(settings.samples, len(task.samples["test"])) * float(task.lengths["test"].mean())
+    amount = work.scoring(round((1 + 2 * settings.draws) * asked), model_facts_of(settings.model)["parameters"])
+    study.job.plan(amount)
+    if study.job.has("worth", f"{key.name}-prompts"):
+        study.job.skip(amount)
+    return amount
+
+
+def _measure_prompts(study: Study, worth: Worth, key: SetKey, settings: PromptSettings, amount: float) -> None:
     """Decoded texts, real samples and nothing as the examples of a prompt."""
     job, name = study.job, f"{key.name}-prompts"
     if job.has("worth", name):
@@ -59,6 +76,6 @@ def _measure_prompts(study: Study, worth: Worth, key: SetKey, settings: PromptSe
         distilled=[(text, names[label]) for text, label in zip(worth.texts(key), classes, strict=True)],
         real=real,
         test=[(text, names[label]) for text, label in zip(texts["test"], labels["test"], strict=True)],
-        work=0.0,
+        work=amount,
     )
     job.record([job.write("worth", name, rows)])

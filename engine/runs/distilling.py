@@ -213,9 +213,6 @@ class Distilling:
         """Decode and measure the present state, keep it where it is the best so far, and record it."""
         progress, key = self.progress, self.key
         name = f"{key.name}-{progress.step:06d}"
-        if self.job.has("distilled", name):
-            progress.losses, progress.counted = 0.0, 0
-            return
         learned = self.outer.learned
         heads = [SNAPSHOT_HEAD + head for head in range(self.recipe.outer.snapshot_heads)]
         found = [
@@ -228,6 +225,15 @@ class Distilling:
         if mean >= progress.best:  # of equals the later one: it has learned more
             progress.best, progress.best_step = mean, progress.step
             self.best = {part: tensor.detach().clone() for part, tensor in learned.tensors().items()}
+        self._save()
+        # Measured above all the same: without its checkpoint the run begins anew and must find its best state again.
+        if not self.job.has("distilled", name):
+            self._record(name, mean)
+        progress.losses, progress.counted = 0.0, 0
+
+    def _record(self, name: str, mean: float) -> None:
+        """One snapshot with its curves; `mean` is its accuracy on held-out samples."""
+        progress, key, learned = self.progress, self.key, self.outer.learned
         about = {"arm": key.name, "seed": key.seed, "epoch": 0, "step": progress.step}
         metrics: list[dict[str, Any]] = [
             about | {"split": "valid", "name": "accuracy", "value": mean},
@@ -238,10 +244,8 @@ class Distilling:
             metrics.append(about | {"split": "train", "name": "outer_loss", "value": loss})
         for place, rate in enumerate(learned.learning_rates.tolist()):
             metrics.append(about | {"epoch": place + 1, "split": "", "name": "inner_rate", "value": rate})
-        self._save()
         parts = [self.job.write("metrics", name, metrics), *self._written(name, progress.step, learned.tensors())]
         self.job.record(parts)
-        progress.losses, progress.counted = 0.0, 0
 
     def _written(self, name: str, step: int, tensors: dict[str, Tensor], *, chosen: bool = False) -> list[Any]:
         """The parts of one snapshot, not yet recorded."""
@@ -373,7 +377,12 @@ def start_of(study: Study, key: SetKey, task: Task, learner: Learner) -> Tensor:
                 ids += _bare(task, int(sample))
                 if len(ids) >= settings.length:
                     break
-            rows.append((ids * (settings.length // max(1, len(ids)) + 1))[: settings.length])
+            if not ids:
+                raise WinnowError(
+                    f"{key.student} knows no word of any training text of the class {task.data.class_names[label]}, so "
+                    'nothing can start from them; set synthetic.start = "noise", or choose another student.'
+                )
+            rows.append((ids * (settings.length // len(ids) + 1))[: settings.length])
     return learner.table[torch.tensor(rows, device=learner.device)].clone()
 
 

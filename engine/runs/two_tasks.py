@@ -24,7 +24,7 @@ from engine.models.learners import Learner
 from engine.runs.distillation_study import Study
 from engine.runs.distilling import output_of
 from engine.runs.trials import PASSES, Batch, accuracy, descend, marks_of, read
-from engine.runs.worth import Worth, learned_of
+from engine.runs.worth import Measurement, Worth, learned_of, whole
 from engine.synthetic import FIRST_HEAD, MERGED, REPLAYS, SetKey
 
 Given = list[tuple[int, Batch | Learned]]  # what a step is trained on: (task, batch)
@@ -199,27 +199,40 @@ class TwoTasks:
         }
 
 
+def plan_two_tasks(study: Study, worth: Worth, main: SetKey, other: SetKey) -> None:
+    """Plan both questions; count as done what an earlier life of the run has."""
+    for name, amount in _amounts(study, worth, main, other).items():
+        study.job.plan(amount)
+        if study.job.has("worth", name):
+            study.job.skip(amount)
+
+
 def measure_two_tasks(study: Study, worth: Worth, main: SetKey, other: SetKey) -> None:
-    """The rows of both questions; one part for each."""
+    """The rows of both questions; one part for each kind of merging, and one for all that is repeated."""
     job, heads = study.job, worth.settings.heads
-    missing = [method for method in MERGED if not job.has("worth", f"{main.name}-{method}")]
-    replay = not job.has("worth", f"{main.name}-replays")
-    if not missing and not replay:
+    amounts = _amounts(study, worth, main, other)
+    if all(job.has("worth", name) for name in amounts):
         return
     two = TwoTasks(study, worth, main, other)
-    for method in missing:
-        with job.phase(f"measuring {MERGED[method]}", 0) as tick:
-            rows = [
-                {"method": method, "head": head, **row}
-                for head in range(heads)
-                for row in two.merged(method, head, lambda: tick(0, 1))
-            ]
-        job.record([job.write("worth", f"{main.name}-{method}", rows)])
-    if replay:
-        with job.phase("learning one task after the other", 0) as tick:
-            rows = [
-                {"method": method, "head": head, **row}
-                for head in range(heads)
-                for method, row in two.replayed(head, lambda: tick(0, 1)).items()
-            ]
-        job.record([job.write("worth", f"{main.name}-replays", rows)])
+    for method, (name, amount) in zip([*MERGED, None], amounts.items(), strict=True):
+        if job.has("worth", name):
+            continue
+        rows = []
+        with job.phase(f"measuring {MERGED[method] if method else 'one task after the other'}", amount) as tick:
+            for head in range(heads):
+                check = partial(tick, head, heads)
+                found = (
+                    [(method, row) for row in two.merged(method, head, check)]
+                    if method
+                    else list(two.replayed(head, check).items())
+                )
+                rows += [{"method": kind, "head": head, **row} for kind, row in found]
+        job.record([job.write("worth", name, rows)])
+
+
+def _amounts(study: Study, worth: Worth, main: SetKey, other: SetKey) -> dict[str, float]:
+    """Floating-point operations of each part, by its name; those of MERGED first, then what is repeated."""
+    once = sum(worth.amount(Measurement(key, "random", key.student)) for key in (main, other))
+    whole_of = [worth.amount(Measurement(whole(key.task, key.student), "full", key.student)) for key in (main, other)]
+    found = {f"{main.name}-{method}": once for method in MERGED}
+    return found | {f"{main.name}-replays": whole_of[0] + len(REPLAYS) * whole_of[1]}

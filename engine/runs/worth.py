@@ -66,9 +66,9 @@ class Worth:
 
     def plan(self, sets: Sequence[SetKey]) -> None:
         for wanted in dict.fromkeys(each for key in sets for each in self.wanted(key)):
-            self.job.plan(self._amount(wanted))
+            self.job.plan(self.amount(wanted))
             if self._has(wanted):
-                self.job.skip(self._amount(wanted))
+                self.job.skip(self.amount(wanted))
 
     def measure(self, wanted: Measurement) -> None:
         """Do one measurement, unless an earlier life of the run has."""
@@ -77,7 +77,7 @@ class Worth:
         key, method, model = wanted
         known = (key.task, model, key.per_class, method)
         if method in REAL and known in self._real:  # sets of one size share it
-            self.job.skip(self._amount(wanted))
+            self.job.skip(self.amount(wanted))
             rows = self._real[known]
         else:
             rows = self._trials(wanted)
@@ -93,7 +93,7 @@ class Worth:
         learner = self.study.learner(task, model)
         heads, rows = self.settings.heads, []
         of = "all real samples" if method == "full" else f"{METHODS[method]}, {key.name}"
-        with self.job.phase(f"measuring {of}", self._amount(wanted)) as tick:
+        with self.job.phase(f"measuring {of}", self.amount(wanted)) as tick:
             if method == "embeddings":
                 learned = learned_of(output_of(self.study, key), learner)
             else:
@@ -156,7 +156,7 @@ class Worth:
         given = self.text_batch(task, self.texts(key), hard if method == "text" else found.tensors["labels"])
         return lambda head: partial(in_batches, given, size, head)
 
-    def _amount(self, wanted: Measurement) -> float:
+    def amount(self, wanted: Measurement) -> float:
         """Floating-point operations of a measurement, about."""
         task = self.study.task(wanted.key.task, wanted.model)
         each = self.study.cost_of_token(task, self.study.learner(task, wanted.model))

@@ -1,4 +1,4 @@
-"""A whole distillation on a few sentences and a few digits: every part it promises, twice the same, and after a stop."""
+"""A whole distillation on a few sentences and digits: every part it promises, twice the same, and after a stop."""
 
 from __future__ import annotations
 
@@ -196,9 +196,7 @@ def test_every_snapshot_is_there(texts: tuple[Workspace, str, DistillationRecipe
         (step,) = set(chosen["step"])
         assert step in STEPS
         # The chosen snapshot is recorded once more, so its tokens are there twice.
-        assert read.groupby("step").size().to_dict() == {
-            at: count * LENGTH * (2 if at == step else 1) for at in STEPS
-        }
+        assert read.groupby("step").size().to_dict() == {at: count * LENGTH * (2 if at == step else 1) for at in STEPS}
         names = ["science", "sport"] if key.task == OTHER else ["glad", "sorry"]
         assert chosen.sort_values("input")["label"].tolist() == [name for name in names for _ in range(key.per_class)]
         assert set(mine["length"]) == {LENGTH}
@@ -316,9 +314,7 @@ def test_the_best_snapshot_is_chosen(texts: tuple[Workspace, str, DistillationRe
 @pytest.mark.parametrize(
     ("accuracies", "chosen"), [([0.2, 0.9, 0.4, 0.3], 2), ([0.5, 0.5, 0.5, 0.5], 6), ([0.9, 0.1, 0.9, 0.2], 4)]
 )
-def test_choosing(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, accuracies: list[float], chosen: int
-) -> None:
+def test_choosing(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, accuracies: list[float], chosen: int) -> None:
     """Whatever the accuracies, the best snapshot wins and the later one on ties; what is kept is what it held then."""
     given = iter(accuracies)
     told: list[float] = []
@@ -440,7 +436,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str, Dis
 def test_a_stopped_run_goes_on_where_it_was(
     quiet: tuple[Workspace, str, DistillationRecipe], monkeypatch: pytest.MonkeyPatch, parts: int
 ) -> None:
-    """Cancelled while it learns, measures or merges: what was recorded stays, and the rest is as in a run left alone."""
+    """Cancelled as it learns, measures or merges: what was recorded stays, the rest is as in a run left alone."""
     workspace, undisturbed, wanted = quiet
     ledger = Ledger(workspace)
     run, lock = ledger.start(wanted)
@@ -544,7 +540,7 @@ def test_hard_labels_of_texts(workspace: Workspace, tmp_path: Path) -> None:
 
 
 def test_labels_of_attention(workspace: Workspace, tmp_path: Path) -> None:
-    """A folder of BERT, attention that is learned as well: it sums to one over the tokens, and differs from the start."""
+    """A folder of BERT whose attention is learned as well: what is kept sums to one over the tokens."""
     source = sentences(tmp_path / "films.csv")
     student = bert(tmp_path / "bert", workspace, texts_of(source))
     run = do(

@@ -1,4 +1,4 @@
-"""What a distillation cannot use, and what goes wrong on its way: one sentence that names it, or a note and on it goes."""
+"""What a distillation cannot use, and what goes wrong on its way: a sentence that names it, or a note and it goes on."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ import csv
 import math
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from transformers import CanineConfig, CanineForSequenceClassification
 
+from engine.data.labelled import Labelled
 from engine.distillation.learn import MOST_RETREATS, Outer
 from engine.export_distilled import export_distilled
+from engine.grids import LabelledSettings
 from engine.ledger import Ledger
 from engine.models.learners import PictureLearner
-from engine.runs import distillation, distilling
+from engine.runs import distillation, distillation_study, distilling
 from engine.runs.job import Job
 from engine.store import Store
 from engine.synthetic import DistillationRecipe
@@ -96,29 +100,22 @@ def test_a_class_that_nobody_belongs_to(workspace: Workspace, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        ([0, 0, 2, 2], "The class middle of made-up has no training sample, so nothing can be distilled for it; "),
-        ([0, 0, 0, 0], "made-up has one class, low; distillation needs at least two."),
+        ([0, 0, 2, 2], "The class middle of digits has no training sample, so nothing can be distilled for it; "),
+        ([0, 0, 0, 0], "digits has one class, low; distillation needs at least two."),
     ],
 )
 def test_classes_are_counted_again(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, labels: list[int], words: str
 ) -> None:
     """Whatever a reader of data lets through, a class without samples never gets as far as a picture of nothing."""
-    from engine.runs import distillation_study
-
     read = distillation_study.read_labelled
-    names = ["low", "middle", "high"][: max(labels) + 1]
 
-    def rigged(settings: Any, tokenizer: Any) -> Any:
-        from dataclasses import replace
-
+    def rigged(settings: LabelledSettings, tokenizer: Any) -> Labelled:
         found = read(settings, tokenizer)
-        given = torch.tensor(labels).repeat(len(found.labels))[: len(found.labels)].numpy()
-        return replace(found, labels=given, class_names=names)
+        names = ["low", "middle", "high"][: max(labels) + 1]
+        return replace(found, labels=np.resize(np.array(labels), len(found)), class_names=names)
 
     monkeypatch.setattr(distillation_study, "read_labelled", rigged)
-    monkeypatch.setattr(distillation_study.Study, "settings", lambda self, task: self.recipe.data.model_copy(update={"source": "made-up"}))
-    monkeypatch.setattr(distillation_study, "read_labelled", lambda settings, tokenizer: rigged(settings.model_copy(update={"source": "digits"}), tokenizer))
     assert refused(workspace, recipe()).startswith(words)
 
 
