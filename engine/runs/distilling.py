@@ -193,7 +193,8 @@ class Distilling:
             self._note(f"{self.key.name} did not fit into memory; real batches have {limits.batch_size} samples now")
         elif limits.window > 1:
             limits.window = max(1, limits.window // 2)
-            self._note(f"{self.key.name} did not fit into memory; the gradient goes back {limits.window} steps now")
+            back = f"{limits.window} step{'s' * (limits.window > 1)}"
+            self._note(f"{self.key.name} did not fit into memory; the gradient goes back {back} now")
         else:
             raise WinnowError(
                 f"{self.key.name} does not fit into memory with batches of {LEAST_BATCH} and one step back; lower "

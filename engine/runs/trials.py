@@ -154,7 +154,7 @@ def descend(
     check: Callable[[], None],
 ) -> Iterator[tuple[int, float]]:
     """AdamW on `weights` in place: up to `rate`, then down to zero in a line; after each step (its number, seconds)."""
-    adam = torch.optim.AdamW(weights, lr=rate, weight_decay=WEIGHT_DECAY)
+    adam = torch.optim.AdamW(weights, lr=rate, weight_decay=WEIGHT_DECAY, fused=True)
     warm, seconds = max(1, int(WARM_UP * steps)), 0.0
     for step in range(steps):
         begun = time.perf_counter()

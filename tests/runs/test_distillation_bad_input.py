@@ -1,4 +1,4 @@
-"""What a distillation cannot use, and what goes wrong on its way: a sentence that names it, or a note and it goes on."""
+"""What a distillation cannot use, and what goes wrong on its way: a sentence that names it, or a note to go on."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def test_out_of_memory(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) ->
         f"{name} real batches have 8 samples now.",
         f"{name} real batches have 4 samples now.",
         f"{name} the gradient goes back 2 steps now.",
-        f"{name} the gradient goes back 1 steps now.",
+        f"{name} the gradient goes back 1 step now.",
     ]
     assert sorted(set(table(workspace, run, "distilled")["step"])) == STEPS
 

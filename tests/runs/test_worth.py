@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from engine.models.outputs import keep_output
 from engine.runs import trials
 from engine.runs.decoding import embeddings_of, nearest_samples
 from engine.runs.distillation_study import Study, open_study
-from engine.runs.distilling import output_key, start_of
+from engine.runs.distilling import Distilling, output_key, start_of
 from engine.runs.job import Job
 from engine.runs.trials import Batch, _within, accuracy, descend, fitted_trial, learned_trial, marks_of
 from engine.runs.two_tasks import TwoTasks
@@ -44,8 +44,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Study:
     folder = tmp_path_factory.mktemp("texts")
     workspace = open_workspace(folder / "workspace", read_only=False)
     other = {"source": str(sentences(folder / "other.csv", other=True)), "task": "text", "max_length": 16}
-    less = {"worth__batch_size": 8, "worth__full_epochs": 1, "worth__learning_rates": [0.01], "worth__heads": 2}
-    return opened(workspace, recipe(sentences(folder / "films.csv"), other=other, **less))
+    return opened(workspace, recipe(sentences(folder / "films.csv"), other=other, worth__batch_size=8))
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +151,19 @@ def test_inputs_start_from_their_class(texts: Study) -> None:
         assert set(ids) <= known
     assert all(len({float(vectors.sum()) for vectors in half}) > 1 for half in first.split(6))  # not one for all
     assert torch.equal(first, start_of(texts, key, task, learner))
+
+
+def test_real_batches_of_the_outer_loop(pictures: Study) -> None:
+    """Every sample once an epoch, in another order for the next; from any step on they are the same as before."""
+    distilling = Distilling(pictures, pictures.recipe.sets()[0])
+    count = len(pictures.task(MAIN, "mlp").rows)
+    per_epoch = -(-count // pictures.recipe.outer.batch_size)
+    batches = [batch.tolist() for batch in islice(distilling._batches(0), 2 * per_epoch)]
+    epochs = [list(chain(*batches[:per_epoch])), list(chain(*batches[per_epoch:]))]
+    assert all(sorted(epoch) == list(range(count)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    for step in (1, per_epoch - 1, per_epoch, per_epoch + 3):
+        assert [batch.tolist() for batch in islice(distilling._batches(step), 3)] == batches[step : step + 3]
 
 
 # -- how a trial is measured -----------------------------------------------------------------------------------------
