@@ -19,8 +19,9 @@ from engine.models.outputs import keep_output
 from engine.runs import trials
 from engine.runs.decoding import embeddings_of, nearest_samples
 from engine.runs.distillation_study import Study, open_study
-from engine.runs.distilling import Distilling, output_key, start_of
+from engine.runs.distilling import Distilling, output_key
 from engine.runs.job import Job
+from engine.runs.starts import start_of
 from engine.runs.trials import Batch, _within, accuracy, descend, fitted_trial, learned_trial, marks_of
 from engine.runs.two_tasks import TwoTasks
 from engine.runs.worth import REAL, Worth, in_batches
