@@ -76,10 +76,12 @@ class Unroll:
         fixed = [part.detach() for part in learned]
         state = [part.detach() for part in self.optimizer.start(weights)]
         device = state[0].device
-        kept: list[list[Tensor]] = []
+        kept: list[Tensor] = []
         for step in range(stop):
             if step >= first:
-                kept.append([part.to("cpu") for part in state] if self.on_host else state)
+                # One block for each state: many small ones, kept between those that come and go, leave holes in memory.
+                block = torch.cat([part.flatten() for part in state])
+                kept.append(block.to("cpu") if self.on_host else block)
             state = [part.detach() for part in self.step(state, count, fixed, rates[step].detach(), step, graph=False)]
         with torch.enable_grad():
             ends = [part.requires_grad_() for part in state[:count]]
@@ -87,11 +89,13 @@ class Unroll:
             adjoint = list(torch.autograd.grad(loss, ends, materialize_grads=True))
         adjoint += [torch.zeros_like(part) for part in state[count:]]
         loss = loss.detach()  # its graph would hold the last weights
+        shapes = [part.shape for part in state]
         del state, ends
         total = [torch.zeros_like(part) for part in fixed]
         slopes = torch.zeros_like(rates)
         for step in reversed(range(first, stop)):
-            before = [part.to(device).detach().requires_grad_() for part in kept.pop()]
+            parts = kept.pop().to(device).split([shape.numel() for shape in shapes])
+            before = [part.view(shape).requires_grad_() for part, shape in zip(parts, shapes, strict=True)]
             given = [part.detach().requires_grad_() for part in fixed]
             rate = rates[step].detach().requires_grad_()
             after = self.step(before, count, given, rate, step, graph=True)
@@ -102,5 +106,5 @@ class Unroll:
                 sum_ += part
             slopes[step] = found[len(given)]
             adjoint = list(found[len(given) + 1 :])
-            del before, after, asked, found  # not beside those of the next step
+            del parts, before, after, asked, found  # not beside those of the next step
         return loss, total, slopes
