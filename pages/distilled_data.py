@@ -17,6 +17,7 @@ from pages.parts import (  # noqa: E402
     distilled_take,
     distilled_view,
     distilled_worth,
+    run_choice,
     run_list,
     run_progress,
     words,
@@ -26,7 +27,7 @@ runs = [run for run in context.ledger().runs() if run.kind == distilled_form.KIN
 shown = None
 if runs:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        run = shown = distilled_run.choose(runs)
+        run = shown = run_choice.choose(runs, "distilled_run")
         run_list.badge(run)
         copy_link.draw(key="distilled_link", also={"distilled_run": run.id})
     run_progress.follow(run)

@@ -17,6 +17,7 @@ from pages.parts import (  # noqa: E402
     kd_run,
     kd_theory,
     kd_view,
+    run_choice,
     run_list,
     run_progress,
     words,
@@ -26,7 +27,7 @@ runs = [run for run in context.ledger().runs() if run.kind == kd_form.KIND]
 shown = None
 if runs:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        run = shown = kd_run.choose(runs)
+        run = shown = run_choice.choose(runs, "kd_run")
         run_list.badge(run)
         copy_link.draw(key="kd_link", also={"kd_run": run.id})
     run_progress.follow(run)

@@ -56,6 +56,11 @@ class Learned:
         return found if self.attention is None else found | {"attention": self.attention}
 
     @property
+    def given(self) -> list[Tensor]:
+        """What `inner_loss` depends on."""
+        return [self.inputs, self.labels, *([] if self.attention is None else [self.attention])]
+
+    @property
     def learning_rates(self) -> Tensor:
         """(T,) positive."""
         return F.softplus(self.rates.detach())
@@ -147,10 +152,9 @@ class Outer:
         if self._good is None:
             self._remember()
         learned = self.learned
-        given = [learned.inputs, learned.labels, *([] if learned.attention is None else [learned.attention])]
         loss, gradients, slopes = self._unroll.hypergradient(
             self.student.start(head_seed(self.seed, number)),
-            given,
+            learned.given,
             learned.learning_rates,
             lambda weights: self._outer_loss(weights, inputs, classes),
             self._window(number),

@@ -1,7 +1,7 @@
 """Dataset distillation: a few synthetic inputs per class, learned, read, and measured.
 
-The story: make the encoders that are made from nothing; train the students on everything, to know what a set is
-measured against; learn each set and measure it; then two tasks together, one task after the other, and prompts. Every
+The story: make the encoders that are made from nothing; learn each set and measure it, beside the student trained on
+everything; then two tasks together, one task after the other, and prompts. Every
 snapshot, set and measurement ends in recorded parts.
 """
 

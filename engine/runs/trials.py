@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +18,9 @@ from engine.distillation.learn import Learned, inner_loss, weighted_loss
 from engine.distillation.unroll import Unroll
 from engine.models.learners import Learner
 from engine.runs.distillation_study import BATCH_TOKENS, Study, Task
+from engine.training.students import rate_at
 
 WEIGHT_DECAY = 0.01
-WARM_UP = 0.1  # of the steps; then the rate falls to zero in a line
 MARKS = 5  # moments of a training on a small set at which one may stop
 PASSES = 3.0  # a training step in forward passes
 
@@ -73,8 +73,7 @@ def _within(order: np.ndarray, lengths: np.ndarray, tokens: int) -> Iterator[np.
 def trained_on(study: Study, learner: Learner, learned: Learned, head: int) -> list[Tensor]:
     """The weights of a student with a fresh head after the inner steps on what was learned."""
     unroll = Unroll(inner_loss(learner, learned.kind), Optimizer(study.recipe.inner.optimizer))
-    given = [learned.inputs, learned.labels, *([] if learned.attention is None else [learned.attention])]
-    return unroll.train(learner.start(head), given, learned.learning_rates)
+    return unroll.train(learner.start(head), learned.given, learned.learning_rates)
 
 
 def learned_trial(study: Study, task: Task, learner: Learner, learned: Learned, head: int) -> Trial:
@@ -94,7 +93,7 @@ def fitted_trial(
     task: Task,
     learner: Learner,
     head: int,
-    batches: Callable[[int], Sequence[Batch]],
+    batches: Callable[[int], Iterable[Batch]],
     *,
     rates: Sequence[float],
     steps: int,
@@ -118,7 +117,7 @@ def fitted_trial(
     assert best is not None
     valid, rate, step, seconds, weights = best
     right, loss = accuracy(study, task, learner, weights, "test")
-    first = batches(0)[0].inputs
+    first = next(iter(batches(0))).inputs
     operations = step * PASSES * study.cost(learner, first)
     return Trial(samples, rate, step, valid, right, loss, seconds, operations)
 
@@ -127,7 +126,7 @@ def fitted(
     study: Study,
     learner: Learner,
     head: int,
-    batches: Callable[[int], Sequence[Batch]],
+    batches: Callable[[int], Iterable[Batch]],
     rate: float,
     steps: int,
     marks: Sequence[int],
@@ -155,11 +154,11 @@ def descend(
 ) -> Iterator[tuple[int, float]]:
     """AdamW on `weights` in place: up to `rate`, then down to zero in a line; after each step (its number, seconds)."""
     adam = torch.optim.AdamW(weights, lr=rate, weight_decay=WEIGHT_DECAY, fused=True)
-    warm, seconds = max(1, int(WARM_UP * steps)), 0.0
+    seconds = 0.0
     for step in range(steps):
         begun = time.perf_counter()
         for group in adam.param_groups:
-            group["lr"] = rate * ((step + 1) / warm if step < warm else (steps - step) / max(1, steps - warm))
+            group["lr"] = rate * rate_at(step, steps)
         adam.zero_grad(set_to_none=True)
         loss(step).backward()
         adam.step()
@@ -174,7 +173,7 @@ def read(study: Study, learner: Learner, weights: list[Tensor], inputs: tuple[Te
         return learner.read(weights, *inputs).float()
 
 
-def endless(batches: Callable[[int], Sequence[Batch]]) -> Iterator[Batch]:
+def endless(batches: Callable[[int], Iterable[Batch]]) -> Iterator[Batch]:
     """The batches of epoch 0, then of epoch 1, and so on."""
     for epoch in itertools.count():
         yield from batches(epoch)

@@ -41,6 +41,7 @@ class TwoTasks:
         self.learned = [
             learned_of(output, learner) for output, learner in zip(self.outputs, self.learners, strict=True)
         ]
+        self._epochs: dict[int, tuple[tuple[int, int, int] | None, list[np.ndarray]]] = {}  # by task
         first = self.learners[0]
         # The body: the same places in both lists of weights.
         self.shared = [place for place, name in enumerate(first.names) if name not in first.heads]
@@ -85,8 +86,7 @@ class TwoTasks:
     def _inner_step(self, optimizer: Optimizer, state: list[Tensor], count: int, place: int, step: int) -> list[Tensor]:
         learned: Learned = self.learned[place]
         unroll = Unroll(inner_loss(self.learners[place], learned.kind), optimizer)
-        given = [learned.inputs, learned.labels, *([] if learned.attention is None else [learned.attention])]
-        after = unroll.step(state, count, given, learned.learning_rates[step], step, graph=False)
+        after = unroll.step(state, count, learned.given, learned.learning_rates[step], step, graph=False)
         return [part.detach() for part in after]
 
     def merged(self, method: str, head: int, check: Callable[[], None]) -> list[dict[str, Any]]:
@@ -133,9 +133,7 @@ class TwoTasks:
             found[method] = row | {"samples": 0 if kind == "none" else row["samples"]}
         return found
 
-    def _beside(
-        self, again: list[tuple[int, Batch | Learned]], head: int, step: int
-    ) -> list[tuple[int, Batch | Learned]]:
+    def _beside(self, again: Given, head: int, step: int) -> Given:
         return [(1, self._real(1, head, step)), *again]
 
     def _repeated(self, kind: str, head: int) -> Batch | Learned:
@@ -153,8 +151,10 @@ class TwoTasks:
     def _real(self, place: int, seed: int, step: int) -> Batch:
         task, size = self.tasks[place], self.worth.settings.batch_size
         per_epoch = -(-len(task.rows) // size)
-        order = similar_batches(task.lengths["train"], size, seed, step // per_epoch)
-        return self.worth.real_batch(task, order[step % per_epoch])
+        now = (place, seed, step // per_epoch)
+        if self._epochs.get(place, (None, []))[0] != now:  # in order once an epoch, not at every step
+            self._epochs[place] = now, similar_batches(task.lengths["train"], size, seed, step // per_epoch)
+        return self.worth.real_batch(task, self._epochs[place][1][step % per_epoch])
 
     def _fit(
         self,

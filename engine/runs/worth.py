@@ -6,7 +6,7 @@ learning rate, is chosen on the held-out part of the training set; accuracy is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any, NamedTuple
@@ -49,6 +49,8 @@ class Worth:
     def __init__(self, study: Study) -> None:
         self.study, self.job, self.settings = study, study.job, study.recipe.worth
         self._real: dict[tuple[str, str, int, str], list[dict[str, Any]]] = {}
+        self._embeddings: dict[tuple[str, int], np.ndarray] = {}
+        self._texts: dict[SetKey, list[str]] = {}
 
     # -- what is measured ---------------------------------------------------------------------------------------
 
@@ -113,7 +115,7 @@ class Worth:
         task: Task,
         learner: Learner,
         head: int,
-        batches: Callable[[int], Sequence[Batch]],
+        batches: Callable[[int], Iterable[Batch]],
         check: Callable[[], None],
     ) -> Trial:
         settings = self.settings
@@ -138,7 +140,7 @@ class Worth:
 
     def _batches(
         self, wanted: Measurement, task: Task, learner: Learner
-    ) -> Callable[[int], Callable[[int], Sequence[Batch]]]:
+    ) -> Callable[[int], Callable[[int], Iterable[Batch]]]:
         """head -> epoch -> the batches of that epoch."""
         key, method, size = wanted.key, wanted.method, self.settings.batch_size
         if method == "full":
@@ -178,12 +180,15 @@ class Worth:
 
     def texts(self, key: SetKey) -> list[str]:
         """The decoded texts of a finished set."""
+        if key in self._texts:
+            return self._texts[key]
         task = self.study.task(key.task, key.student)
         learner = self.study.learner(task, key.student)
         assert isinstance(learner, TextLearner)
         decoder = Decoder(learner, task, self.study.recipe.synthetic.similarity)
         inputs = output_of(self.study, key).tensors["inputs"].to(learner.device)
-        return decoder.read(bare(learner, inputs)).texts
+        self._texts[key] = decoder.read(bare(learner, inputs)).texts
+        return self._texts[key]
 
     def text_batch(self, task: Task, texts: list[str], targets: Tensor) -> Batch:
         """Texts as the student's tokenizer reads them, like any other text."""
@@ -201,7 +206,10 @@ class Worth:
         if method == "random":
             rng = np.random.default_rng([draw, 17])
             return np.concatenate([rng.choice(of, min(per_class, len(of)), False) for of in places])
-        known = embeddings_of(learner, task, "train").cpu().numpy()
+        at = (task.name, id(learner))
+        if at not in self._embeddings:  # the same for every head
+            self._embeddings[at] = embeddings_of(learner, task, "train").cpu().numpy()
+        known = self._embeddings[at]
         picked = []
         for of in places:
             size = min(per_class, len(of))
@@ -213,10 +221,10 @@ class Worth:
         hard = F.one_hot(task.labels["train"][torch.from_numpy(index).to(self.job.device)], task.classes).float()
         return Batch(task.inputs("train", index), hard)
 
-    def _real_batches(self, task: Task, places: np.ndarray, seed: int, epoch: int) -> list[Batch]:
+    def _real_batches(self, task: Task, places: np.ndarray, seed: int, epoch: int) -> Iterator[Batch]:
         lengths = task.lengths["train"][places]
         found = similar_batches(lengths, self.settings.batch_size, seed, epoch)
-        return [self.real_batch(task, places[batch]) for batch in found]
+        return (self.real_batch(task, places[batch]) for batch in found)
 
     def _has(self, wanted: Measurement) -> bool:
         return self.job.has("worth", part_name(self.study, *wanted))

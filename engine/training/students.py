@@ -159,7 +159,7 @@ def train_group(
     last = total if schedule.stop_after is None else min(total, schedule.stop_after * per_epoch)
     trained = [*group.weights.values(), *(peers.weights.values() if peers else ())]
     optimizer = torch.optim.AdamW(trained, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
-    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, total))
+    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, total))
     kd_weight = torch.tensor([student.kd_weight for student in students], device=device)
     teachers = _stacked(students, group.size)
     group.base.train()
@@ -195,7 +195,8 @@ def train_group(
     return done
 
 
-def _rate(step: int, total: int) -> float:
+def rate_at(step: int, total: int) -> float:
+    """Share of the peak rate: up over WARM_UP of the steps, then down to zero in a line."""
     warm = max(1, int(WARM_UP * total))
     return (step + 1) / warm if step < warm else max(0.0, (total - step) / max(1, total - warm))
 

@@ -14,13 +14,12 @@ from engine.recipes import (
     digest,
     load_recipe,
     parse_recipe,
-    parse_value,
     read_toml,
     ready_made,
     to_dict,
 )
 from engine.synthetic import DistillationRecipe, InnerSettings, SyntheticSettings
-from pages.parts import context, words
+from pages.parts import context, run_choice, words
 from pages.parts.run_recipe import as_toml
 from pages.parts.words import literal
 
@@ -129,15 +128,15 @@ def _fields(base: dict[str, Any]) -> dict[str, Any]:
             else "The network the pictures are learned for: mlp or cnn.",
         )  # fmt: skip
         raw["students"] = _others(base["students"], model)
-        raw["seeds"] = _list(
+        raw["seeds"] = run_choice.numbers(
             right, "Seeds", base["seeds"], f"distilled_seeds_{key}", "Every set is learned once with each."
         )
         columns = st.columns(4)
-        synthetic["per_class"] = _list(
+        synthetic["per_class"] = run_choice.numbers(
             columns[0], "Inputs per class", synthetic["per_class"], f"distilled_sizes_{key}",
             "Each number is a set of its own; the first is shown first.",
         )  # fmt: skip
-        inner["steps"] = _list(
+        inner["steps"] = run_choice.numbers(
             columns[1], "Inner steps", inner["steps"], f"distilled_inner_{key}",
             "Steps of the student on the learned inputs. More teach more, and take longer to learn from.",
         )  # fmt: skip
@@ -174,9 +173,3 @@ def _others(students: Sequence[Mapping[str, Any]], model: str) -> list[dict[str,
     """The students with another model in the first place, named once where it stood further back already."""
     first = {**students[0], "model": model}
     return [first, *({**other} for other in students[1:] if other["model"] != model)]
-
-
-def _list(column: Any, label: str, values: Sequence[float], key: str, help: str) -> list[Any]:
-    """A list of numbers as text, separated by commas; what is no number stays as it is, to be refused by name."""
-    text = column.text_input(label, ", ".join(f"{value:g}" for value in values), key=key, help=help)
-    return [parse_value(part.strip()) for part in str(text).split(",") if part.strip()]

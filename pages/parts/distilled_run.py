@@ -68,17 +68,6 @@ def recipe_of(run: Run) -> DistillationRecipe:
     return recipe
 
 
-def choose(runs: Sequence[Run]) -> Run:
-    """The run in the address, else one that is going on, else the newest that has begun."""
-    ids = [run.id for run in runs]
-    going = [place for place, each in enumerate(runs) if each.state == "running"]
-    newest = going[0] if going else next((place for place, each in enumerate(runs) if each.state != "queued"), 0)
-    if st.session_state.get("distilled_run", ids[0]) not in ids:
-        del st.session_state["distilled_run"]
-    chosen = st.selectbox("Run", ids, index=newest, key="distilled_run", bind="query-params", width=340)
-    return runs[ids.index(chosen)] if chosen in ids else runs[newest]
-
-
 def sets_of(store: Store, run: Run) -> dict[SetKey, int | None]:
     """Every set with something to look at and its chosen step (None while it is learned), in the recipe's order."""
     done = {

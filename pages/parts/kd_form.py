@@ -15,12 +15,11 @@ from engine.recipes import (
     digest,
     load_recipe,
     parse_recipe,
-    parse_value,
     read_toml,
     ready_made,
     to_dict,
 )
-from pages.parts import context, words
+from pages.parts import context, run_choice, words
 from pages.parts.kd_cells import Point
 from pages.parts.run_recipe import as_toml
 from pages.parts.words import literal
@@ -135,11 +134,11 @@ def _fields(base: dict[str, Any]) -> dict[str, Any]:
             key=f"kd_scores_{key}", help="Ways of choosing which samples stay. Keep random: it is the fair rival.",
         )  # fmt: skip
         left, right = st.columns(2)
-        raw["grid"]["fractions"] = _list(
+        raw["grid"]["fractions"] = run_choice.numbers(
             left, "Shares of the data kept", grid["fractions"], f"kd_fractions_{key}",
             "Between 0 and 1; 1 is all of the data, to compare with.",
         )  # fmt: skip
-        raw["grid"]["kd_weights"] = _list(
+        raw["grid"]["kd_weights"] = run_choice.numbers(
             right, "Weights of the teacher", grid["kd_weights"], f"kd_weights_{key}",
             "0 learns from labels alone, 1 from the teacher alone. Keep 0: the gain is measured against it.",
         )  # fmt: skip
@@ -148,10 +147,10 @@ def _fields(base: dict[str, Any]) -> dict[str, Any]:
             "Teachers", list(base["teachers"]), grid["teachers"], key=f"kd_teachers_{key}",
             help="self is a network of the student's own size, trained on everything.",
         )  # fmt: skip
-        raw["grid"]["noise"] = _list(
+        raw["grid"]["noise"] = run_choice.numbers(
             columns[1], "Shares of labels flipped", grid["noise"], f"kd_flips_{key}", "0 leaves them as they are."
         )
-        raw["seeds"] = _list(
+        raw["seeds"] = run_choice.numbers(
             columns[2], "Seeds", base["seeds"], f"kd_seeds_{key}",
             "Every student is trained once with each. One seed cannot tell a difference from chance.",
         )  # fmt: skip
@@ -162,9 +161,3 @@ def _fields(base: dict[str, Any]) -> dict[str, Any]:
         skip = base["selection"]["skip_hardest"] if rule in ("strata", "window") else 0.0
         raw["selection"] = {"rule": rule, "skip_hardest": skip}
     return raw
-
-
-def _list(column: Any, label: str, values: Sequence[float], key: str, help: str) -> list[Any]:
-    """A list of numbers as text, separated by commas; what is no number stays as it is, to be refused by name."""
-    text = column.text_input(label, ", ".join(f"{value:g}" for value in values), key=key, help=help)
-    return [parse_value(part.strip()) for part in str(text).split(",") if part.strip()]

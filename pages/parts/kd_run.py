@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import streamlit as st
 
 from engine.grids import PrunedKdRecipe
@@ -12,17 +10,6 @@ from pages.parts import kd_findings, kd_form, run_words, words
 from pages.parts.kd_view import View
 
 MEASURE = 760  # pixels: width of a paragraph
-
-
-def choose(runs: Sequence[Run]) -> Run:
-    """The run in the address, else one that is going on, else the newest that has begun."""
-    ids = [run.id for run in runs]
-    going = [place for place, each in enumerate(runs) if each.state == "running"]
-    newest = going[0] if going else next((place for place, each in enumerate(runs) if each.state != "queued"), 0)
-    if st.session_state.get("kd_run", ids[0]) not in ids:
-        del st.session_state["kd_run"]
-    chosen = st.selectbox("Run", ids, index=newest, key="kd_run", bind="query-params", width=340)
-    return runs[ids.index(chosen)] if chosen in ids else runs[newest]
 
 
 def share(view: View) -> str:

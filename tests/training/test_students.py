@@ -16,10 +16,10 @@ from engine.training.students import (
     Group,
     Schedule,
     Student,
-    _rate,
     distance,
     measure,
     outputs_of,
+    rate_at,
     train_group,
 )
 from engine.training.views import Samples, make_samples
@@ -109,7 +109,7 @@ def test_a_student_is_what_a_plain_loop_trains(samples: Samples, labels: torch.T
         for start in range(0, len(mine), 8):
             batch = torch.from_numpy(order[start : start + 8])
             for settings in optimizer.param_groups:
-                settings["lr"] = 0.01 * _rate(done, total)
+                settings["lr"] = 0.01 * rate_at(done, total)
             logits = network(*samples.take(batch))
             target = F.softmax(teacher[0, batch] / t, -1)
             kd = F.kl_div(F.log_softmax(logits / t, -1), target, reduction="batchmean")
