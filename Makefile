@@ -11,7 +11,7 @@ $(VENV)/.app: requirements.txt
 	$(BIN)/pip install --quiet --requirement requirements.txt
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.app requirements-dev.txt
+$(VENV)/.dev: $(VENV)/.app requirements-dev.txt requirements-ray.txt
 	$(BIN)/pip install --quiet --requirement requirements-dev.txt
 	touch $@
 

@@ -47,7 +47,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(workspace: Workspace, options: argparse.Namespace) -> int:
-    return _start_here(workspace, load_recipe(options.recipe, options.set), options.device)
+    return _start_here(workspace, _recipe(options), options.device)
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    """The recipe that was named; `--cluster` is the last word on where it is done."""
+    address = [f"cluster.address={json.dumps(options.cluster)}"] if options.cluster else []
+    return load_recipe(options.recipe, [*(options.set or []), *address])
 
 
 def demo(workspace: Workspace, options: argparse.Namespace) -> int:
@@ -75,7 +81,7 @@ def demo(workspace: Workspace, options: argparse.Namespace) -> int:
 
 
 def submit(workspace: Workspace, options: argparse.Namespace) -> None:
-    print(Ledger(workspace).submit(load_recipe(options.recipe, options.set)))
+    print(Ledger(workspace).submit(_recipe(options)))
 
 
 def serve(workspace: Workspace, _options: argparse.Namespace) -> None:
@@ -277,6 +283,7 @@ def _parser() -> argparse.ArgumentParser:
     def takes_recipe(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
         sub.add_argument("recipe", metavar="RECIPE", help=f"a TOML file, or one of: {', '.join(ready_made())}")
         sub.add_argument("--set", action="append", metavar="KEY=VALUE", help="for example data.limit=2000")
+        sub.add_argument("--cluster", metavar="auto|ADDRESS", help="do its shards on a Ray cluster; none: here")
         return sub
 
     def takes_device(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:

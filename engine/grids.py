@@ -13,7 +13,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from engine.settings import Count, Fraction, Name, Positive, Settings
+from engine.settings import ClusterSettings, Count, Fraction, Name, Positive, Settings
 
 PRUNING_SCORES = {
     "random": "random",
@@ -235,6 +235,7 @@ class PrunedKdRecipe(Settings):
     selection: SelectionSettings = SelectionSettings()
     training: StudentTraining = StudentTraining()
     grid: GridSettings
+    cluster: ClusterSettings = ClusterSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> PrunedKdRecipe:

@@ -19,12 +19,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from engine.ledger_rows import ALIVE_SECONDS, SCHEMA, Ask, Override, Run, to_ask, to_run
+from engine.ledger_rows import ALIVE_SECONDS, SCHEMA, Ask, Attempt, Override, Run, to_ask, to_run
 from engine.recipes import Recipe, to_dict
 from engine.tables import Part
 from engine.workspace import WinnowError, Workspace
 
-__all__ = ["ALIVE_SECONDS", "BEAT_SECONDS", "STATES", "Ask", "Ledger", "Override", "Run"]
+__all__ = ["ALIVE_SECONDS", "BEAT_SECONDS", "STATES", "Ask", "Attempt", "Ledger", "Override", "Run"]
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
 BEAT_SECONDS = 2.0  # how often a living engine says so
@@ -210,6 +210,43 @@ class Ledger:
             row = db.execute("SELECT provenance FROM runs WHERE id = ?", (run,)).fetchone()
             merged = json.loads(row["provenance"]) | facts
             db.execute("UPDATE runs SET provenance = ? WHERE id = ?", (json.dumps(merged), run))
+
+    def extend_provenance(self, run: str, **facts: Any) -> None:
+        """Add to facts that are lists or tables of their own, in one transaction: several workers may do so at once."""
+        with self._write("work on a run") as db:
+            row = db.execute("SELECT provenance FROM runs WHERE id = ?", (run,)).fetchone()
+            known = json.loads(row["provenance"])
+            for key, fact in facts.items():
+                known[key] = (
+                    known.get(key, type(fact)()) | fact if isinstance(fact, dict) else known.get(key, []) + fact
+                )
+            db.execute("UPDATE runs SET provenance = ? WHERE id = ?", (json.dumps(known), run))
+
+    # -- shards of a run on a cluster ---------------------------------------------------------------------------
+
+    def begin_shard(self, run: str, name: str, node: str) -> int:
+        """Note that a node has begun a shard; the answer is the number of this attempt."""
+        with self._write("work on a run") as db:
+            cursor = db.execute(
+                "INSERT INTO shards (run, name, node, began) VALUES (?, ?, ?, ?)", (run, name, node, time.time())
+            )
+            return int(cursor.lastrowid or 0)
+
+    def end_shards(self, run: str, outcome: str, why: str = "", attempts: Iterable[int] | None = None) -> None:
+        """Note how attempts came out; without `attempts` every one of the run that is still open."""
+        with self._write("work on a run") as db:
+            found = db.execute("SELECT id FROM shards WHERE run = ? AND outcome = ''", (run,)).fetchall()
+            wanted = {row["id"] for row in found} if attempts is None else set(attempts)
+            db.executemany(
+                "UPDATE shards SET ended = ?, outcome = ?, why = ? WHERE id = ?",
+                [(time.time(), outcome, why, attempt) for attempt in wanted],
+            )
+
+    def shards(self, run: str) -> list[Attempt]:
+        """Everything nodes of a cluster have tried for a run, oldest first; nothing where no cluster was asked."""
+        with self._connect() as db:
+            rows = db.execute("SELECT * FROM shards WHERE run = ? ORDER BY id", (run,)).fetchall()
+        return [Attempt(*row) for row in rows]
 
     # -- parts --------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,10 @@ CREATE TABLE IF NOT EXISTS datasets (
 CREATE TABLE IF NOT EXISTS asks (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, payload TEXT NOT NULL, state TEXT NOT NULL, answer TEXT,
     asked REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS shards (
+    id INTEGER PRIMARY KEY, run TEXT NOT NULL, name TEXT NOT NULL, node TEXT NOT NULL, began REAL NOT NULL, ended REAL,
+    outcome TEXT NOT NULL DEFAULT '', why TEXT NOT NULL DEFAULT '');
+CREATE INDEX IF NOT EXISTS shards_run ON shards (run);
 CREATE TABLE IF NOT EXISTS engines (pid INTEGER PRIMARY KEY, started REAL NOT NULL, heartbeat REAL NOT NULL);
 """
 
@@ -86,6 +90,23 @@ class Ask:
     payload: dict[str, Any]
     state: str  # "waiting", "taken", "answered", "refused"
     answer: dict[str, Any] | None  # for "refused": {"error": one sentence}
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One shard of a run as one node of a cluster tried it; a shard that was lost is tried again, in a row of its own.
+
+    Times are seconds since the epoch; `ended` is None while it is at work.
+    """
+
+    id: int
+    run: str
+    name: str
+    node: str  # its name and, where it has one, its address
+    began: float
+    ended: float | None
+    outcome: str  # "" while it is at work, "done", "lost" (with its node or its worker), "failed", "cancelled"
+    why: str  # a few words where it was lost or failed
 
 
 def to_run(row: sqlite3.Row) -> Run:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_valid
 
 from engine import grids, synthetic
 from engine.grids import PrunedKdRecipe
-from engine.settings import Count, Name, Positive, ScratchModel, Settings, scratch_name
+from engine.settings import ClusterSettings, Count, Name, Positive, ScratchModel, Settings, scratch_name
 from engine.synthetic import DistillationRecipe
 from engine.workspace import CHECKOUT, WinnowError
 
@@ -153,6 +153,7 @@ class DynamicPruningRecipe(Settings):
     scoring: ScoringSettings = ScoringSettings()
     pruning: PruningSettings
     training: TrainingSettings = TrainingSettings()
+    cluster: ClusterSettings = ClusterSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> DynamicPruningRecipe:
@@ -174,6 +175,7 @@ class ScoreRecipe(Settings):
     models: PairSettings
     scratch: ScratchSettings | None = None
     scoring: ScoringSettings = ScoringSettings()
+    cluster: ClusterSettings = ClusterSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> ScoreRecipe:
@@ -246,6 +248,8 @@ def set_value(raw: dict[str, Any], key: str, value: Any) -> None:
     *parents, last = key.split(".")
     table = raw
     for parent in parents:
+        if parent == "cluster" and isinstance(table.get(parent), str):
+            table[parent] = {"address": table[parent]}  # as a recipe may write it for short
         child = table.setdefault(parent, {})
         if not isinstance(child, dict):
             raise RecipeError(f"{key}: {parent} is a value, not a table, so nothing can be set inside it.")

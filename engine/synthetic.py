@@ -10,7 +10,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from engine.grids import LabelledSettings, NetworkSettings
-from engine.settings import Count, Name, Positive, ScratchModel, Settings, scratch_name
+from engine.settings import ClusterSettings, Count, Name, Positive, ScratchModel, Settings, scratch_name
 
 METHODS = {
     "full": "all real samples",
@@ -155,6 +155,7 @@ class DistillationRecipe(Settings):
     outer: OuterSettings = OuterSettings()
     worth: WorthSettings = WorthSettings()
     prompting: PromptSettings | None = None
+    cluster: ClusterSettings = ClusterSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> DistillationRecipe:
