@@ -1,13 +1,34 @@
-"""Doing a list of shards, each a range of samples whose results end in parts of its own."""
+"""The units a run splits into, and doing a list of them: in this process, or on a Ray cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from engine.runs.job import Job
 
 
 @dataclass(frozen=True)
 class Shard:
+    """One unit of a run that can be done on its own, anywhere; its results end in recorded parts."""
+
+    name: str  # no other of its run has it; people read it
+    key: Any  # what `Opened.do` is given; it travels to the node that does the shard
+    work: float = 0.0  # planned floating-point operations
+    wave: int = 0  # needs what shards of earlier waves have made
+
+
+class Opened(Protocol):
+    """A run opened on one machine, with models and data in memory as its shards need them."""
+
+    def do(self, key: Any) -> None:
+        """Do one shard. What an earlier life of the run has finished is not done again."""
+
+
+@dataclass(frozen=True)
+class Range:
     """Samples `start` to `stop` (exclusive) of a list."""
 
     index: int
@@ -15,13 +36,16 @@ class Shard:
     stop: int
 
 
-def split(count: int, size: int) -> list[Shard]:
-    """Cut `count` samples into shards of at most `size`; every sample is in exactly one."""
-    return [Shard(i, start, min(start + size, count)) for i, start in enumerate(range(0, count, size))]
+def split(count: int, size: int) -> list[Range]:
+    """Cut `count` samples into ranges of at most `size`; every sample is in exactly one."""
+    return [Range(i, start, min(start + size, count)) for i, start in enumerate(range(0, count, size))]
 
 
-def do(shards: Sequence[Shard], finished: Callable[[Shard], bool], work: Callable[[Shard], None]) -> None:
-    """Do in this process, in order, what an earlier life of the run has not finished."""
-    for shard in shards:
-        if not finished(shard):
-            work(shard)
+def each(job: Job, opened: Opened, shards: Sequence[Shard], words: str) -> None:
+    """Do every shard: in order in this process, or wave by wave on the cluster of the job; `words` say what is done."""
+    if job.cluster is None:
+        for shard in shards:
+            opened.do(shard.key)
+        return
+    for wave in sorted({shard.wave for shard in shards}):
+        job.cluster.each([shard for shard in shards if shard.wave == wave], words)

@@ -7,6 +7,7 @@ ledger and the parts can be deleted and is made again.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ class ReadOnlyError(WinnowError):
 class Workspace:
     root: Path
     read_only: bool = False
+    own: Path | None = None  # a folder of this machine alone, where several machines share `root`
 
     @property
     def ledger(self) -> Path:
@@ -61,13 +63,18 @@ class Workspace:
 
     @property
     def hidden(self) -> Path:
-        """Cached final hidden states of frozen teachers."""
-        return self.root / "hidden"
+        """Cached final hidden states of frozen teachers: large and cheap to make again, so each machine has its own."""
+        return (self.own or self.root) / "hidden"
 
     @property
     def outputs(self) -> Path:
         """`outputs/<key>.safetensors`: what teachers say and scores are, shared by every run that needs the same."""
         return self.root / "outputs"
+
+    @property
+    def staging(self) -> Path:
+        """`staging/<run>/<worker>/…`: parts that nodes of a cluster have written and nobody has recorded yet."""
+        return self.root / "staging"
 
     @property
     def uploads(self) -> Path:
@@ -111,7 +118,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
     A process killed at any moment leaves either the old file or the new one, never a torn one.
     Raises WinnowError where the disk is full or cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Not the process id: two machines that share the folder may have the same one.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)

@@ -410,6 +410,9 @@ WRITING: dict[str, Callable[[Ledger], object]] = {
     "resume": lambda ledger: ledger.resume("stopped"),
     "reopen": lambda ledger: ledger.reopen("run"),
     "set_provenance": lambda ledger: ledger.set_provenance("run", x=1),
+    "extend_provenance": lambda ledger: ledger.extend_provenance("run", x=[1]),
+    "begin_shard": lambda ledger: ledger.begin_shard("run", "scores 0", "node"),
+    "end_shards": lambda ledger: ledger.end_shards("run", "done"),
     "record_parts": lambda ledger: ledger.record_parts([part("a")]),
     "forget_parts": lambda ledger: ledger.forget_parts([part("a")]),
     "override": lambda ledger: ledger.override(["x"], "keep"),
@@ -433,6 +436,7 @@ READING = {
     "parts_mark",
     "run",
     "runs",
+    "shards",
 }
 
 
@@ -533,3 +537,41 @@ def test_many_writers_at_once(ledger: Ledger) -> None:
     for thread in threads:
         thread.join()
     assert len(ledger.parts()) == len(ledger.run(run).provenance) == 30
+
+
+# -- shards of a run on a cluster -----------------------------------------------------------------------------------
+
+
+def test_every_attempt_of_a_shard_is_kept(ledger: Ledger) -> None:
+    """Protects the page that shows which node did what: what was lost stays beside what was done in its place."""
+    run, other = ledger.submit(recipe("run")), ledger.submit(recipe("other"))
+    lost, kept = ledger.begin_shard(run, "scores 0", "a"), ledger.begin_shard(run, "scores 1", "b")
+    open_elsewhere = ledger.begin_shard(other, "scores 0", "a")
+    ledger.end_shards(run, "lost", "the node was lost", [lost])
+    ledger.end_shards(run, "done", attempts=[kept])
+    again = ledger.begin_shard(run, "scores 0", "b")
+    ledger.end_shards(run, "cancelled")  # whatever is still open
+    found = {attempt.id: (attempt.name, attempt.node, attempt.outcome, attempt.why) for attempt in ledger.shards(run)}
+    assert found == {
+        lost: ("scores 0", "a", "lost", "the node was lost"),
+        kept: ("scores 1", "b", "done", ""),
+        again: ("scores 0", "b", "cancelled", ""),
+    }
+    assert [attempt.ended for attempt in ledger.shards(other)] == [None]
+    assert ledger.shards(other)[0].id == open_elsewhere
+
+
+def test_facts_of_many_workers_are_all_kept(ledger: Ledger) -> None:
+    """Protects what several workers note at once about one run: none writes over what another has added."""
+    run = ledger.submit(recipe("run"))
+    threads = [
+        threading.Thread(target=ledger.extend_provenance, args=(run,), kwargs={"sets": {str(i): i}, "notes": [i]})
+        for i in range(12)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = ledger.run(run).provenance
+    assert found["sets"] == {str(i): i for i in range(12)}
+    assert sorted(found["notes"]) == list(range(12))

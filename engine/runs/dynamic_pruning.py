@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -26,30 +27,27 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from engine.data.samples import TokenSample
-from engine.models.loading import LoadedModel
 from engine.models.lora import adapter_state, attach_lora, detach_lora, load_adapter
 from engine.models.states import load_state, save_state
 from engine.pruning.thresholds import keep, next_tau, quantile, random_subset
 from engine.recipes import ArmName, DynamicPruningRecipe, PruningSettings
 from engine.runs import work
 from engine.runs.job import Job
-from engine.runs.prepare import Models, model_facts, of_split, open_pair
-from engine.runs.scoring import BASE, Scored, Scorer, unscored_rows
-from engine.tables import part_path, read_column
+from engine.runs.pair import PairRun
+from engine.runs.prepare import Models, of_split, open_pair
+from engine.runs.scoring import Epoch, Scored, tokens_of, unscored_rows
+from engine.shards import Shard, each
+from engine.tables import read_column
 from engine.training.finetune import Evaluation, evaluate, train_epoch
 from engine.workspace import WinnowError
 
 ORDER: tuple[ArmName, ...] = ("dynamic", "static", "random", "full")  # `random` needs the sizes of `dynamic`
 
 
-@dataclass
-class Study:
-    """What every arm of every seed shares."""
+@dataclass(frozen=True)
+class Basis:
+    """What every arm of every seed starts from."""
 
-    job: Job
-    recipe: DynamicPruningRecipe
-    student: LoadedModel
-    scorer: Scorer
     train: list[TokenSample]
     valid: list[TokenSample]
     first: Scored
@@ -58,17 +56,69 @@ class Study:
     tau_max: float
 
 
+@dataclass(frozen=True)
+class Before:
+    """Key of a shard: measure the student before any training."""
+
+    valid: list[TokenSample]
+
+
+class Arms(NamedTuple):
+    """Key of a shard: arms of one seed, trained one after the other because each needs the one before it."""
+
+    seed: int
+    arms: tuple[ArmName, ...]
+
+
+class Study(PairRun):
+    """Does the shards of the study on one machine."""
+
+    def __init__(self, job: Job, recipe: DynamicPruningRecipe, models: Models, dataset: str) -> None:
+        super().__init__(job, models, recipe.scoring, dataset)
+        self.recipe = recipe
+
+    @cached_property
+    def basis(self) -> Basis:
+        basis = self.job.handed("basis")
+        assert isinstance(basis, Basis)
+        return basis
+
+    @property
+    def parameters(self) -> int:
+        """Of the student, as work is planned."""
+        return self.models.parameters["student"]
+
+    @cached_property
+    def tokens(self) -> dict[str, int]:
+        return {"train": tokens_of(self.basis.train), "valid": tokens_of(self.basis.valid)}
+
+    def do(self, key: object) -> None:
+        if isinstance(key, Before):
+            self._before(key)
+        elif isinstance(key, Arms):
+            sizes: dict[int, int] = {}
+            for arm in key.arms:
+                train_arm(self, arm, key.seed, sizes)
+        else:
+            super().do(key)
+
+    def _before(self, key: Before) -> None:
+        settings = self.recipe.training
+        with self.job.phase("measuring the student before training", 0) as tick:
+            before = evaluate(
+                self.student.model, key.valid, batch_size=settings.batch_size, loss_on=settings.loss_on, tick=tick
+            )
+        self.job.ledger.set_provenance(self.job.run.id, before_training=asdict(before))
+
+
 def run(job: Job) -> None:
     recipe = job.run.parsed()
     assert isinstance(recipe, DynamicPruningRecipe)
     models, prepared = open_pair(job, recipe)
+    job.once("pair", lambda: (models, prepared.dataset))
+    study = Study(job, recipe, models, prepared.dataset)
     train, valid = of_split(prepared, "train"), of_split(prepared, "valid")
-    scorer = Scorer(job, models, train, recipe.scoring, prepared.dataset)
-    teacher, student = load_two(job, models)
-    first_work = work.scoring(scorer.tokens, teacher.parameters + student.parameters)
-    first = scorer.score(
-        student.model, "scoring every sample before training", first_work, arm=BASE, seed=-1, epoch=1, detail=True
-    )
+    first = study.first(train)
     tau, tau_max = resolve_tau(recipe.pruning, first.values[recipe.pruning.metric])
     check_tau(recipe.pruning, first.values[recipe.pruning.metric], tau)
     job.ledger.set_provenance(
@@ -76,30 +126,34 @@ def run(job: Job) -> None:
         tau=tau,
         tau_max=tau_max if math.isfinite(tau_max) else None,
         not_a_number=unscored_rows(train, first),
-        hidden_cache_bytes=scorer.cache_bytes,
+        **study.cache_facts(),
     )
-    with job.phase("measuring the student before training", 0) as tick:
-        before = evaluate(
-            student.model, valid, batch_size=recipe.training.batch_size, loss_on=recipe.training.loss_on, tick=tick
-        )
-    study = Study(job, recipe, student, scorer, train, valid, first, before, tau, tau_max)
-    for seed in recipe.seeds:
-        sizes: dict[int, int] = {}
-        for arm in ORDER:
-            if arm in recipe.arms:
-                train_arm(study, arm, seed, sizes)
+    each(job, study, [Shard("the student before training", Before(valid))], "measuring the student before training")
+    before = Evaluation(**job.ledger.run(job.run.id).provenance["before_training"])
+    study.basis = job.once("basis", lambda: Basis(train, valid, first, before, tau, tau_max))
+    each(job, study, arm_shards(study), "training every arm")
 
 
-def load_two(job: Job, models: Models) -> tuple[LoadedModel, LoadedModel]:
-    """Teacher and student in memory, written into the provenance. Raises WinnowError where they are one model."""
-    with job.phase("loading the models", 0):
-        teacher, student = models.teacher(), models.student()
-    job.ledger.set_provenance(job.run.id, **model_facts("teacher", teacher), **model_facts("student", student))
-    if student.hash == teacher.hash:
-        raise WinnowError(
-            f"{teacher.name} and {student.name} are the same model, so every KL would be zero; choose another teacher."
-        )
-    return teacher, student
+def opened(job: Job) -> Study:
+    """The run as a worker of a cluster opens it."""
+    recipe = job.run.parsed()
+    assert isinstance(recipe, DynamicPruningRecipe)
+    models, dataset = job.handed("pair")
+    return Study(job, recipe, models, dataset)
+
+
+def arm_shards(study: Study) -> list[Shard]:
+    """The arms of every seed; `random` follows `dynamic`, whose sizes it needs."""
+    shards = []
+    for seed in study.recipe.seeds:
+        for chain in (("dynamic", "random"), ("static",), ("full",)):
+            arms = tuple(arm for arm in ORDER if arm in chain and arm in study.recipe.arms)
+            if not arms:
+                continue
+            epochs = range(1, study.recipe.training.epochs + 1)
+            amount = sum(_unit_work(study, arm, epoch) for arm in arms for epoch in epochs)
+            shards.append(Shard(f"seed {seed}: {', '.join(arms)}", Arms(seed, arms), amount))
+    return shards
 
 
 def resolve_tau(settings: PruningSettings, scores: NDArray[np.float32]) -> tuple[float, float]:
@@ -131,15 +185,15 @@ def train_arm(study: Study, arm: ArmName, seed: int, sizes: dict[int, int]) -> N
         trainable = [parameter for parameter in peft.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(trainable, lr=settings.learning_rate)
         done, steps = _resume(study, arm, seed, peft, optimizer)
-        tau = study.tau
+        tau = study.basis.tau
         for epoch in range(1, settings.epochs + 1):
             if epoch > 1:
-                tau = next_tau(tau, study.recipe.pruning.tau_growth, study.tau_max)
+                tau = next_tau(tau, study.recipe.pruning.tau_growth, study.basis.tau_max)
             unit = f"{arm}-s{seed}-e{epoch:03d}"
             if epoch <= done:
                 job.skip(_unit_work(study, arm, epoch))
                 if arm == "dynamic":
-                    kept_before = read_column(part_path(job.workspace, job.run.id, "selections", unit), "kept")
+                    kept_before = read_column(job.part_path("selections", unit), "kept")
                     sizes[epoch] = int(kept_before.sum())
                 continue
             scored = _scores(study, arm, seed, epoch, peft)
@@ -156,34 +210,32 @@ def train_arm(study: Study, arm: ArmName, seed: int, sizes: dict[int, int]) -> N
 def _scores(study: Study, arm: ArmName, seed: int, epoch: int, peft: PeftModel) -> Scored | None:
     """The scores an arm looks at in this epoch: `dynamic` scores anew, `static` uses the first ones once."""
     if arm in ("dynamic", "static") and epoch == 1:
-        return study.first
+        return study.basis.first
     if arm != "dynamic":
         return None
     return study.scorer.score(
         cast(PreTrainedModel, peft),  # it answers like one
+        study.basis.train,
         f"seed {seed}, dynamic, epoch {epoch}: scoring",
-        work.scoring(study.scorer.tokens, study.student.parameters),
-        arm=arm,
-        seed=seed,
-        epoch=epoch,
-        detail=_detail(study, seed),
+        work.scoring(study.tokens["train"], study.parameters),
+        _epoch_of(study, arm, seed, epoch),
     )
 
 
-def _detail(study: Study, seed: int) -> bool:
+def _epoch_of(study: Study, arm: ArmName, seed: int, epoch: int) -> Epoch:
     """Scores of single tokens are kept for the first seed alone: they are what takes the space."""
-    return seed == study.recipe.seeds[0]
+    return Epoch(arm, seed, epoch, detail=seed == study.recipe.seeds[0])
 
 
 def _kept(
     study: Study, arm: ArmName, seed: int, epoch: int, scored: Scored | None, tau: float, sizes: dict[int, int]
 ) -> NDArray[np.bool_] | None:
     """Which samples this epoch trains on; None where the arm ends because too few are left."""
-    count, metric = len(study.train), study.recipe.pruning.metric
+    count, metric = len(study.basis.train), study.recipe.pruning.metric
     if arm == "full":
         return np.ones(count, dtype=bool)
     if arm == "static":
-        return keep(study.first.values[metric], study.tau)
+        return keep(study.basis.first.values[metric], study.basis.tau)
     if arm == "random":
         return random_subset(sizes[epoch], count, seed, epoch) if epoch in sizes else None
     assert scored is not None
@@ -211,11 +263,11 @@ def _epoch(
     job, settings = study.job, study.recipe.training
     words = f"seed {seed}, {arm}, epoch {epoch}: training on {int(kept.sum())} of {len(kept)} samples"
     started = time.perf_counter()
-    with job.phase(words, work.epoch(study.student.parameters, study.scorer.tokens, 0)) as tick:
+    with job.phase(words, work.epoch(study.parameters, study.tokens["train"], 0)) as tick:
         trained = train_epoch(
             peft,
             optimizer,
-            study.train,
+            study.basis.train,
             kept,
             batch_size=settings.batch_size,
             loss_on=settings.loss_on,
@@ -224,10 +276,9 @@ def _epoch(
             tick=tick,
         )
     seconds = time.perf_counter() - started
-    valid_tokens = sum(len(sample.input_ids) for sample in study.valid)
     words = f"seed {seed}, {arm}, epoch {epoch}: validation"
-    with job.phase(words, work.epoch(study.student.parameters, 0, valid_tokens)) as tick:
-        after = evaluate(peft, study.valid, batch_size=settings.batch_size, loss_on=settings.loss_on, tick=tick)
+    with job.phase(words, work.epoch(study.parameters, 0, study.tokens["valid"])) as tick:
+        after = evaluate(peft, study.basis.valid, batch_size=settings.batch_size, loss_on=settings.loss_on, tick=tick)
     steps += trained.steps
     at = {"arm": arm, "seed": seed, "epoch": epoch, "step": steps}
     rows = [*_valid_rows(at, after), at | {"split": "train", "name": "loss", "value": trained.loss}]
@@ -238,17 +289,17 @@ def _epoch(
         "seconds_scoring": scored.seconds if scored else 0.0,
         "seconds_training": seconds,
     }
-    threshold = {"dynamic": tau, "static": study.tau}.get(arm)
+    threshold = {"dynamic": tau, "static": study.basis.tau}.get(arm)
     if threshold is not None:
         cost["tau"] = threshold
     rows += [at | {"split": "", "name": name, "value": float(value)} for name, value in cost.items()]
     if epoch == 1:
-        rows += _valid_rows({"arm": arm, "seed": seed, "epoch": 0, "step": 0}, study.before)
+        rows += _valid_rows({"arm": arm, "seed": seed, "epoch": 0, "step": 0}, study.basis.before)
     selection = {
         "arm": [arm] * len(kept),
         "seed": [seed] * len(kept),
         "epoch": [epoch] * len(kept),
-        "row": np.array([sample.row for sample in study.train], dtype=np.int32),
+        "row": np.array([sample.row for sample in study.basis.train], dtype=np.int32),
         "kept": kept,
         "tau": [threshold] * len(kept),
     }
@@ -283,7 +334,9 @@ def _finished(study: Study, arm: ArmName, seed: int, epoch: int) -> bool:
     """Whether every part of an epoch is there."""
     unit = f"{arm}-s{seed}-e{epoch:03d}"
     tables = ("metrics", "selections")
-    scored = arm != "dynamic" or epoch == 1 or study.scorer.finished(arm, seed, epoch, _detail(study, seed))
+    scored = (
+        arm != "dynamic" or epoch == 1 or study.scorer.finished(study.basis.train, _epoch_of(study, arm, seed, epoch))
+    )
     return scored and all(study.job.has(table, unit) for table in tables)
 
 
@@ -298,7 +351,6 @@ def _valid_rows(at: dict[str, Any], result: Evaluation) -> list[dict[str, Any]]:
 
 def _unit_work(study: Study, arm: ArmName, epoch: int) -> float:
     """Planned work of one epoch of one arm."""
-    valid_tokens = sum(len(sample.input_ids) for sample in study.valid)
-    student, tokens = study.student.parameters, study.scorer.tokens
-    scoring = work.scoring(tokens, student) if arm == "dynamic" and epoch > 1 else 0.0
-    return work.epoch(student, tokens, valid_tokens) + scoring
+    student, tokens = study.parameters, study.tokens
+    scoring = work.scoring(tokens["train"], student) if arm == "dynamic" and epoch > 1 else 0.0
+    return work.epoch(student, tokens["train"], tokens["valid"]) + scoring

@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 
 from engine.ledger import Ledger, Run
-from engine.tables import Part, write_part
+from engine.models.loading import resolve_dtype
+from engine.shards import Shard
+from engine.tables import Part, part_path, write_part
 from engine.workspace import Workspace
 
 REPORT_SECONDS = 0.5  # the ledger is told no more often than this
 
 Report = Callable[[str, float, float | None], None]  # (phase, fraction, seconds left)
+Tick = Callable[..., None]  # tick(done, total) or tick(done, total, words); raises Cancelled
 
 
 class Cancelled(Exception):
     """Somebody asked to stop this run."""
+
+
+class Elsewhere(Protocol):
+    """A cluster that does the shards of a run."""
+
+    gpus: bool  # whether its workers compute on GPUs
+
+    def each(self, shards: Sequence[Shard], words: str) -> None: ...
+
+    def hand(self, name: str, value: Any) -> None: ...
 
 
 class Job:
@@ -36,6 +50,7 @@ class Job:
         self.ledger = ledger
         self.run = run
         self.device = device
+        self.cluster: Elsewhere | None = None
         self.log = logging.getLogger(f"winnow.{run.id}")
         self._report = report
         self._planned = 0.0
@@ -43,13 +58,53 @@ class Job:
         self._skipped = 0.0  # work that an earlier life of this run had done
         self._started = time.monotonic()
         self._told = 0.0
+        self._words = ""
         self._finished = {(part.table, part.name) for part in ledger.parts(run.id)}
+
+    # -- where shards are done ----------------------------------------------------------------------------------
+
+    @property
+    def computes_on(self) -> str:
+        """`cpu` or `cuda`: where shards are done, which need not be this machine."""
+        return "cuda" if self.cluster and self.cluster.gpus else self.device.type
+
+    @property
+    def device_name(self) -> str:
+        """What the provenance says of it."""
+        if self.cluster:
+            return f"workers of a Ray cluster ({self.computes_on})"
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+
+    def dtype(self, name: str) -> torch.dtype:
+        """The number format of a recipe as those who do its shards understand it."""
+        if name == "auto" and self.cluster and self.cluster.gpus:
+            return torch.bfloat16
+        return resolve_dtype(name, self.device)
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What the engine makes once for itself and for every worker of a cluster."""
+        value = make()
+        if self.cluster:
+            self.cluster.hand(name, value)
+        return value
+
+    def handed(self, name: str) -> Any:
+        """What the engine has made for its workers. Raises LookupError where this is no worker of a cluster."""
+        raise LookupError(f"{name} was handed to nobody")
+
+    def here(self, source: str) -> str:
+        """A model's folder or Hub id as this machine finds it."""
+        return source
 
     # -- parts --------------------------------------------------------------------------------------------------
 
     def has(self, table: str, name: str) -> bool:
-        """Whether an earlier life of this run finished that part."""
+        """Whether that part is finished, by an earlier life of this run or by this one."""
         return (table, name) in self._finished
+
+    def part_path(self, table: str, name: str) -> Path:
+        """Where a finished part can be read."""
+        return part_path(self.workspace, self.run.id, table, name)
 
     def write(self, table: str, name: str, columns: Any, seconds: float = 0.0) -> Part:
         """Put a part on disk; it counts only once it is recorded."""
@@ -59,6 +114,10 @@ class Job:
         """Record parts together: after a kill either all of them are there or none."""
         parts = list(parts)
         self.ledger.record_parts(parts)
+        self.recorded(parts)
+
+    def recorded(self, parts: Iterable[Part]) -> None:
+        """Take note of parts that have been recorded."""
         self._finished |= {(part.table, part.name) for part in parts}
 
     # -- progress -----------------------------------------------------------------------------------------------
@@ -78,16 +137,18 @@ class Job:
         self._skipped += work
 
     @contextmanager
-    def phase(self, words: str, work: float) -> Iterator[Callable[[int, int], None]]:
+    def phase(self, words: str, work: float) -> Iterator[Tick]:
         """A phase of the run; yields `tick(done, total)`, which raises Cancelled where somebody asked to stop."""
-        self.log.info("%s", words)
+        if words != self._words:
+            self.log.info("%s", words)
+        self._words = words
         start = self._done
         self._tell(words)
 
-        def tick(done: int, total: int) -> None:
+        def tick(done: float, total: float, now: str = words) -> None:
             self._done = start + work * done / max(total, 1)
             if time.monotonic() - self._told >= REPORT_SECONDS:
-                self._tell(words)
+                self._tell(now)
 
         yield tick
         self._done = start + work

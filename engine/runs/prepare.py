@@ -19,7 +19,7 @@ from engine.data.sources import DEMO, DEMO_CORPUS, Rows, read_rows
 from engine.data.templates import render, template_hash
 from engine.data.tokenizers import same_tokenizer, tokenizer_hash
 from engine.models import scratch
-from engine.models.loading import LoadedModel, load_model, load_tokenizer, model_facts_of, resolve_dtype
+from engine.models.loading import LoadedModel, load_model, load_tokenizer, model_facts_of
 from engine.recipes import (
     CorpusSettings,
     DataSettings,
@@ -55,17 +55,14 @@ class Models:
     student_source: str
     pair: PairSettings
     tokenizer: PreTrainedTokenizerBase
-    device: torch.device
+    dtype: torch.dtype
+    parameters: dict[str, int]  # of "teacher" and "student", as the work is planned
 
-    @property
-    def dtype(self) -> torch.dtype:
-        return resolve_dtype(self.pair.dtype, self.device)
+    def teacher(self, job: Job) -> LoadedModel:
+        return load_model(self.pair.teacher, job.here(self.teacher_source), self.dtype, job.device)
 
-    def teacher(self) -> LoadedModel:
-        return load_model(self.pair.teacher, self.teacher_source, self.dtype, self.device)
-
-    def student(self) -> LoadedModel:
-        return load_model(self.pair.student, self.student_source, self.dtype, self.device)
+    def student(self, job: Job) -> LoadedModel:
+        return load_model(self.pair.student, job.here(self.student_source), self.dtype, job.device)
 
 
 def corpus_settings(data: DataSettings, corpus: CorpusSettings) -> CorpusSettings:
@@ -171,15 +168,17 @@ def open_pair(job: Job, recipe: DynamicPruningRecipe | ScoreRecipe) -> tuple[Mod
             sources[role] = str(make_scratch(job, name, recipe.scratch.models[name], corpus, pair.max_length))
         else:
             sources[role] = getattr(pair, role)
-    models = Models(sources["teacher"], sources["student"], pair, tokenizers["student"], job.device)
+    models = Models(
+        sources["teacher"], sources["student"], pair, tokenizers["student"], job.dtype(pair.dtype), parameters
+    )
     if not job.has("samples", "samples"):
         job.record([job.write("samples", "samples", prepared.sample_columns())])
-    job.ledger.set_provenance(job.run.id, **provenance(recipe, models, rows, prepared))
+    job.ledger.set_provenance(job.run.id, **provenance(job, recipe, models, rows, prepared))
     return models, prepared
 
 
 def provenance(
-    recipe: DynamicPruningRecipe | ScoreRecipe, models: Models, rows: Rows, prepared: Prepared
+    job: Job, recipe: DynamicPruningRecipe | ScoreRecipe, models: Models, rows: Rows, prepared: Prepared
 ) -> dict[str, Any]:
     """What another person needs to repeat the run, and what was left out of it."""
     return {
@@ -194,7 +193,7 @@ def provenance(
         "teacher_source": models.teacher_source,
         "student_source": models.student_source,
         "dtype": str(models.dtype).removeprefix("torch."),
-        "device": torch.cuda.get_device_name(models.device) if models.device.type == "cuda" else "cpu",
+        "device": job.device_name,
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,

@@ -1,11 +1,12 @@
-"""Scoring every training sample once, shard by shard: scores, and token scores where the pages show them."""
+"""Scoring training samples piece by piece: scores, and token scores where the pages show them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.data.samples import TokenSample
 from engine.recipes import METRICS, ScoringSettings, digest
-from engine.runs.job import Job
+from engine.runs.job import Job, Tick
 from engine.runs.prepare import Models
 from engine.scoring.hidden import HiddenCache
 from engine.scoring.score import SampleScores, score_samples
-from engine.shards import Shard, do, split
-from engine.tables import part_path, read_column, read_seconds
+from engine.shards import Range, split
+from engine.tables import read_column, read_seconds
 
 BASE = "base"  # the arm of the scores before any training, which every arm and seed shares
 TOP_TOKENS = 5
@@ -32,80 +33,83 @@ class Scored:
     seconds: float
 
 
-class Scorer:
-    """Scores the same samples again and again against one frozen teacher, whose hidden states are cached."""
+class Epoch(NamedTuple):
+    """Whose scores: of which arm and seed, before which epoch. `detail` also keeps those of every token, for pages."""
 
-    def __init__(
-        self, job: Job, models: Models, samples: Sequence[TokenSample], settings: ScoringSettings, dataset: str
-    ) -> None:
+    arm: str
+    seed: int
+    epoch: int
+    detail: bool
+
+    def part(self, piece: Range) -> str:
+        """The name of the parts that hold one piece."""
+        whose = BASE if self.arm == BASE else f"{self.arm}-s{self.seed}"
+        return f"{whose}-e{self.epoch:03d}-{piece.index:05d}"
+
+
+FIRST = Epoch(BASE, -1, 1, detail=True)
+
+
+class Scorer:
+    """Scores samples again and again against one frozen teacher, whose hidden states are cached."""
+
+    def __init__(self, job: Job, models: Models, settings: ScoringSettings, dataset: str) -> None:
         self.job = job
         self.models = models
-        self.samples = samples
         self.settings = settings
-        self.tokens = sum(len(sample.input_ids) for sample in samples)
-        self.shards = split(len(samples), settings.shard_rows)
         self._words = TokenText(models.tokenizer)
         self._dataset = dataset
         self._cache: HiddenCache | None = None
 
+    def ranges(self, samples: Sequence[TokenSample]) -> list[Range]:
+        """The samples in pieces, each of which ends in parts of its own."""
+        return split(len(samples), self.settings.shard_rows)
+
     def score(
-        self, student: PreTrainedModel, words: str, work: float, *, arm: str, seed: int, epoch: int, detail: bool
+        self, student: PreTrainedModel, samples: Sequence[TokenSample], words: str, work: float, epoch: Epoch
     ) -> Scored:
-        """Score all samples with this student; shards an earlier life finished are read back, not done again.
-
-        `detail` also keeps the scores of every token, for the sample on screen.
-        """
-        prefix = _prefix(arm, seed, epoch)
+        """Score all samples with this student, here; pieces an earlier life finished are read back, not done again."""
+        total = tokens_of(samples)
         with self.job.phase(words, work) as tick:
+            before = 0
+            for piece in self.ranges(samples):
+                own = samples[piece.start : piece.stop]
+                if not self.has(piece, epoch):
+                    self.score_piece(student, piece, own, epoch, partial(_after, tick, before, total))
+                before += tokens_of(own)
+        return self.read(samples, epoch)
 
-            def finished(shard: Shard) -> bool:
-                return self._has(prefix, shard, detail)
-
-            def one(shard: Shard) -> None:
-                self._shard(student, shard, prefix, arm, seed, epoch, detail, tick)
-
-            do(self.shards, finished, one)
-        return self._read(prefix)
-
-    def finished(self, arm: str, seed: int, epoch: int, detail: bool) -> bool:
+    def finished(self, samples: Sequence[TokenSample], epoch: Epoch) -> bool:
         """Whether every part of an epoch's scores is there."""
-        return all(self._has(_prefix(arm, seed, epoch), shard, detail) for shard in self.shards)
+        return all(self.has(piece, epoch) for piece in self.ranges(samples))
 
-    def _has(self, prefix: str, shard: Shard, detail: bool) -> bool:
-        tables = ("scores", "token_scores") if detail else ("scores",)
-        return all(self.job.has(table, f"{prefix}-{shard.index:05d}") for table in tables)
+    def has(self, piece: Range, epoch: Epoch) -> bool:
+        """Whether the parts of one piece are there."""
+        tables = ("scores", "token_scores") if epoch.detail else ("scores",)
+        return all(self.job.has(table, epoch.part(piece)) for table in tables)
 
-    def _shard(
-        self,
-        student: PreTrainedModel,
-        shard: Shard,
-        prefix: str,
-        arm: str,
-        seed: int,
-        epoch: int,
-        detail: bool,
-        tick: Callable[[int, int], None],
+    def score_piece(
+        self, student: PreTrainedModel, piece: Range, samples: Sequence[TokenSample], epoch: Epoch, tick: Tick
     ) -> None:
-        samples = self.samples[shard.start : shard.stop]
-        before = sum(len(sample.input_ids) for sample in self.samples[: shard.start])
+        """Score the samples of one piece and record its parts."""
         started = time.perf_counter()
         results = score_samples(
-            self.models.teacher().model,
+            self.models.teacher(self.job).model,
             student,
             samples,
             vocab_size=len(self.models.tokenizer),
             token_budget=self.settings.token_budget,
             tile=self.settings.tile,
-            top_k=TOP_TOKENS if detail else 0,
+            top_k=TOP_TOKENS if epoch.detail else 0,
             cache=self._hidden_cache(),
-            cache_key=f"shard-{shard.index:05d}",
-            tick=lambda done, _total: tick(before + done, self.tokens),
+            cache_key=f"shard-{piece.index:05d}",
+            tick=tick,
         )
         seconds = time.perf_counter() - started
-        name = f"{prefix}-{shard.index:05d}"
-        parts = [self.job.write("scores", name, _score_columns(results, arm, seed, epoch), seconds=seconds)]
-        if detail:
-            parts.append(self.job.write("token_scores", name, self._token_rows(results, samples, epoch)))
+        name = epoch.part(piece)
+        parts = [self.job.write("scores", name, _score_columns(results, epoch), seconds=seconds)]
+        if epoch.detail:
+            parts.append(self.job.write("token_scores", name, self._token_rows(results, samples, epoch.epoch)))
         self.job.record(parts)
         for sample, result in zip(samples, results, strict=True):
             if not np.isfinite(result.kl).all():
@@ -113,13 +117,13 @@ class Scorer:
 
     def _hidden_cache(self) -> HiddenCache:
         if self._cache is None:
-            teacher = self.models.teacher()
+            teacher = self.models.teacher(self.job)
             key = digest([teacher.hash, self._dataset, self.settings.shard_rows, str(self.models.dtype)])
             self._cache = HiddenCache(self.job.workspace.hidden / key, int(self.settings.hidden_cache_gb * 1e9))
             width = teacher.model.config.get_text_config().hidden_size
             self.job.log.info(
-                "the teacher's hidden states take about %.1f MB (limit %.1f MB)",
-                HiddenCache.estimate(self.tokens, width, self.models.dtype) / 1e6,
+                "the teacher's hidden states take %.1f MB for a million tokens (limit %.1f MB)",
+                HiddenCache.estimate(1_000_000, width, self.models.dtype) / 1e6,
                 self.settings.hidden_cache_gb * 1e3,
             )
         return self._cache
@@ -137,12 +141,12 @@ class Scorer:
             for sample, result in zip(samples, results, strict=True)
         ]
 
-    def _read(self, prefix: str) -> Scored:
+    def read(self, samples: Sequence[TokenSample], epoch: Epoch) -> Scored:
         """Read the scores of an epoch back from its parts, in the order of the samples."""
         values: dict[str, list[NDArray[np.float32]]] = {metric: [] for metric in METRICS}
         seconds = 0.0
-        for shard in self.shards:
-            path = part_path(self.job.workspace, self.job.run.id, "scores", f"{prefix}-{shard.index:05d}")
+        for piece in self.ranges(samples):
+            path = self.job.part_path("scores", epoch.part(piece))
             column = read_column(path, "value").reshape(len(METRICS), -1)
             for metric, row in zip(METRICS, column, strict=True):
                 values[metric].append(row)
@@ -150,8 +154,13 @@ class Scorer:
         return Scored({metric: np.concatenate(parts) for metric, parts in values.items()}, seconds)
 
 
-def _prefix(arm: str, seed: int, epoch: int) -> str:
-    return f"{BASE}-e{epoch:03d}" if arm == BASE else f"{arm}-s{seed}-e{epoch:03d}"
+def tokens_of(samples: Iterable[TokenSample]) -> int:
+    """Tokens of prompts and responses together."""
+    return sum(len(sample.input_ids) for sample in samples)
+
+
+def _after(tick: Tick, before: int, total: int, done: int, _of_piece: int) -> None:
+    tick(before + done, total)
 
 
 def unscored_rows(samples: Sequence[TokenSample], scored: Scored) -> list[int]:
@@ -159,15 +168,15 @@ def unscored_rows(samples: Sequence[TokenSample], scored: Scored) -> list[int]:
     return [s.row for s, value in zip(samples, scored.values["kl"], strict=True) if not np.isfinite(value)]
 
 
-def _score_columns(results: Sequence[SampleScores], arm: str, seed: int, epoch: int) -> dict[str, Any]:
+def _score_columns(results: Sequence[SampleScores], epoch: Epoch) -> dict[str, Any]:
     """The scores table of one shard: metric by metric, in the order of METRICS and of the samples."""
     rows = np.array([result.row for result in results], dtype=np.int32)
     metrics = [result.metrics() for result in results]
     count = len(rows) * len(METRICS)
     return {
-        "arm": [arm] * count,
-        "seed": [seed] * count,
-        "epoch": [epoch] * count,
+        "arm": [epoch.arm] * count,
+        "seed": [epoch.seed] * count,
+        "epoch": [epoch.epoch] * count,
         "row": np.tile(rows, len(METRICS)),
         "metric": np.repeat(list(METRICS), len(rows)),
         "value": np.array([values[metric] for metric in METRICS for values in metrics], dtype=np.float32),
