@@ -6,7 +6,8 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib.util import find_spec
 
 from filelock import FileLock
 
@@ -14,6 +15,7 @@ from engine.ledger import BEAT_SECONDS, Ledger, Run
 from engine.models.loading import resolve_device
 from engine.runs import distillation, dynamic_pruning, pretrain, pruned_kd, score
 from engine.runs.job import Cancelled, Job, Report
+from engine.settings import ClusterSettings
 from engine.workspace import WinnowError, Workspace
 
 RUNS = {
@@ -53,7 +55,8 @@ def execute(
         try:
             log.info("run %s starts on %s", run.id, resolve_device(device))
             job = Job(workspace, ledger, run, resolve_device(device), report)
-            RUNS[run.kind](job)
+            with _where(job):
+                RUNS[run.kind](job)
             ledger.set_provenance(run.id, operations_per_second=job.speed)
             log.info("run %s is done", run.id)
         except Cancelled:
@@ -71,6 +74,21 @@ def execute(
     finally:
         lock.release()
     return state
+
+
+def _where(job: Job) -> AbstractContextManager[None]:
+    """On the cluster that the recipe names, or here. Raises WinnowError where Ray is needed and not there."""
+    settings: ClusterSettings | None = getattr(job.run.parsed(), "cluster", None)  # not every kind has shards
+    if settings is None or not settings.used:
+        return nullcontext()
+    if find_spec("ray") is None:
+        raise WinnowError(
+            f"cluster is {settings.address}, but Ray is not installed; install it here and on every node with "
+            "`pip install -r requirements-ray.txt`, or set cluster to none."
+        )
+    from engine.cluster.cluster import on_cluster
+
+    return on_cluster(job, settings)
 
 
 @contextmanager

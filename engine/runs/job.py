@@ -114,11 +114,11 @@ class Job:
         """Record parts together: after a kill either all of them are there or none."""
         parts = list(parts)
         self.ledger.record_parts(parts)
-        self.recorded(parts)
+        self.recorded((part.table, part.name) for part in parts)
 
-    def recorded(self, parts: Iterable[Part]) -> None:
-        """Take note of parts that have been recorded."""
-        self._finished |= {(part.table, part.name) for part in parts}
+    def recorded(self, parts: Iterable[tuple[str, str]]) -> None:
+        """Take note of parts, by table and name, that have been recorded."""
+        self._finished |= set(parts)
 
     # -- progress -----------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engine.workspace import WinnowError, Workspace
 
-FILE = "winnow-3.duckdb"
+FILE = "winnow-4.duckdb"
 """The number changes with the tables below: a file of another version is left alone and made anew."""
 
 TABLES = """
@@ -34,6 +34,7 @@ CREATE TABLE samples (
     image BLOB USING COMPRESSION uncompressed, label VARCHAR);
 CREATE INDEX samples_row ON samples ("row");
 CREATE TABLE facets (dataset INTEGER, field VARCHAR, "value" VARCHAR, "row" INTEGER);
+CREATE TABLE facet_values (dataset INTEGER, field VARCHAR, "value" VARCHAR);
 CREATE TABLE scorings (
     id INTEGER, run VARCHAR, arm VARCHAR, seed INTEGER, epoch INTEGER, metric VARCHAR, samples INTEGER, goes INTEGER);
 CREATE TABLE scores (scoring INTEGER, "row" INTEGER, "value" FLOAT);
@@ -91,11 +92,8 @@ class Database:
         locked = self._connection.execute("SELECT current_setting('lock_configuration')").fetchall()
         if locked[0][0]:
             return  # this process has the file open already, and its handles share their settings
-        threads = max(2, (os.cpu_count() or 2) // 2)
-        megabytes = min(4096, psutil.virtual_memory().total // 2**20 // 4)
         for setting in (
-            f"SET threads = {threads}",
-            f"SET memory_limit = '{megabytes}MiB'",
+            *(f"SET {name} = '{value}'" for name, value in share_of_the_machine().items()),
             "SET python_enable_replacements = false",
             "SET autoinstall_known_extensions = false",
             "SET autoload_known_extensions = false",
@@ -161,6 +159,13 @@ class Database:
         """The answer to one question as a frame."""
         with self._cursor() as cursor:
             return cursor.execute(sql, values).df()
+
+
+def share_of_the_machine() -> dict[str, str]:
+    """DuckDB's settings for how many threads and how much memory the store may use."""
+    threads = max(2, (os.cpu_count() or 2) // 2)
+    megabytes = min(4096, psutil.virtual_memory().total // 2**20 // 4)
+    return {"threads": str(threads), "memory_limit": f"{megabytes}MiB"}
 
 
 def _size(made: object) -> int:

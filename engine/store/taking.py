@@ -24,6 +24,7 @@ def drop(cursor: duckdb.DuckDBPyConnection, run: str, table: str) -> None:
         "samples": [
             "DELETE FROM samples WHERE dataset IN (SELECT dataset FROM run_datasets WHERE run = $run)",
             "DELETE FROM facets WHERE dataset IN (SELECT dataset FROM run_datasets WHERE run = $run)",
+            "DELETE FROM facet_values WHERE dataset IN (SELECT dataset FROM run_datasets WHERE run = $run)",
             "DELETE FROM run_datasets WHERE run = $run",
         ],
         "scores": [
@@ -73,28 +74,53 @@ def take(workspace: Workspace, cursor: duckdb.DuckDBPyConnection, run: str, tabl
 
 
 def _take_samples(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
-    """Samples belong to a dataset, which several runs may share: rows that are there already are not taken again."""
-    for (name,) in cursor.execute("SELECT DISTINCT dataset FROM incoming").fetchall():
+    """Samples belong to a dataset, which several runs may share: rows that are there already are not taken again.
+
+    The work is that of the rows that arrive, however many there are already: a run of millions of samples brings them
+    in thousands of parts.
+    """
+    spans = cursor.execute("SELECT dataset, min(row), max(row) FROM incoming GROUP BY dataset").fetchall()
+    for name, low, high in spans:
         dataset = _dataset(cursor, name)
+        # The bounds let DuckDB pass over every row group of samples that arrived before.
+        fresh = (
+            "incoming i WHERE i.dataset = $name AND NOT EXISTS (SELECT 1 FROM samples s "
+            "WHERE s.dataset = $dataset AND s.row = i.row AND s.row BETWEEN $low AND $high)"
+        )
+        values = {"name": name, "dataset": dataset, "low": low, "high": high}
+        _take_facets(cursor, fresh, values)
         cursor.execute(
             "INSERT INTO samples SELECT $dataset, i.row, content_id, split, instruction, input, response, "
-            "coalesce(fields, MAP {}), length, response_length, truncated, image, label FROM incoming i "
-            "WHERE i.dataset = $name AND NOT EXISTS "
-            "(SELECT 1 FROM samples s WHERE s.dataset = $dataset AND s.row = i.row)",
-            {"dataset": dataset, "name": name},
+            f"coalesce(fields, MAP {{}}), length, response_length, truncated, image, label FROM {fresh}",
+            values,
         )
         cursor.execute("DELETE FROM run_datasets WHERE run = $run", {"run": run})
         cursor.execute("INSERT INTO run_datasets VALUES ($run, $dataset)", {"run": run, "dataset": dataset})
-        cursor.execute("DELETE FROM facets WHERE dataset = $dataset", {"dataset": dataset})
-        cursor.execute(
-            "INSERT INTO facets WITH fields AS ("
-            "  SELECT row, unnest(map_entries(fields)) AS entry FROM samples WHERE dataset = $dataset), "
-            "few AS ("
-            "  SELECT entry.key AS field FROM fields GROUP BY field HAVING count(DISTINCT entry.value) <= $most) "
-            "SELECT $dataset, entry.key, entry.value, row FROM fields "
-            "WHERE entry.key IN (SELECT field FROM few) AND entry.value IS NOT NULL ORDER BY ALL",
-            {"dataset": dataset, "most": FACET_VALUES},
-        )
+
+
+def _take_facets(cursor: duckdb.DuckDBPyConnection, fresh: str, values: dict[str, object]) -> None:
+    """Note which sample has which value of each field, unless the field is text."""
+    entries = f"(SELECT i.row, unnest(map_entries(i.fields)) AS entry FROM {fresh})"
+    texts = "(SELECT field FROM facet_values WHERE dataset = $dataset GROUP BY field HAVING count(*) > $most)"
+    values = values | {"most": FACET_VALUES}
+    cursor.execute(
+        "INSERT INTO facet_values SELECT $dataset, found.* FROM ("
+        f"  SELECT DISTINCT entry.key AS field, entry.value AS value FROM {entries} "
+        f"  WHERE entry.value IS NOT NULL AND entry.key NOT IN {texts}) found "
+        "WHERE NOT EXISTS (SELECT 1 FROM facet_values k "
+        "  WHERE k.dataset = $dataset AND (k.field, k.value) = (found.field, found.value)) "
+        "QUALIFY row_number() OVER (PARTITION BY field) <= $most + 1",
+        values,
+    )
+    cursor.execute(
+        f"DELETE FROM facets WHERE dataset = $dataset AND field IN {texts}",
+        {"dataset": values["dataset"], "most": FACET_VALUES},
+    )
+    cursor.execute(
+        f"INSERT INTO facets SELECT $dataset, entry.key, entry.value, row FROM {entries} "
+        f"WHERE entry.value IS NOT NULL AND entry.key NOT IN {texts} ORDER BY ALL",
+        values,
+    )
 
 
 def _dataset(cursor: duckdb.DuckDBPyConnection, name: str) -> int:

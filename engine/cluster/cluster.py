@@ -1,0 +1,254 @@
+"""The engine's side of a cluster: it hires workers, hands them shards, and knows which node has done what."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+from ray.util import ActorPool
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from engine.cluster.clerk import Clerk
+from engine.cluster.connect import alive, described, join
+from engine.cluster.seat import SHARED, Seat
+from engine.cluster.storage import Storage
+from engine.cluster.worker import Worker
+from engine.runs.job import Job
+from engine.settings import ClusterSettings
+from engine.shards import Shard
+from engine.workspace import WinnowError
+
+LOOK_SECONDS = 0.5  # between two looks at progress and cancelling
+MOST_LOSSES = 3  # of one shard, before it is taken to be its own fault
+
+NODE_LOST, OUT_OF_MEMORY, WORKER_DIED = "the node was lost", "its worker was killed: out of memory", "its worker died"
+ENGINE_ENDED = "the engine ended"
+
+
+@contextmanager
+def on_cluster(job: Job, settings: ClusterSettings) -> Iterator[None]:
+    """Let the job do its shards on a cluster; whatever happens, its actors are gone afterwards."""
+    join(settings)
+    try:
+        cluster = Cluster(job, settings)
+        job.cluster = cluster
+        try:
+            yield
+        finally:
+            cluster.close()
+            job.cluster = None
+    finally:
+        ray.shutdown()
+
+
+@dataclass(frozen=True)
+class Hired:
+    """A worker that has been placed."""
+
+    node: str
+    node_id: str
+
+
+@dataclass(frozen=True)
+class Doing:
+    """A shard that a worker has been given. Each has one, except that the pool gives it the next one as soon as it is
+    free, which is before we hear of the one before: the older one then is the one that has ended.
+    """
+
+    shard: Shard
+    worker: str
+    attempt: int
+
+
+class Cluster:
+    def __init__(self, job: Job, settings: ClusterSettings) -> None:
+        self.job, self.settings = job, settings
+        nodes = alive()
+        self.gpus = any(node["Resources"].get("GPU") for node in nodes) if settings.gpus is None else settings.gpus > 0
+        self._each = {
+            "num_cpus": settings.cpus,
+            "num_gpus": (1.0 if self.gpus else 0.0) if settings.gpus is None else settings.gpus,
+        }
+        self.room = self._room(nodes)
+        if not self.room and settings.workers is None:
+            raise WinnowError(
+                f"No node of the cluster has room for a worker of {settings.cpus:g} CPUs and "
+                f"{self._each['num_gpus']:g} GPUs; lower cluster.cpus or cluster.gpus, or "
+                "name cluster.workers where the cluster grows by itself."
+            )
+        self.storage = Storage(settings.storage, job.workspace.root)
+        self._sweep()
+        self._shared: set[str] = set()
+        self.pool = ActorPool([])
+        self.hired: dict[str, Hired] = {}  # by actor
+        self.doing: dict[str, Doing] = {}  # by shard, in the order they were given
+        self.starting: dict[Any, Any] = {}  # waiting to be placed: the promise of being ready -> actor
+        self.actors: list[Any] = []
+        self.clerk: Any = (
+            ray.remote(Clerk)
+            .options(
+                num_cpus=0,
+                max_restarts=-1,
+                max_task_retries=-1,
+                # Beside this process: the ledger is a file of this machine.
+                scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
+            )
+            .remote(job.workspace.root, job.run.id, settings.storage)
+        )
+        job.ledger.end_shards(job.run.id, "lost", ENGINE_ENDED)  # those of an earlier life
+        address = ray.get_runtime_context().gcs_address
+        facts = {"address": address, "workers": self.room, "nodes": [described(node) for node in nodes]}
+        job.ledger.set_provenance(job.run.id, cluster=facts)
+        job.log.info("on the Ray cluster at %s: %d nodes, room for %d workers", address, len(nodes), self.room)
+
+    def _room(self, nodes: Sequence[dict[str, Any]]) -> int:
+        """How many workers the cluster could hold if it had nothing else to do."""
+        wanted = {"CPU": self._each["num_cpus"], "GPU": self._each["num_gpus"]}
+        return sum(
+            min(math.floor(node["Resources"].get(kind, 0.0) / amount) for kind, amount in wanted.items() if amount)
+            for node in nodes
+        )
+
+    # -- for the run --------------------------------------------------------------------------------------------
+
+    def hand(self, name: str, value: Any) -> None:
+        """Give every worker a value that the engine has made."""
+        ray.get(self.clerk.hand.remote(name, [ray.put(value)]))
+
+    def each(self, shards: Sequence[Shard], words: str) -> None:
+        """Do the shards on the workers, each of them once recorded; what is lost with a node or a worker is repeated.
+
+        Raises Cancelled, what a shard raises, and WinnowError for a shard that loses one worker after another.
+        """
+        if not shards:
+            return
+        for folder in SHARED:
+            self.storage.push_new(folder, self._shared)
+        self._hire(min(len(shards), self.settings.workers or self.room) - len(self.hired) - len(self.starting))
+        losses: Counter[str] = Counter()
+        done, left = 0.0, len(shards)
+        for shard in shards:
+            self.pool.submit(self._give, shard)
+        with self.job.phase(words, sum(shard.work for shard in shards)) as tick:
+            while left:
+                going_on = self._going_on()
+                tick(done + going_on, sum(shard.work for shard in shards), self._said(words, len(shards), left))
+                self._welcome()
+                if not self.pool.has_next():
+                    continue
+                try:
+                    shard = self._finished(*self.pool.get_next_unordered(timeout=LOOK_SECONDS))
+                except TimeoutError:
+                    continue
+                except RayTaskError as error:  # before the next: it may be both
+                    raise error.cause from error
+                except RayActorError as error:
+                    lost = self._lost(error)
+                    losses[lost.name] += 1
+                    if losses[lost.name] == MOST_LOSSES:
+                        raise self._too_often(lost) from error
+                    # To another worker: Ray itself would wait until this very one can be placed again, and where a
+                    # node is gone for good that is never.
+                    self.pool.submit(self._give, lost)
+                    self._hire(1)
+                    continue
+                done, left = done + shard.work, left - 1
+
+    def close(self) -> None:
+        """Let every actor go at once. What they had not recorded is not done."""
+        self.job.ledger.end_shards(self.job.run.id, "cancelled")
+        for actor in [*self.actors, self.clerk]:
+            ray.kill(actor)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Throw away what was written and never recorded."""
+        self.storage.drop(f"staging/{self.job.run.id}")
+        shutil.rmtree(self.job.workspace.staging / self.job.run.id, ignore_errors=True)
+
+    # -- workers ------------------------------------------------------------------------------------------------
+
+    def _hire(self, count: int) -> None:
+        """Ask Ray for more workers. They get their first shard once they have been placed and are ready."""
+        seat = Seat(self.job.run, self.job.workspace.root, self.settings, self.gpus, self.clerk)
+        for _ in range(count):
+            actor: Any = ray.remote(Worker).options(**self._each).remote(seat)
+            self.actors.append(actor)
+            self.starting[actor.ready.remote()] = actor
+
+    def _welcome(self) -> None:
+        """Take workers that are ready into the pool; where there is nothing else to wait for, wait for one."""
+        if not self.starting:
+            if not self.pool.has_next():
+                raise WinnowError("Every worker of the cluster was lost; check the cluster and resume the run.")
+            return
+        patience = 0.0 if self.pool.has_next() else LOOK_SECONDS
+        ready, _ = ray.wait(list(self.starting), num_returns=1, timeout=patience)
+        for promise in ready:
+            actor = self.starting.pop(promise)
+            try:
+                facts = ray.get(promise)
+            except RayTaskError as error:
+                raise error.cause from error
+            except RayActorError:
+                self.job.log.warning("a worker died before it was ready; asking for another")
+                self._hire(1)
+                continue
+            self.job.log.info("a worker on %s is ready (%s)", facts["node"], facts["device"])
+            self.hired[actor._actor_id.hex()] = Hired(facts["node"], facts["id"])
+            self.pool.push(actor)
+
+    def _give(self, actor: Any, shard: Shard) -> Any:
+        worker = actor._actor_id.hex()
+        attempt = self.job.ledger.begin_shard(self.job.run.id, shard.name, self.hired[worker].node)
+        self.doing[shard.name] = Doing(shard, worker, attempt)
+        return actor.do.remote(shard)
+
+    def _finished(self, name: str, parts: list[tuple[str, str]]) -> Shard:
+        doing = self.doing.pop(name)
+        self.job.ledger.end_shards(self.job.run.id, "done", attempts=[doing.attempt])
+        self.job.recorded(parts)
+        return doing.shard
+
+    def _lost(self, error: RayActorError) -> Shard:
+        """Note the shard whose worker is gone."""
+        doing = next(doing for doing in self.doing.values() if doing.worker == error.actor_id)
+        del self.doing[doing.shard.name]
+        hired, why, said = self.hired[doing.worker], WORKER_DIED, str(error).lower()
+        if "memory" in said:
+            why = OUT_OF_MEMORY
+        elif hired.node_id not in {node["NodeID"] for node in alive()} or "node" in said:
+            why = NODE_LOST
+        self.job.ledger.end_shards(self.job.run.id, "lost", why, [doing.attempt])
+        self.job.log.warning("%s on %s: %s; it is done again", doing.shard.name, hired.node, why)
+        return doing.shard
+
+    def _too_often(self, shard: Shard) -> WinnowError:
+        attempts = [attempt for attempt in self.job.ledger.shards(self.job.run.id) if attempt.name == shard.name]
+        return WinnowError(
+            f"{shard.name} lost its worker {MOST_LOSSES} times, the last time because {attempts[-1].why} "
+            f"({attempts[-1].node}); give workers more memory by lowering cluster.workers, or make the work of one "
+            "smaller (scoring.token_budget, training.batch_size), and resume the run."
+        )
+
+    # -- progress -----------------------------------------------------------------------------------------------
+
+    def _going_on(self) -> float:
+        """Work that is done of shards that are not finished, as their workers last told."""
+        told = ray.get(self.clerk.told.remote())
+        return sum(min(told.get(name, 0.0), doing.shard.work) for name, doing in self.doing.items())
+
+    def _said(self, words: str, total: int, left: int) -> str:
+        at_work = {doing.worker for doing in self.doing.values()}
+        if not at_work:
+            return f"{words}: waiting for room on the cluster"
+        nodes = len({self.hired[worker].node for worker in at_work})
+        where = f"{len(at_work)} workers on {nodes} node{'s' * (nodes > 1)}"
+        return f"{words}: {total - left} of {total} shards done, {where}"

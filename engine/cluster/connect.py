@@ -1,0 +1,62 @@
+"""Joining a Ray cluster, or starting one on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from engine.settings import ClusterSettings
+from engine.workspace import CHECKOUT, WinnowError
+
+log = logging.getLogger(__name__)
+
+
+def join(settings: ClusterSettings) -> None:
+    """Connect this process. Raises WinnowError where there is no such cluster, or this machine is no part of it."""
+    if settings.address.startswith("ray://"):
+        raise WinnowError(
+            f"cluster.address is {settings.address}, but Winnow's engine must run on a machine of the cluster, because "
+            "its ledger is there; start it on one and write auto."
+        )
+    common: dict[str, Any] = {
+        # Every node gets the engine's own code; what it imports must be installed there.
+        "runtime_env": {"py_modules": [str(CHECKOUT / "engine")]},
+        "log_to_driver": False,  # workers write into the log of the run
+        "logging_level": logging.WARNING,
+    }
+    try:
+        ray.init(address=settings.address, **common)
+    except (ConnectionError, ValueError, RuntimeError, RayError) as error:
+        if settings.address != "auto" or not isinstance(error, ConnectionError):
+            raise WinnowError(
+                f"There is no Ray cluster at {settings.address} that this machine is part of; start Ray here with "
+                f"`ray start --address={settings.address}`, or write auto."
+            ) from error
+        log.info("no Ray cluster is running here; starting one on this machine")
+        ray.init(
+            address="local",
+            num_cpus=os.cpu_count(),
+            object_store_memory=int(settings.object_store_gb * 1e9),
+            include_dashboard=False,
+            **common,
+        )
+
+
+def alive() -> list[dict[str, Any]]:
+    """The nodes that are there now, as Ray describes them."""
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def described(node: dict[str, Any]) -> dict[str, Any]:
+    """A node for the provenance, under the name that its workers give it."""
+    resources = node["Resources"]
+    return {
+        "name": f"{node['NodeManagerHostname']} {node['NodeID'][:6]}",
+        "cpus": resources.get("CPU", 0.0),
+        "gpus": resources.get("GPU", 0.0),
+        "memory_gb": round(resources.get("memory", 0.0) / 1e9, 1),
+    }

@@ -1,0 +1,153 @@
+"""The job of a worker: like that of the engine, but its parts, progress and log go through the clerk."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import ray
+import torch
+
+from engine.cluster.storage import Storage
+from engine.ledger import Ledger, Run
+from engine.models.loading import resolve_device
+from engine.recipes import digest
+from engine.runs.job import Job
+from engine.settings import ClusterSettings
+from engine.tables import Part, write_part
+from engine.workspace import Workspace
+
+TELL_SECONDS = 1.0
+SHARED = ("models", "outputs")  # what one node makes and others need, beside parts
+
+
+@dataclass(frozen=True)
+class Seat:
+    """What a worker is told when it is hired."""
+
+    run: Run
+    root: Path  # of the engine's workspace
+    settings: ClusterSettings
+    gpus: bool
+    clerk: Any  # the actor
+
+
+def workspace_at(seat: Seat) -> Workspace:
+    """The workspace as this node has it: the shared folder, or a mirror of what it needs of it."""
+    own = Path(tempfile.gettempdir()) / "winnow" / digest([str(seat.root), seat.settings.storage])
+    return Workspace(own if seat.settings.storage else seat.root, own=own).create()
+
+
+class Book:
+    """The ledger as far as a worker may use it: every call goes to the clerk and comes back before the next."""
+
+    def __init__(self, clerk: Any) -> None:
+        self.clerk = clerk
+
+    def parts(self, run: str) -> list[Part]:
+        return []  # the whole list would travel; `SeatJob.has` asks for single ones
+
+    def run(self, run: str) -> Run:
+        return cast(Run, ray.get(self.clerk.run.remote()))
+
+    def set_provenance(self, run: str, **facts: Any) -> None:
+        ray.get(self.clerk.set_provenance.remote(facts))
+
+    def extend_provenance(self, run: str, **facts: Any) -> None:
+        ray.get(self.clerk.extend_provenance.remote(facts))
+
+
+class SeatJob(Job):
+    def __init__(self, seat: Seat, worker: str) -> None:
+        self.seat, self.worker = seat, worker
+        # It answers like a ledger to everything a shard asks of one.
+        super().__init__(workspace_at(seat), cast(Ledger, Book(seat.clerk)), seat.run, resolve_device())
+        self.storage = Storage(seat.settings.storage, self.workspace.root)
+        self._staging = Workspace(self.workspace.staging / seat.run.id / worker)
+        self._known: set[str] = set()  # shared files that are here and there
+        self._shard, self._before = "", 0.0
+        self.made: list[tuple[str, str]] = []  # parts of the present shard
+
+    @property
+    def computes_on(self) -> str:
+        return "cuda" if self.seat.gpus else "cpu"
+
+    def dtype(self, name: str) -> torch.dtype:
+        return torch.bfloat16 if name == "auto" and self.seat.gpus else super().dtype(name)
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        return self.handed(name)
+
+    def handed(self, name: str) -> Any:
+        return ray.get(ray.get(self.seat.clerk.handed.remote(name))[0])
+
+    def here(self, source: str) -> str:
+        path = Path(source)
+        return (
+            str(self.workspace.root / path.relative_to(self.seat.root))
+            if path.is_relative_to(self.seat.root)
+            else source
+        )
+
+    # -- shards -------------------------------------------------------------------------------------------------
+
+    def begin(self, shard: str) -> None:
+        """Fetch what other nodes have made by now."""
+        self._shard, self._before, self.made = shard, self._done, []
+        for folder in SHARED:
+            self._known |= self.storage.pull_new(folder)
+
+    def end(self) -> None:
+        """Leave what this shard has made where the others find it."""
+        for folder in SHARED:
+            self.storage.push_new(folder, self._known)
+
+    # -- parts --------------------------------------------------------------------------------------------------
+
+    def has(self, table: str, name: str) -> bool:
+        return super().has(table, name) or bool(ray.get(self.seat.clerk.has.remote(table, name)))
+
+    def part_path(self, table: str, name: str) -> Path:
+        path = super().part_path(table, name)
+        self.storage.pull(path.relative_to(self.workspace.root).as_posix())
+        return path
+
+    def write(self, table: str, name: str, columns: Any, seconds: float = 0.0) -> Part:
+        return write_part(self._staging, self.run.id, table, name, columns, seconds)
+
+    def record(self, parts: Iterable[Part]) -> None:
+        """Parts first go where all nodes see them, and count once the clerk has put them in their place."""
+        parts = list(parts)
+        self.end()  # parts promise that what they go with can be found
+        self.storage.push(part.path(self._staging).relative_to(self.workspace.root).as_posix() for part in parts)
+        ray.get(self.seat.clerk.accept.remote(self.worker, parts))
+        for part in parts:
+            part.path(self._staging).unlink(missing_ok=True)
+        made = [(part.table, part.name) for part in parts]
+        self.recorded(made)
+        self.made += made
+
+    # -- progress -----------------------------------------------------------------------------------------------
+
+    def _tell(self, words: str) -> None:
+        now = time.monotonic()
+        if now - self._told >= TELL_SECONDS:
+            self._told = now
+            self.seat.clerk.tell.remote(self._shard, self._done - self._before)
+
+
+class ClerkHandler(logging.Handler):
+    """Sends what a worker logs to the log of the run, with the name of its node."""
+
+    def __init__(self, clerk: Any, node: str) -> None:
+        super().__init__(logging.INFO)
+        self.clerk, self.node = clerk, node
+        self.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s [{node}] %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.clerk.write_log.remote(self.format(record))

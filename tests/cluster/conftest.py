@@ -1,0 +1,87 @@
+"""A real Ray cluster of a head and three nodes, made of processes of this machine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from ray.cluster_utils import Cluster
+
+from engine.ledger import Ledger
+from engine.recipes import Recipe
+from engine.worker import execute
+from engine.workspace import Workspace
+
+OBJECTS = 80 * 2**20  # bytes each node may keep in shared memory
+NODES = 3
+TOO_LONG = 240.0  # seconds; a run that has not come so far by then hangs
+
+
+class Machines:
+    """The nodes of the cluster, each with room for one worker, and none where the engine is."""
+
+    def __init__(self) -> None:
+        self.cluster = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 0, "object_store_memory": OBJECTS, "include_dashboard": False},
+        )
+        self.address = self.cluster.address
+        self.complete()
+
+    def complete(self) -> None:
+        """Put new nodes in the place of those that were killed."""
+        while len(self.cluster.worker_nodes) < NODES:
+            self.cluster.add_node(num_cpus=1, object_store_memory=OBJECTS)
+
+    def kill(self, node_id: str) -> None:
+        """Kill every process of a node at once, as when its power fails."""
+        node = next(node for node in self.cluster.worker_nodes if node.node_id.startswith(node_id))
+        self.cluster.remove_node(node, allow_graceful=False)
+
+
+@pytest.fixture(scope="package")
+def all_machines() -> Iterator[Machines]:
+    machines = Machines()
+    yield machines
+    machines.cluster.shutdown()
+
+
+@pytest.fixture
+def machines(all_machines: Machines) -> Machines:
+    """The cluster with all of its nodes."""
+    all_machines.complete()
+    return all_machines
+
+
+def do(workspace: Workspace, recipe: Recipe, meanwhile: Callable[[Ledger, str], None] | None = None) -> str:
+    """Do a run in this process and return its id; `meanwhile(ledger, run)` goes on beside it."""
+    ledger = Ledger(workspace)
+    run, lock = ledger.start(recipe)
+    wrong: list[BaseException] = []
+
+    def beside() -> None:
+        try:
+            assert meanwhile is not None
+            meanwhile(ledger, run.id)
+        except BaseException as error:  # noqa: BLE001 - said again by the test itself
+            wrong.append(error)
+
+    thread = threading.Thread(target=beside) if meanwhile else None
+    if thread:
+        thread.start()
+    execute(workspace, ledger, run, lock, device="cpu")
+    if thread:
+        thread.join()
+    if wrong:
+        raise wrong[0]
+    return run.id
+
+
+def until(met: Callable[[], object]) -> None:
+    """Wait for something to happen."""
+    started = time.monotonic()
+    while not met():
+        assert time.monotonic() - started < TOO_LONG, "it never happened"
+        time.sleep(0.02)

@@ -1,0 +1,93 @@
+"""Scoring and dynamic pruning on a cluster: the numbers of a local run, whatever is killed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from engine.ledger import Ledger
+from engine.recipes import DynamicPruningRecipe, parse_recipe, to_dict
+from engine.tables import read_table
+from engine.workspace import Workspace, open_workspace
+from tests.cluster.conftest import Machines, do, until
+from tests.tiny import tiny_recipe, write_rows
+
+TABLES = {
+    "scores": ["arm", "seed", "epoch", "row", "metric"],
+    "token_scores": ["epoch", "row"],
+    "selections": ["arm", "seed", "epoch", "row"],
+    "metrics": ["arm", "seed", "epoch", "split", "name"],
+}
+
+
+def recipe(folder: Path, address: str = "none", **changes: object) -> DynamicPruningRecipe:
+    rows = write_rows(folder / "rows.jsonl")
+    return tiny_recipe(rows, scoring__shard_rows=8, cluster={"address": address}, **changes)
+
+
+def rows(workspace: Workspace, run: str, table: str) -> pd.DataFrame:
+    """A table without what depends on the clock, in one order."""
+    found = read_table(workspace, Ledger(workspace).parts(run, table), table).to_pandas().drop(columns="run")
+    if table == "metrics":
+        found = found[~found["name"].str.startswith("seconds")]
+    return found.sort_values(TABLES[table]).reset_index(drop=True)
+
+
+def assert_same(workspace: Workspace, run: str, local: tuple[Workspace, str]) -> None:
+    """Every row once, and every number to the bit."""
+    for table, keys in TABLES.items():
+        found, expected = rows(workspace, run, table), rows(*local, table)
+        assert not found.duplicated(keys).any(), f"{table} has a row twice"
+        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
+    """The same study in this process."""
+    folder = tmp_path_factory.mktemp("local")
+    workspace = open_workspace(folder / "workspace", read_only=False)
+    return workspace, do(workspace, recipe(folder))
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["a shared workspace", "a storage of its own"])
+def test_a_cluster_comes_to_the_same_numbers(
+    machines: Machines, workspace: Workspace, ledger: Ledger, tmp_path: Path, local: tuple[Workspace, str], apart: bool
+) -> None:
+    """Where a study is done changes nothing in it: the same scores, choices and curves, to the bit."""
+    storage = f"file://{tmp_path / 'storage'}" if apart else ""
+    raw = to_dict(recipe(tmp_path, machines.address))
+    wanted = parse_recipe({**raw, "cluster": {"address": machines.address, "storage": storage}})
+    run = do(workspace, wanted)
+    assert ledger.run(run).state == "done", ledger.run(run).error
+    assert_same(workspace, run, local)
+    attempts = ledger.shards(run)
+    assert {attempt.outcome for attempt in attempts} == {"done"}
+    assert len({attempt.name for attempt in attempts}) == len(attempts) == 1 + 9 + 1 + 6
+    nodes = {node["name"] for node in ledger.run(run).provenance["cluster"]["nodes"]}
+    assert {attempt.node for attempt in attempts} <= nodes
+    assert not list(workspace.staging.rglob("*.parquet"))
+    assert f"[{attempts[0].node}]" in ledger.log_path(run).read_text(encoding="utf-8")
+
+
+def test_a_node_is_killed_while_it_scores(
+    machines: Machines, workspace: Workspace, ledger: Ledger, tmp_path: Path, local: tuple[Workspace, str]
+) -> None:
+    """A lost node costs what it had not finished, and nothing else."""
+
+    def kill(ledger: Ledger, run: str) -> None:
+        until(lambda: sum(attempt.outcome == "done" for attempt in ledger.shards(run)) >= 2)
+        until(lambda: any(attempt.outcome == "" for attempt in ledger.shards(run)))
+        at_work = next(attempt for attempt in ledger.shards(run) if not attempt.outcome)
+        machines.kill(at_work.node.split()[1])
+
+    run = do(workspace, recipe(tmp_path, machines.address), kill)
+    assert ledger.run(run).state == "done", ledger.run(run).error
+    assert_same(workspace, run, local)
+    lost = [attempt for attempt in ledger.shards(run) if attempt.outcome == "lost"]
+    assert len(lost) == 1
+    assert lost[0].why == "the node was lost"
+    again = [attempt for attempt in ledger.shards(run) if attempt.name == lost[0].name]
+    assert [attempt.outcome for attempt in again] == ["lost", "done"]
+    assert again[1].node != lost[0].node
