@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 from ray.util import ActorPool
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -26,10 +26,11 @@ from engine.shards import Shard
 from engine.workspace import WinnowError
 
 LOOK_SECONDS = 0.5  # between two looks at progress and cancelling
+LAST_SECONDS = 2.0  # for Ray to say what became of workers that were lost
 MOST_LOSSES = 3  # of one shard, before it is taken to be its own fault
 
 NODE_LOST, OUT_OF_MEMORY, WORKER_DIED = "the node was lost", "its worker was killed: out of memory", "its worker died"
-ENGINE_ENDED = "the engine ended"
+UNREACHED, ENGINE_ENDED = "its worker could not be reached", "the engine ended"
 
 
 @contextmanager
@@ -58,13 +59,18 @@ class Hired:
 
 @dataclass(frozen=True)
 class Doing:
-    """A shard that a worker has been given. Each has one, except that the pool gives it the next one as soon as it is
-    free, which is before we hear of the one before: the older one then is the one that has ended.
-    """
+    """A shard that a worker has been given."""
 
     shard: Shard
-    worker: str
     attempt: int
+
+
+def _why(error: ActorDiedError, hired: Hired) -> str:
+    """What became of a worker, in a few words."""
+    said = str(error).lower()
+    if "memory" in said:
+        return OUT_OF_MEMORY
+    return NODE_LOST if hired.node_id not in {node["NodeID"] for node in alive()} else WORKER_DIED
 
 
 class Cluster:
@@ -88,8 +94,9 @@ class Cluster:
         self._shared: set[str] = set()
         self.pool = ActorPool([])
         self.hired: dict[str, Hired] = {}  # by actor
-        self.doing: dict[str, Doing] = {}  # by shard, in the order they were given
+        self.doing: dict[str, Doing] = {}  # by actor
         self.starting: dict[Any, Any] = {}  # waiting to be placed: the promise of being ready -> actor
+        self.unexplained: dict[Any, tuple[Any, Doing, Hired]] = {}  # lost workers: the promise of an answer -> who
         self.actors: list[Any] = []
         self.clerk: Any = (
             ray.remote(Clerk)
@@ -133,38 +140,43 @@ class Cluster:
             self.storage.push_new(folder, self._shared)
         self._hire(min(len(shards), self.settings.workers or self.room) - len(self.hired) - len(self.starting))
         losses: Counter[str] = Counter()
-        done, left = 0.0, len(shards)
-        for shard in shards:
-            self.pool.submit(self._give, shard)
+        waiting, done, left = deque(shards), 0.0, len(shards)
         with self.job.phase(words, sum(shard.work for shard in shards)) as tick:
             while left:
-                going_on = self._going_on()
-                tick(done + going_on, sum(shard.work for shard in shards), self._said(words, len(shards), left))
+                tick(done + self._going_on(), sum(s.work for s in shards), self._said(words, len(shards), left))
                 self._welcome()
+                self._explain()
+                # One by one, so that a worker that is struck has nothing else in hand.
+                while waiting and self.pool.has_free():
+                    self.pool.submit(self._give, waiting.popleft())
                 if not self.pool.has_next():
                     continue
                 try:
-                    shard = self._finished(*self.pool.get_next_unordered(timeout=LOOK_SECONDS))
+                    worker, parts = self.pool.get_next_unordered(timeout=LOOK_SECONDS)
                 except TimeoutError:
                     continue
                 except RayTaskError as error:  # before the next: it may be both
                     raise error.cause from error
                 except RayActorError as error:
-                    lost = self._lost(error)
-                    losses[lost.name] += 1
-                    if losses[lost.name] == MOST_LOSSES:
-                        raise self._too_often(lost) from error
+                    shard = self._lost(error)
+                    losses[shard.name] += 1
+                    if losses[shard.name] == MOST_LOSSES:
+                        raise self._too_often(shard) from error
                     # To another worker: Ray itself would wait until this very one can be placed again, and where a
                     # node is gone for good that is never.
-                    self.pool.submit(self._give, lost)
+                    waiting.append(shard)
                     self._hire(1)
-                    continue
-                done, left = done + shard.work, left - 1
+                else:
+                    done, left = done + self._finished(worker, parts).work, left - 1
 
     def close(self) -> None:
         """Let every actor go at once. What they had not recorded is not done."""
         self.job.ledger.end_shards(self.job.run.id, "cancelled")
-        for actor in [*self.actors, self.clerk]:
+        asked = {actor for actor, _, _ in self.unexplained.values()}
+        for actor in [*(actor for actor in self.actors if actor not in asked), self.clerk]:
+            ray.kill(actor)
+        self._explain(LAST_SECONDS)
+        for actor in asked:
             ray.kill(actor)
         self._sweep()
 
@@ -186,10 +198,8 @@ class Cluster:
     def _welcome(self) -> None:
         """Take workers that are ready into the pool; where there is nothing else to wait for, wait for one."""
         if not self.starting:
-            if not self.pool.has_next():
-                raise WinnowError("Every worker of the cluster was lost; check the cluster and resume the run.")
             return
-        patience = 0.0 if self.pool.has_next() else LOOK_SECONDS
+        patience = LOOK_SECONDS if not self.pool.has_next() and not self.pool.has_free() else 0.0
         ready, _ = ray.wait(list(self.starting), num_returns=1, timeout=patience)
         for promise in ready:
             actor = self.starting.pop(promise)
@@ -208,27 +218,40 @@ class Cluster:
     def _give(self, actor: Any, shard: Shard) -> Any:
         worker = actor._actor_id.hex()
         attempt = self.job.ledger.begin_shard(self.job.run.id, shard.name, self.hired[worker].node)
-        self.doing[shard.name] = Doing(shard, worker, attempt)
+        self.doing[worker] = Doing(shard, attempt)
         return actor.do.remote(shard)
 
-    def _finished(self, name: str, parts: list[tuple[str, str]]) -> Shard:
-        doing = self.doing.pop(name)
+    def _finished(self, worker: str, parts: list[tuple[str, str]]) -> Shard:
+        doing = self.doing.pop(worker)
         self.job.ledger.end_shards(self.job.run.id, "done", attempts=[doing.attempt])
         self.job.recorded(parts)
         return doing.shard
 
     def _lost(self, error: RayActorError) -> Shard:
-        """Note the shard whose worker is gone."""
-        doing = next(doing for doing in self.doing.values() if doing.worker == error.actor_id)
-        del self.doing[doing.shard.name]
-        hired, why, said = self.hired[doing.worker], WORKER_DIED, str(error).lower()
-        if "memory" in said:
-            why = OUT_OF_MEMORY
-        elif hired.node_id not in {node["NodeID"] for node in alive()} or "node" in said:
-            why = NODE_LOST
+        """Strike a worker that is gone, or cannot be reached, and note the shard it had in hand."""
+        doing, hired, why = self.doing.pop(error.actor_id), self.hired.pop(error.actor_id), UNREACHED
+        if isinstance(error, ActorDiedError):
+            why = _why(error, hired)
+        else:
+            actor: Any = self.pool.pop_idle()  # the pool has kept it, as the last of the idle ones
+            self.unexplained[actor.ready.remote()] = actor, doing, hired
         self.job.ledger.end_shards(self.job.run.id, "lost", why, [doing.attempt])
         self.job.log.warning("%s on %s: %s; it is done again", doing.shard.name, hired.node, why)
         return doing.shard
+
+    def _explain(self, patience: float = 0.0) -> None:
+        """Say why workers could not be reached, where Ray has found out by now."""
+        if not self.unexplained:
+            return
+        for promise in ray.wait(list(self.unexplained), timeout=patience)[0]:
+            actor, doing, hired = self.unexplained.pop(promise)
+            try:
+                ray.get(promise)
+                ray.kill(actor)  # out of reach for a while; its shard has gone to another
+            except ActorDiedError as error:
+                self.job.ledger.end_shards(self.job.run.id, "lost", _why(error, hired), [doing.attempt])
+            except RayActorError:
+                self.unexplained[actor.ready.remote()] = actor, doing, hired
 
     def _too_often(self, shard: Shard) -> WinnowError:
         attempts = [attempt for attempt in self.job.ledger.shards(self.job.run.id) if attempt.name == shard.name]
@@ -243,12 +266,11 @@ class Cluster:
     def _going_on(self) -> float:
         """Work that is done of shards that are not finished, as their workers last told."""
         told = ray.get(self.clerk.told.remote())
-        return sum(min(told.get(name, 0.0), doing.shard.work) for name, doing in self.doing.items())
+        return sum(min(told.get(doing.shard.name, 0.0), doing.shard.work) for doing in self.doing.values())
 
     def _said(self, words: str, total: int, left: int) -> str:
-        at_work = {doing.worker for doing in self.doing.values()}
-        if not at_work:
+        if not self.doing:
             return f"{words}: waiting for room on the cluster"
-        nodes = len({self.hired[worker].node for worker in at_work})
-        where = f"{len(at_work)} workers on {nodes} node{'s' * (nodes > 1)}"
+        nodes = len({self.hired[worker].node for worker in self.doing})
+        where = f"{len(self.doing)} workers on {nodes} node{'s' * (nodes > 1)}"
         return f"{words}: {total - left} of {total} shards done, {where}"

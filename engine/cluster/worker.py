@@ -40,10 +40,10 @@ class Worker:
         return {"node": node, "id": ray.get_runtime_context().get_node_id(), "device": self.job.device_name}
 
     def do(self, shard: Shard) -> tuple[str, list[tuple[str, str]]]:
-        """Do one shard; the answer is its name and the parts it recorded. What goes wrong is the engine's to say."""
+        """Do one shard; the answer is who did it and the parts recorded. What goes wrong is the engine's to say."""
         self.job.begin(shard.name)
         if self.opened is None:
             self.opened = OPENED[self.seat.run.kind](self.job)
         self.opened.do(shard.key)
         self.job.end()
-        return shard.name, self.job.made
+        return self.job.worker, self.job.made

@@ -1,4 +1,4 @@
-"""A real Ray cluster of a head and three nodes, made of processes of this machine."""
+"""A real Ray cluster of three nodes, made of processes of this machine."""
 
 from __future__ import annotations
 
@@ -15,30 +15,46 @@ from engine.worker import execute
 from engine.workspace import Workspace
 
 OBJECTS = 80 * 2**20  # bytes each node may keep in shared memory
-NODES = 3
+NODES = 3  # with the one of the engine
+WORKERS = 2  # of a run: one node stands by
+# Ray asks nodes how they are every few seconds and gives them many chances; tests have no time for that.
+IMPATIENT = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 2}
 TOO_LONG = 240.0  # seconds; a run that has not come so far by then hangs
 
 
 class Machines:
-    """The nodes of the cluster, each with room for one worker, and none where the engine is."""
+    """The nodes of the cluster, each with room for one worker."""
 
     def __init__(self) -> None:
         self.cluster = Cluster(
             initialize_head=True,
-            head_node_args={"num_cpus": 0, "object_store_memory": OBJECTS, "include_dashboard": False},
+            head_node_args={
+                "num_cpus": 1,
+                "object_store_memory": OBJECTS,
+                "include_dashboard": False,
+                "_system_config": IMPATIENT,
+            },
         )
-        self.address = self.cluster.address
+        self.settings = {"address": self.cluster.address, "workers": WORKERS}
         self.complete()
 
     def complete(self) -> None:
         """Put new nodes in the place of those that were killed."""
-        while len(self.cluster.worker_nodes) < NODES:
+        while len(self.cluster.worker_nodes) < NODES - 1:
             self.cluster.add_node(num_cpus=1, object_store_memory=OBJECTS)
 
-    def kill(self, node_id: str) -> None:
-        """Kill every process of a node at once, as when its power fails."""
-        node = next(node for node in self.cluster.worker_nodes if node.node_id.startswith(node_id))
-        self.cluster.remove_node(node, allow_graceful=False)
+    def kill_one_at_work(self, ledger: Ledger, run: str) -> str:
+        """Kill every process of a node that is doing a shard, as when its power fails; the answer is its name."""
+        nodes = {node.node_id[:6]: node for node in self.cluster.worker_nodes}  # not that of the engine
+        found: list[str] = []
+
+        def busy() -> list[str]:
+            found[:] = [a.node for a in ledger.shards(run) if not a.outcome and a.node.split()[1] in nodes]
+            return found
+
+        until(busy)
+        self.cluster.remove_node(nodes[found[0].split()[1]], allow_graceful=False)
+        return found[0]
 
 
 @pytest.fixture(scope="package")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from engine.ledger import Ledger
-from engine.recipes import DynamicPruningRecipe, parse_recipe, to_dict
+from engine.recipes import DynamicPruningRecipe
 from engine.tables import read_table
 from engine.workspace import Workspace, open_workspace
-from tests.cluster.conftest import Machines, do, until
+from tests.cluster.conftest import Machines, do
 from tests.tiny import tiny_recipe, write_rows
 
 TABLES = {
@@ -22,9 +23,11 @@ TABLES = {
 }
 
 
-def recipe(folder: Path, address: str = "none", **changes: object) -> DynamicPruningRecipe:
-    rows = write_rows(folder / "rows.jsonl")
-    return tiny_recipe(rows, scoring__shard_rows=8, cluster={"address": address}, **changes)
+def recipe(folder: Path, **cluster: Any) -> DynamicPruningRecipe:
+    """The tiny study, with more shards and fewer epochs."""
+    return tiny_recipe(
+        write_rows(folder / "rows.jsonl"), scoring__shard_rows=8, training__epochs=2, cluster=cluster or "none"
+    )
 
 
 def rows(workspace: Workspace, run: str, table: str) -> pd.DataFrame:
@@ -57,9 +60,7 @@ def test_a_cluster_comes_to_the_same_numbers(
 ) -> None:
     """Where a study is done changes nothing in it: the same scores, choices and curves, to the bit."""
     storage = f"file://{tmp_path / 'storage'}" if apart else ""
-    raw = to_dict(recipe(tmp_path, machines.address))
-    wanted = parse_recipe({**raw, "cluster": {"address": machines.address, "storage": storage}})
-    run = do(workspace, wanted)
+    run = do(workspace, recipe(tmp_path, **machines.settings, storage=storage))
     assert ledger.run(run).state == "done", ledger.run(run).error
     assert_same(workspace, run, local)
     attempts = ledger.shards(run)
@@ -76,18 +77,16 @@ def test_a_node_is_killed_while_it_scores(
 ) -> None:
     """A lost node costs what it had not finished, and nothing else."""
 
-    def kill(ledger: Ledger, run: str) -> None:
-        until(lambda: sum(attempt.outcome == "done" for attempt in ledger.shards(run)) >= 2)
-        until(lambda: any(attempt.outcome == "" for attempt in ledger.shards(run)))
-        at_work = next(attempt for attempt in ledger.shards(run) if not attempt.outcome)
-        machines.kill(at_work.node.split()[1])
-
-    run = do(workspace, recipe(tmp_path, machines.address), kill)
+    killed: list[str] = []
+    run = do(
+        workspace,
+        recipe(tmp_path, **machines.settings),
+        lambda ledger, run: killed.append(machines.kill_one_at_work(ledger, run)),
+    )
     assert ledger.run(run).state == "done", ledger.run(run).error
     assert_same(workspace, run, local)
     lost = [attempt for attempt in ledger.shards(run) if attempt.outcome == "lost"]
-    assert len(lost) == 1
-    assert lost[0].why == "the node was lost"
+    assert [(attempt.node, attempt.why) for attempt in lost] == [(killed[0], "the node was lost")]
     again = [attempt for attempt in ledger.shards(run) if attempt.name == lost[0].name]
     assert [attempt.outcome for attempt in again] == ["lost", "done"]
     assert again[1].node != lost[0].node
