@@ -14,8 +14,6 @@ again    the same question once more, as when τ moves or a page is turned: the 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import shutil
 import statistics
 import tempfile
@@ -27,13 +25,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pandas as pd
-import psutil
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from bench.store_setup import RECIPE, TASKS, machine, sample_columns, score_columns, scored_samples, vocabulary
 from engine.ledger import Ledger
 from engine.recipes import METRICS, parse_recipe
 from engine.store import Facet, SampleQuery, Scoring, Store
@@ -43,7 +38,6 @@ from engine.workspace import Workspace
 PAGE = 50
 PART_ROWS = 50_000
 RARE, COMMON = "zyzzyva", "quartzkq"  # in about 1 of 10,000 and 1 of 100 samples
-TASKS = ["arithmetic", "rewrite", "sort", "opposite"]
 
 
 @dataclass
@@ -74,22 +68,12 @@ def main() -> None:
 def write_workspace(workspace: Workspace, ledger: Ledger, count: int) -> Data:
     """A finished run with synthetic words and numbers, in parts as an engine would have written them."""
     rng = np.random.default_rng(0)
-    words = np.array(["".join(rng.choice(list("abcdefghilmnoprstu"), rng.integers(2, 10))) for _ in range(5000)])
-    frame = pd.DataFrame({"row": np.arange(count, dtype=np.int32)})
-    for name, low, high in (("instruction", 8, 16), ("input", 0, 8), ("response", 14, 32)):
-        frame[name] = texts(rng, words, count, low, high).to_pandas()
+    spans = {"instruction": (8, 16), "input": (0, 8), "response": (14, 32)}
+    frame = scored_samples(rng, vocabulary(rng), 0, count, spans)
     for word, share in ((RARE, 1e-4), (COMMON, 1e-2)):
         chosen = rng.random(count) < share
         frame.loc[chosen, "response"] = frame.loc[chosen, "response"] + f" {word.capitalize()}"
-    frame["task"] = rng.choice(TASKS, count)
-    frame["length"] = (frame["instruction"].str.len() + frame["response"].str.len()).astype(np.int32) // 4
-    for metric in METRICS:
-        frame[metric] = rng.gamma(0.8, 1.0, count).astype(np.float32)
-
-    recipe = parse_recipe(
-        {"kind": "score", "data": {"source": "bench"}, "models": {"teacher": "a/teacher", "student": "a/student"}}
-    )
-    run = ledger.submit(recipe)
+    run = ledger.submit(parse_recipe(RECIPE))
     for start in range(0, count, PART_ROWS):
         part = frame.iloc[start : start + PART_ROWS]
         ledger.record_parts(
@@ -102,50 +86,9 @@ def write_workspace(workspace: Workspace, ledger: Ledger, count: int) -> Data:
     return Data(frame, run)
 
 
-def texts(rng: np.random.Generator, words: np.ndarray, count: int, low: int, high: int) -> pa.Array:
-    """`count` texts of low to high words, a few words being much more frequent than the others."""
-    lengths = rng.integers(low, high, count)
-    index = (rng.zipf(1.3, lengths.sum()) - 1) % len(words)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    chosen = pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32)), pa.array(words)).cast(pa.string())
-    return pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), chosen), " ")
-
-
-def sample_columns(frame: pd.DataFrame) -> dict[str, Any]:
-    return {
-        "dataset": pa.repeat("bench", len(frame)),
-        "row": frame["row"],
-        "content_id": [f"{row * 0x9E3779B97F4A7C15 % 2**64:016x}" for row in frame["row"].tolist()],
-        "split": pa.repeat("train", len(frame)),
-        "instruction": frame["instruction"],
-        "input": frame["input"],
-        "response": frame["response"],
-        "fields": [[("task", task)] for task in frame["task"]],
-        "length": frame["length"],
-        "response_length": frame["length"] // 2,
-        "truncated": pa.repeat(False, len(frame)),
-        "image": pa.nulls(len(frame)),
-        "label": pa.nulls(len(frame)),
-    }
-
-
-def score_columns(frame: pd.DataFrame) -> dict[str, Any]:
-    count = len(frame) * len(METRICS)
-    return {
-        "arm": pa.repeat("base", count),
-        "seed": np.full(count, -1, dtype=np.int32),
-        "epoch": np.ones(count, dtype=np.int32),
-        "row": np.tile(frame["row"], len(METRICS)),
-        "metric": np.repeat(list(METRICS), len(frame)),
-        "value": np.concatenate([frame[metric] for metric in METRICS]),
-    }
-
-
 def describe(data: Data) -> None:
     characters = sum(int(data.frame[name].str.len().sum()) for name in ("instruction", "input", "response"))
-    memory = psutil.virtual_memory().total / 2**30
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB memory, ", end="")
-    print(f"load {os.getloadavg()[0]:.1f}; duckdb {duckdb.__version__}, pandas {pd.__version__}")
+    print(machine())
     print(f"{len(data.frame):,} samples of {characters / len(data.frame):.0f} characters, {len(METRICS)} metrics")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.parts import context, run_compare, run_detail, run_list, run_words
+from pages.parts import context, run_compare, run_detail, run_list, run_nodes_view, run_words
 
 context.framed()
 st.title("What is running, and what has run?", anchor=False)
@@ -32,12 +32,15 @@ if runs:
             run_list.badge(run)
     if run:
         run_detail.head(run)
+        views = ["recipe", "provenance", *["nodes"] * run_nodes_view.offered(run), "log", "compare"]
         view = st.segmented_control(
-            "View", ["recipe", "provenance", "log", "compare"], default="recipe", required=True, key="run_view",
-            bind="query-params", label_visibility="collapsed",
+            "View", views, default="recipe", required=True, key="run_view", bind="query-params",
+            label_visibility="collapsed",
         )  # fmt: skip
         if view == "provenance":
             run_detail.provenance(run)
+        elif view == "nodes":
+            run_nodes_view.draw(run)
         elif view == "log":
             run_detail.log(run)
         elif view == "compare":

@@ -168,6 +168,8 @@ class Cluster:
                     self._hire(1)
                 else:
                     done, left = done + self._finished(worker, parts).work, left - 1
+        for folder in SHARED:
+            self._shared |= self.storage.pull_new(folder)
 
     def close(self) -> None:
         """Let every actor go at once. What they had not recorded is not done."""

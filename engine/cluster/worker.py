@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import ray
 import torch
 
 from engine.cluster.seat import ClerkHandler, Seat, SeatJob
-from engine.runs import dynamic_pruning, score
+from engine.runs import dynamic_pruning, pruned_kd, score
+from engine.runs.job import Job
 from engine.shards import Opened, Shard
 
-OPENED = {
+OPENED: dict[str, Callable[[Job], Opened]] = {
     "score": score.opened,
     "dynamic-pruning": dynamic_pruning.opened,
+    "pruned-kd": pruned_kd.opened,
 }
 
 

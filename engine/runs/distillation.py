@@ -3,79 +3,147 @@
 The story: make the encoders that are made from nothing; learn each set and measure it, beside the student trained on
 everything; then two tasks together, one task after the other, and prompts. Every
 snapshot, set and measurement ends in recorded parts.
+
+A set is a shard, and so is each measurement. What is trained on real samples alone needs no set, so on a cluster it is
+done while sets are learned; the rest follows once all of them are.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
 from engine.models.loading import model_facts_of
 from engine.runs import work
-from engine.runs.distillation_study import Study, open_study
-from engine.runs.distilling import distil, output_of, plan_set
+from engine.runs.distillation_study import Study, open_study, write_down
+from engine.runs.distilling import Distilling, distilled, output_of, work_of
 from engine.runs.job import Job
 from engine.runs.prompting import prompt_worth
-from engine.runs.two_tasks import measure_two_tasks, plan_two_tasks
-from engine.runs.worth import Worth
+from engine.runs.two_tasks import Both, TwoTasks, shards_of_both
+from engine.runs.worth import Measurement, Worth
+from engine.shards import Shard, each
 from engine.synthetic import OTHER, DistillationRecipe, PromptSettings, SetKey
 
 
+@dataclass(frozen=True)
+class Prompted:
+    """Key of a shard: show decoded texts, real samples and nothing to a causal language model."""
+
+    key: SetKey
+    work: float  # floating-point operations
+
+    @property
+    def part(self) -> str:
+        return f"{self.key.name}-prompts"
+
+
+class Distillation:
+    """Does the shards of a run on one machine. Tasks and students are opened when a shard needs them."""
+
+    def __init__(self, study: Study) -> None:
+        self.study, self.job, self.recipe = study, study.job, study.recipe
+        self.worth = Worth(study)
+
+    @cached_property
+    def both(self) -> tuple[SetKey, SetKey]:
+        """The sets of the two tasks."""
+        sets = self.recipe.sets()
+        return sets[0], next(key for key in sets if key.task == OTHER)
+
+    @cached_property
+    def two(self) -> TwoTasks:
+        return TwoTasks(self.study, self.worth, *self.both)
+
+    def shards(self) -> list[Shard]:
+        """All that there is to do, in the order of the story."""
+        found: dict[Any, Shard] = {}
+        for key in self.recipe.sets():
+            found[key] = Shard(f"learning {key.name}", key, work_of(self.study, key))
+            for wanted in self.worth.wanted(key):
+                if wanted not in found:  # several sets may share it
+                    found[wanted] = Shard(wanted.name, wanted, self.worth.amount(wanted), wave=int(wanted.of_set))
+        shards = [*found.values()]
+        if self.recipe.other:
+            shards += shards_of_both(self.study, self.worth, *self.both)
+        if self.recipe.prompting:
+            asked = self._prompted(self.recipe.prompting)
+            shards.append(Shard(f"asking {self.recipe.prompting.model}", asked, asked.work, wave=1))
+        return shards
+
+    def has(self, key: object) -> bool:
+        """Whether every part of a shard is recorded."""
+        if isinstance(key, SetKey):
+            return distilled(self.job, key)
+        if isinstance(key, Measurement):
+            return self.worth.has(key)
+        assert isinstance(key, Both | Prompted)
+        return self.job.has("worth", key.part)
+
+    def do(self, key: object) -> None:
+        if self.has(key):
+            return
+        if isinstance(key, SetKey):
+            Distilling(self.study, key).run()
+        elif isinstance(key, Measurement):
+            self.worth.measure(key)
+        elif isinstance(key, Both):
+            self.two.measure(key)
+        else:
+            assert isinstance(key, Prompted)
+            self._ask(key)
+
+    def _prompted(self, settings: PromptSettings) -> Prompted:
+        """The language model is looked up here, since it must be there before anything is learned."""
+        key = self.recipe.sets()[0]
+        task = self.study.task(key.task, key.student)
+        asked = min(settings.samples, len(task.samples["test"])) * float(task.lengths["test"].mean())
+        parameters = model_facts_of(settings.model)["parameters"]
+        return Prompted(key, work.scoring(round((1 + 2 * settings.draws) * asked), parameters))
+
+    def _ask(self, asked: Prompted) -> None:
+        """Decoded texts, real samples and nothing as the examples of a prompt."""
+        job, key, settings = self.job, asked.key, self.recipe.prompting
+        assert settings is not None
+        task = self.study.task(key.task, key.student)
+        learner = self.study.learner(task, key.student)
+        names = task.data.class_names
+        texts = {split: task.texts(split) for split in ("train", "test")}
+        labels = {split: task.labels[split].tolist() for split in ("train", "test")}
+
+        def real(draw: int) -> list[tuple[str, str]]:
+            places = self.worth.picks(task, learner, key.per_class, "random", draw)
+            return [(texts["train"][place], names[labels["train"][place]]) for place in places]
+
+        classes = output_of(self.study, key).facts["classes"]
+        rows = prompt_worth(
+            job,
+            settings,
+            key=key,
+            class_names=names,
+            distilled=[(text, names[label]) for text, label in zip(self.worth.texts(key), classes, strict=True)],
+            real=real,
+            test=[(text, names[label]) for text, label in zip(texts["test"], labels["test"], strict=True)],
+            work=asked.work,
+        )
+        job.record([job.write("worth", asked.part, rows)])
+
+
 def run(job: Job) -> None:
+    opened_here = opened(job)
+    write_down(opened_here.study)
+    left = []
+    for shard in opened_here.shards():  # whose work is that on every task, so all of them are read and handed on here
+        job.plan(shard.work)
+        if opened_here.has(shard.key):
+            job.skip(shard.work)
+        else:
+            left.append(shard)
+    each(job, opened_here, left, "learning and measuring every set")
+
+
+def opened(job: Job) -> Distillation:
+    """The run as the engine opens it, and every worker of a cluster."""
     recipe = job.run.parsed()
     assert isinstance(recipe, DistillationRecipe)
-    study = open_study(job, recipe)
-    sets, worth = recipe.sets(), Worth(study)
-    for key in sets:
-        plan_set(study, key)
-    worth.plan(sets)
-    both = None
-    if recipe.other:
-        both = sets[0], next(key for key in sets if key.task == OTHER)
-        plan_two_tasks(study, worth, *both)
-    prompts = _plan_prompts(study, sets[0], recipe.prompting) if recipe.prompting else 0.0
-    for key in sets:
-        distil(study, key)
-        for wanted in worth.wanted(key):
-            worth.measure(wanted)
-    if both:
-        measure_two_tasks(study, worth, *both)
-    if recipe.prompting:
-        _measure_prompts(study, worth, sets[0], recipe.prompting, prompts)
-
-
-def _plan_prompts(study: Study, key: SetKey, settings: PromptSettings) -> float:
-    """Floating-point operations of asking a language model, which must be there before anything is learned."""
-    task = study.task(key.task, key.student)
-    asked = min(settings.samples, len(task.samples["test"])) * float(task.lengths["test"].mean())
-    amount = work.scoring(round((1 + 2 * settings.draws) * asked), model_facts_of(settings.model)["parameters"])
-    study.job.plan(amount)
-    if study.job.has("worth", f"{key.name}-prompts"):
-        study.job.skip(amount)
-    return amount
-
-
-def _measure_prompts(study: Study, worth: Worth, key: SetKey, settings: PromptSettings, amount: float) -> None:
-    """Decoded texts, real samples and nothing as the examples of a prompt."""
-    job, name = study.job, f"{key.name}-prompts"
-    if job.has("worth", name):
-        return
-    task = study.task(key.task, key.student)
-    learner = study.learner(task, key.student)
-    names = task.data.class_names
-    texts = {split: task.texts(split) for split in ("train", "test")}
-    labels = {split: task.labels[split].tolist() for split in ("train", "test")}
-
-    def real(draw: int) -> list[tuple[str, str]]:
-        places = worth.picks(task, learner, key.per_class, "random", draw)
-        return [(texts["train"][place], names[labels["train"][place]]) for place in places]
-
-    classes = output_of(study, key).facts["classes"]
-    rows = prompt_worth(
-        job,
-        settings,
-        key=key,
-        class_names=names,
-        distilled=[(text, names[label]) for text, label in zip(worth.texts(key), classes, strict=True)],
-        real=real,
-        test=[(text, names[label]) for text, label in zip(texts["test"], labels["test"], strict=True)],
-        work=amount,
-    )
-    job.record([job.write("worth", name, rows)])
+    return Distillation(open_study(job, recipe))

@@ -19,7 +19,7 @@ from engine.data.labelled import Labelled, read_labelled, training_texts
 from engine.grids import LabelledSettings
 from engine.models import scratch_encoder
 from engine.models.learners import Learner, PictureLearner, TextLearner
-from engine.models.loading import load_tokenizer, resolve_dtype
+from engine.models.loading import load_tokenizer
 from engine.recipes import digest, to_dict
 from engine.runs import work
 from engine.runs.job import Job
@@ -80,7 +80,7 @@ class Study:
 
     @cached_property
     def dtype(self) -> torch.dtype:
-        return resolve_dtype(self.recipe.outer.dtype, self.job.device)
+        return self.job.dtype(self.recipe.outer.dtype)
 
     def settings(self, task: str) -> LabelledSettings:
         found = self.recipe.data if task == MAIN else self.recipe.other
@@ -89,11 +89,14 @@ class Study:
 
     def task(self, name: str, model: str) -> Task:
         """The samples of a task, as `model` reads them. Raises WinnowError where a class has none to train on."""
-        key = (name, "" if self.pictures else self.sources[model])
-        if key not in self._tasks:
-            tokenizer = None if self.pictures else load_tokenizer(self.sources[model], ends=False)
-            self._tasks[key] = _open_task(name, self.settings(name), tokenizer, self.job.device)
-        return self._tasks[key]
+        source = "" if self.pictures else self.sources[model]
+        if (name, source) not in self._tasks:
+            settings = self.settings(name)
+            tokenizer = None if self.pictures else load_tokenizer(self.job.here(source), ends=False)
+            # Only the engine's machine need have the data.
+            data = self.job.once(f"samples of {name} for {source}", lambda: read_labelled(settings, tokenizer))
+            self._tasks[name, source] = _open_task(name, settings.source, data, tokenizer, self.job.device)
+        return self._tasks[name, source]
 
     def learner(self, task: Task, model: str) -> Learner:
         key = (task.name, model)
@@ -106,9 +109,8 @@ class Study:
                 self._learners[key] = PictureLearner(settings, shape, task.classes, self.job.device)
             else:
                 assert task.tokenizer is not None
-                self._learners[key] = TextLearner(
-                    settings, self.sources[model], task.tokenizer, task.classes, self.job.device
-                )
+                source = self.job.here(self.sources[model])
+                self._learners[key] = TextLearner(settings, source, task.tokenizer, task.classes, self.job.device)
         return self._learners[key]
 
     def cost(self, learner: Learner, inputs: tuple[Tensor, ...]) -> float:
@@ -133,12 +135,13 @@ class Study:
 
 
 def open_study(job: Job, recipe: DistillationRecipe) -> Study:
-    """Make the encoders that are made from nothing, read the first task, and write down its samples."""
-    models = [network.model for network in [*recipe.students, *recipe.worth.transfer]]
-    sources = {model: model for model in models}
-    if recipe.data.task == "text":
-        sources |= _make_encoders(job, recipe, [model for model in models if scratch_name(model)])
-    study = Study(job, recipe, sources)
+    """The tasks and students as this machine opens them; the engine makes the encoders that are made from nothing."""
+    return Study(job, recipe, job.once("sources", lambda: _sources(job, recipe)))
+
+
+def write_down(study: Study) -> None:
+    """Read every task and write down the samples of the first one, and what is known of the whole run."""
+    job, recipe = study.job, study.recipe
     with job.phase(f"reading {recipe.data.source}", 0):
         task = study.task(MAIN, recipe.students[0].model)
         if recipe.other:
@@ -146,38 +149,43 @@ def open_study(job: Job, recipe: DistillationRecipe) -> Study:
     if not job.has("samples", "samples"):
         job.record([job.write("samples", "samples", task.data.sample_columns())])
     job.ledger.set_provenance(job.run.id, **_provenance(study, task))
-    return study
 
 
 def _open_task(
-    name: str, settings: LabelledSettings, tokenizer: PreTrainedTokenizerBase | None, device: torch.device
+    name: str, source: str, data: Labelled, tokenizer: PreTrainedTokenizerBase | None, device: torch.device
 ) -> Task:
-    data = read_labelled(settings, tokenizer)
     places = {split: (data.split == split).nonzero()[0] for split in SPLITS}
     counts = np.bincount(data.labels[places["train"]], minlength=len(data.class_names))
     if not counts.all():
         raise WinnowError(
-            f"The class {data.class_names[int(counts.argmin())]} of {settings.source} has no training sample, so "
+            f"The class {data.class_names[int(counts.argmin())]} of {source} has no training sample, so "
             "nothing can be distilled for it; give rows of every class, or leave its name out of the labels."
         )
     if len(counts) < 2:
-        raise WinnowError(f"{settings.source} has one class, {data.class_names[0]}; distillation needs at least two.")
-    values = torch.from_numpy(data.inputs)
-    mask = None if data.mask is None else torch.from_numpy(data.mask)
+        raise WinnowError(f"{source} has one class, {data.class_names[0]}; distillation needs at least two.")
+    # Copies, as what was handed to a worker must not be written to.
+    values = {split: torch.from_numpy(data.inputs[place]) for split, place in places.items()}
+    masks = {
+        split: None if data.mask is None else torch.from_numpy(data.mask[place]) for split, place in places.items()
+    }
     return Task(
         name,
         data,
-        {
-            split: make_samples(
-                values[place], None if mask is None else mask[place], values[places["train"]], device=device
-            )
-            for split, place in places.items()
-        },
+        {split: make_samples(values[split], masks[split], values["train"], device=device) for split in SPLITS},
         {split: torch.from_numpy(data.labels[place]).to(device) for split, place in places.items()},
         {split: np.maximum(data.lengths[place], 1).astype(np.int64) for split, place in places.items()},
         tokenizer,
         data.row[places["train"]],
     )
+
+
+def _sources(job: Job, recipe: DistillationRecipe) -> dict[str, str]:
+    """Where every model of the recipe is to be loaded from, by its name in the recipe."""
+    models = [network.model for network in [*recipe.students, *recipe.worth.transfer]]
+    found = {model: model for model in models}
+    if recipe.data.task == "text":
+        found |= _make_encoders(job, recipe, [model for model in models if scratch_name(model)])
+    return found
 
 
 def _make_encoders(job: Job, recipe: DistillationRecipe, models: list[str]) -> dict[str, str]:
@@ -209,7 +217,6 @@ def _make_encoders(job: Job, recipe: DistillationRecipe, models: list[str]) -> d
 
 
 def _provenance(study: Study, task: Task) -> dict[str, Any]:
-    device = study.job.device
     return {
         "recipe": to_dict(study.recipe),
         "dataset": task.data.dataset,
@@ -220,7 +227,7 @@ def _provenance(study: Study, task: Task) -> dict[str, Any]:
         "sources": study.sources,
         "attention": None if study.pictures else "eager",
         "dtype": str(study.dtype).removeprefix("torch."),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": study.job.device_name,
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,

@@ -20,6 +20,7 @@ from engine.models.states import load_state, save_state
 from engine.recipes import digest
 from engine.runs.decoding import Decoder, as_pictures, input_rows, nearest_samples, token_rows
 from engine.runs.distillation_study import Study
+from engine.runs.job import Job
 from engine.runs.starts import start_of
 from engine.runs.trials import PASSES, accuracy, trained_on
 from engine.scoring.score import is_out_of_memory
@@ -44,12 +45,9 @@ class Progress:
     best_step: int = 0
 
 
-def distil(study: Study, key: SetKey) -> None:
-    """Learn one set and record it, snapshot by snapshot; nothing is done where an earlier life of the run has."""
-    job = study.job
-    if job.has("distilled", f"{key.name}-chosen"):
-        return
-    Distilling(study, key).run()
+def distilled(job: Job, key: SetKey) -> bool:
+    """Whether a set is learned and recorded."""
+    return job.has("distilled", f"{key.name}-chosen")
 
 
 def output_of(study: Study, key: SetKey) -> Output:
@@ -68,6 +66,8 @@ def output_key(study: Study, key: SetKey) -> str:
 
 
 class Distilling:
+    """Learns one set and records it, snapshot by snapshot."""
+
     def __init__(self, study: Study, key: SetKey) -> None:
         self.study, self.key, recipe = study, key, study.recipe
         self.job, self.recipe = study.job, recipe
@@ -206,8 +206,7 @@ class Distilling:
 
     def _note(self, words: str) -> None:
         self.job.log.warning("%s", words)
-        notes = self.job.ledger.run(self.job.run.id).provenance.get("notes", [])
-        self.job.ledger.set_provenance(self.job.run.id, notes=[*notes, words[0].upper() + words[1:] + "."])
+        self.job.ledger.extend_provenance(self.job.run.id, notes=[words[0].upper() + words[1:] + "."])
 
     # -- snapshots ----------------------------------------------------------------------------------------------
 
@@ -286,9 +285,8 @@ class Distilling:
         key = output_key(self.study, self.key)
         facts = {"step": self.progress.best_step, "seconds": self.progress.seconds, "classes": self.classes}
         keep_output(self.job.workspace, key, kept, facts)
-        known = self.job.ledger.run(self.job.run.id).provenance.get("distilled", {})
-        known[self.key.name] = {"output": key, "step": self.progress.best_step}
-        self.job.ledger.set_provenance(self.job.run.id, distilled=known)
+        chosen = {self.key.name: {"output": key, "step": self.progress.best_step}}
+        self.job.ledger.extend_provenance(self.job.run.id, distilled=chosen)
         self.job.record(self._written(f"{self.key.name}-chosen", self.progress.best_step, self.best, chosen=True))
         self.checkpoint.unlink(missing_ok=True)
 
@@ -331,17 +329,11 @@ class Distilling:
             if name.startswith("best.")
         }
         self.outer.restore(tensors)
+        self.job.log.info("%s goes on from outer step %d", self.key.name, self.progress.step)
 
 
 def learned_from(tensors: dict[str, Tensor], kind: Labels) -> Learned:
     return Learned(tensors["inputs"], tensors["labels"], tensors["rates"], tensors.get("attention"), kind)
-
-
-def plan_set(study: Study, key: SetKey) -> None:
-    """Plan a distillation; count it as done where an earlier life of the run has."""
-    study.job.plan(work_of(study, key))
-    if study.job.has("distilled", f"{key.name}-chosen"):
-        study.job.skip(work_of(study, key))
 
 
 def work_of(study: Study, key: SetKey) -> float:

@@ -103,7 +103,7 @@ class Grid:
 
     def _cut(self, cells: list[Cell]) -> Iterator[list[Cell]]:
         """Groups small enough for the device, and short enough that no kill costs much."""
-        device = self.study.job.device.type
+        device = self.study.job.computes_on
         weights = self.study.parameters[self.study.recipe.network]
         one, two = self.work(cells[:1]), self.work(cells[:1] * 2)  # what a second student adds
         size = max(1, min(GROUP_WEIGHTS[device] // weights, 1 + int((GROUP_WORK[device] - one) / (two - one))))

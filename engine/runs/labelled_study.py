@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from engine.data.labelled import Labelled, read_labelled
 from engine.data.tokenizers import same_tokenizer
 from engine.grids import NetworkSettings, PrunedKdRecipe, TeacherSettings
-from engine.models.loading import load_tokenizer, resolve_dtype
+from engine.models.loading import load_tokenizer
 from engine.models.networks import make_network, parameters_of
 from engine.recipes import to_dict
 from engine.runs.job import Job
@@ -62,7 +63,7 @@ class Study:
 
     @property
     def dtype(self) -> torch.dtype:
-        return resolve_dtype(self.recipe.training.dtype, self.job.device)
+        return self.job.dtype(self.recipe.training.dtype)
 
     def schedule(self, epochs: int | None = None, **more: Any) -> Schedule:
         """How the recipe trains, for students where no `epochs` are given; their steps are those of the whole set."""
@@ -96,12 +97,8 @@ class Study:
 
 
 def open_study(job: Job, recipe: PrunedKdRecipe) -> Study:
-    """Read the data, write its part, and make the samples ready on the device."""
-    tokenizer = shared_tokenizer(recipe) if recipe.data.task == "text" else None
-    with job.phase(f"reading {recipe.data.source}", 0):
-        data = read_labelled(recipe.data, tokenizer)
-    if not job.has("samples", "samples"):
-        job.record([job.write("samples", "samples", data.sample_columns())])
+    """Read the data, and make the samples ready on the device."""
+    data: Labelled = job.once("data", partial(_read, job, recipe))
     places = {split: (data.split == split).nonzero()[0] for split in SPLITS}
     values = torch.from_numpy(data.inputs)
     mask = None if data.mask is None else torch.from_numpy(data.mask)
@@ -139,12 +136,25 @@ def open_study(job: Job, recipe: PrunedKdRecipe) -> Study:
         network = study.network(settings, 0)
         study.parameters[settings] = parameters_of(network)
         study.costs[settings] = _forward_cost(network, samples["train"])
+    return study
+
+
+def _read(job: Job, recipe: PrunedKdRecipe) -> Labelled:
+    tokenizer = shared_tokenizer(recipe) if recipe.data.task == "text" else None
+    with job.phase(f"reading {recipe.data.source}", 0):
+        return read_labelled(recipe.data, tokenizer)
+
+
+def write_down(study: Study) -> None:
+    """The samples, and what the run as a whole is made of."""
+    job, recipe = study.job, study.recipe
+    if not job.has("samples", "samples"):
+        job.record([job.write("samples", "samples", study.data.sample_columns())])
     size = study.parameters[recipe.network]
     job.ledger.set_provenance(job.run.id, **_provenance(study), student_parameters=size)
     if not job.has("metrics", "student"):
         row = {"arm": "student", "seed": -1, "epoch": recipe.training.epochs, "step": 0, "split": ""}
         job.record([job.write("metrics", "student", [row | {"name": "parameters", "value": float(size)}])])
-    return study
 
 
 def shared_tokenizer(recipe: PrunedKdRecipe) -> PreTrainedTokenizerBase:
@@ -178,7 +188,6 @@ def _forward_cost(network: nn.Module, samples: Samples) -> float:
 
 
 def _provenance(study: Study) -> dict[str, Any]:
-    device = study.job.device
     return {
         "recipe": to_dict(study.recipe),
         "dataset": study.data.dataset,
@@ -187,7 +196,7 @@ def _provenance(study: Study) -> dict[str, Any]:
         "class_names": study.data.class_names,
         "measure": "R²" if study.numbers else "accuracy",
         "dtype": str(study.dtype).removeprefix("torch."),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": study.job.device_name,
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,

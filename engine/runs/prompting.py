@@ -19,7 +19,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from engine.data.sources import clean_text
 from engine.data.tokenizers import begin_token
 from engine.distillation.likelihood import label_likelihoods, label_scores
-from engine.models.loading import LoadedModel, load_model, load_tokenizer, resolve_dtype
+from engine.models.loading import LoadedModel, load_model, load_tokenizer
 from engine.runs import work as cost
 from engine.runs.job import Job
 from engine.scoring.score import is_out_of_memory
@@ -58,9 +58,10 @@ def prompt_worth(
     """
     if not test:
         raise ValueError("there is no test sample to ask about")
-    model = load_model(settings.model, settings.model, resolve_dtype("auto", job.device), job.device)
+    source = job.here(settings.model)
+    model = load_model(settings.model, source, job.dtype("auto"), job.device)
     _check_causal(model)
-    prompts = Prompts(model, load_tokenizer(settings.model, ends=False), class_names)
+    prompts = Prompts(model, load_tokenizer(source, ends=False), class_names)
     if len(test) > settings.samples:
         test = random.Random(0).sample(test, settings.samples)
     texts = [prompts.text(text) for text, _ in test]

@@ -10,36 +10,139 @@ a grid that grows trains only what is new.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from engine.grids import PrunedKdRecipe
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.grids import Cell, PrunedKdRecipe, arm
+from engine.recipes import digest
 from engine.runs.chosen import Chosen
 from engine.runs.grid import Grid, finished_cells
 from engine.runs.job import Job
-from engine.runs.labelled_study import flip_labels, open_study
-from engine.runs.pruning_scores import make_scores, plan_scores
-from engine.runs.teachers import make_teachers, plan_teachers, said_to
+from engine.runs.labelled_study import Study, flip_labels, open_study, write_down
+from engine.runs.pruning_scores import make_scores, missing_scores, read_scores, scoring_work
+from engine.runs.teachers import missing_teachers, said_by, said_to, teaching, train_teacher
+from engine.shards import Shard, each
+
+
+class Teach(NamedTuple):
+    """Key of a shard: train a teacher with these seeds, on everything."""
+
+    noise: float
+    name: str
+    seeds: list[int]
+
+
+class Watch(NamedTuple):
+    """Key of a shard: make the scores of every sample."""
+
+    noise: float
+
+
+class Cells(NamedTuple):
+    """Key of a shard: train students as one group."""
+
+    noise: float
+    cells: list[Cell]
+
+
+@dataclass
+class Ready:
+    """What students need that is made for one share of flipped labels."""
+
+    said: dict[tuple[str, int], Tensor]
+    chosen: Chosen
+
+
+class GridRun:
+    """Does the shards of a grid on one machine."""
+
+    def __init__(self, study: Study, known: dict[str, dict[str, Any]]) -> None:
+        self.study = study
+        self.grid = Grid(study, known)
+        self._ready: dict[float, Ready] = {}
+
+    def do(self, key: object) -> None:
+        if isinstance(key, Teach):
+            train_teacher(self.study, key.name, key.noise, self.labels(key.noise)[0], key.seeds)
+        elif isinstance(key, Watch):
+            self._watch(key.noise)
+        else:
+            assert isinstance(key, Cells)
+            ready = self.ready(key.noise)
+            self.grid.train(key.cells, ready.chosen, self.labels(key.noise)[0], ready.said)
+
+    def labels(self, noise: float) -> tuple[Tensor, NDArray[np.bool_]]:
+        """The labels that are trained on, and which of them are flipped."""
+        study = self.study
+        return flip_labels(study.labels["train"], noise, study.outputs, study.recipe.data.split_seed)
+
+    def ready(self, noise: float) -> Ready:
+        """What teachers say and what scores keep, read from what is kept of them."""
+        if noise not in self._ready:
+            labels, flipped = self.labels(noise)
+            said = said_by(self.study, noise)
+            chosen = Chosen(self.study, noise, labels.cpu().numpy(), read_scores(self.study, noise), flipped)
+            self._ready[noise] = Ready(said, chosen)
+        return self._ready[noise]
+
+    def _watch(self, noise: float) -> None:
+        recipe = self.study.recipe
+        asked = recipe.kl_teacher if "kl" in recipe.used_scores() else None
+        teacher = said_to(said_by(self.study, noise), recipe.seeds, asked) if asked else None
+        make_scores(self.study, noise, self.labels(noise)[0], teacher)
+
+    # -- what there is to do ------------------------------------------------------------------------------------
+
+    def preparing(self, noise: float) -> list[Shard]:
+        """Teachers that are missing, and after them the scores that are."""
+        study = self.study
+        shards = [
+            Shard(arm(f"teacher {name}", noise), Teach(noise, name, seeds), teaching(study, name, len(seeds)))
+            for name, seeds in missing_teachers(study, noise).items()
+        ]
+        if missing_scores(study, noise):
+            shards.append(Shard(arm("scores", noise), Watch(noise), scoring_work(study, noise), wave=1))
+        return shards
+
+    def training(self, noise: float) -> list[Shard]:
+        """The groups of students that nobody has trained yet."""
+        return [
+            Shard(
+                f"{len(group)} students on {arm(f'{group[0].fraction:.0%}', noise)} ({digest(group)[:6]})",
+                Cells(noise, group),
+                self.grid.work(group),
+            )
+            for group in self.grid.groups(noise)
+        ]
 
 
 def run(job: Job) -> None:
     recipe = job.run.parsed()
     assert isinstance(recipe, PrunedKdRecipe)
     study = open_study(job, recipe)
-    grid = Grid(study, finished_cells(job))
-    grid.record_known()
-    for noise in recipe.used_noise():
-        if grid.missing(noise):
-            plan_teachers(study, noise)
-            plan_scores(study, noise)
-        job.plan(sum(grid.work(group) for group in grid.groups(noise)))
+    write_down(study)
+    opened = GridRun(study, finished_cells(job))
+    opened.grid.record_known()
+    noises = recipe.used_noise()
+    job.plan(sum(shard.work for noise in noises for shard in [*opened.preparing(noise), *opened.training(noise)]))
     emptied: list[dict[str, Any]] = []
-    for noise in recipe.used_noise():
-        labels, flipped = flip_labels(study.labels["train"], noise, study.outputs, recipe.data.split_seed)
-        said = make_teachers(study, noise, labels)
-        asked = recipe.kl_teacher if "kl" in recipe.used_scores() else None
-        scores = make_scores(study, noise, labels, said_to(said, recipe.seeds, asked) if asked else None)
-        chosen = Chosen(study, noise, labels.cpu().numpy(), scores, flipped)
-        emptied += chosen.record()
+    # Here one after the other, so that the first students are seen early; on a cluster all at once.
+    for together in [noises] if job.cluster else [[noise] for noise in noises]:
+        preparing = [shard for noise in together for shard in opened.preparing(noise)]
+        each(job, opened, preparing, "training teachers and scoring samples")
+        for noise in together:
+            emptied += opened.ready(noise).chosen.record()
         job.ledger.set_provenance(job.run.id, emptied=emptied)
-        for group in grid.groups(noise):
-            grid.train(group, chosen, labels, said)
+        training = [shard for noise in together for shard in opened.training(noise)]
+        each(job, opened, training, "training students")
+
+
+def opened(job: Job) -> GridRun:
+    """The run as a worker of a cluster opens it: it takes the cells it is given."""
+    recipe = job.run.parsed()
+    assert isinstance(recipe, PrunedKdRecipe)
+    return GridRun(open_study(job, recipe), {})

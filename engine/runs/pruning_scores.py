@@ -64,20 +64,19 @@ def score_key(study: Study, name: str, noise: float) -> str:
     )
 
 
-def plan_scores(study: Study, noise: float) -> None:
-    missing = _missing(study, noise)
-    if any(name != "memorization" for name in missing):
-        study.job.plan(_watching(study))
-    if "memorization" in missing:
-        study.job.plan(_subsets_work(study))
+def scoring_work(study: Study, noise: float) -> float:
+    """Planned work of making the scores that the workspace does not have yet."""
+    missing = missing_scores(study, noise)
+    work = _watching(study) if any(name != "memorization" for name in missing) else 0.0
+    return work + (_subsets_work(study) if "memorization" in missing else 0.0)
 
 
-def make_scores(study: Study, noise: float, labels: Tensor, teacher: Tensor | None) -> dict[str, Scores]:
-    """Every score the grid needs but the random ones, (n,) each, high = keep; recorded in the run's parts.
+def make_scores(study: Study, noise: float, labels: Tensor, teacher: Tensor | None) -> None:
+    """Make and keep every score the grid needs and the workspace does not have, but the random ones.
 
     `teacher` (n, C) is what the first teacher says of the training samples; None where no score asks for it.
     """
-    missing = _missing(study, noise)
+    missing = missing_scores(study, noise)
     if any(name != "memorization" for name in missing):
         watched = _watch(study, noise, labels, "grand" in missing)
         for name in missing:
@@ -89,17 +88,22 @@ def make_scores(study: Study, noise: float, labels: Tensor, teacher: Tensor | No
         started = time.perf_counter()
         values = _memorization(study, noise, labels)
         _keep(study, "memorization", noise, values, time.perf_counter() - started)
+
+
+def read_scores(study: Study, noise: float) -> dict[str, Scores]:
+    """Every score the grid needs but the random ones, (n,) each, high = keep; recorded in the run's parts."""
     made = {}
     for name in study.recipe.used_scores():
         if name not in RANDOM:
             output = find_output(study.job.workspace, score_key(study, name, noise))
-            assert output is not None  # just made
+            assert output is not None  # they are made first
             made[name] = output.tensors["score"].numpy()
             _record(study, name, noise, made[name], output.facts["seconds"])
     return made
 
 
-def _missing(study: Study, noise: float) -> list[str]:
+def missing_scores(study: Study, noise: float) -> list[str]:
+    """The scores of the grid that the workspace does not have yet."""
     workspace = study.job.workspace
     return [
         name

@@ -31,25 +31,21 @@ def teacher_key(study: Study, name: str, noise: float, seed: int) -> str:
     )
 
 
-def plan_teachers(study: Study, noise: float) -> None:
-    for name in _offline(study):
-        missing = _missing(study, name, noise)
-        if missing:
-            study.job.plan(_work(study, name, len(missing)))
+def missing_teachers(study: Study, noise: float) -> dict[str, list[int]]:
+    """The seeds of every teacher whose outputs the workspace does not have yet."""
+    found = {name: _missing(study, name, noise) for name in _offline(study)}
+    return {name: seeds for name, seeds in found.items() if seeds}
 
 
-def make_teachers(study: Study, noise: float, labels: Tensor) -> dict[tuple[str, int], Tensor]:
+def said_by(study: Study, noise: float) -> dict[tuple[str, int], Tensor]:
     """The outputs (views, n, C) of every teacher and seed for the training samples, on the device of the run."""
     said: dict[tuple[str, int], Tensor] = {}
     for name in _offline(study):
-        missing = _missing(study, name, noise)
-        if missing:
-            _train(study, name, noise, labels, missing)
         found = {
             seed: find_output(study.job.workspace, teacher_key(study, name, noise, seed)) for seed in study.recipe.seeds
         }
         for seed, output in found.items():
-            assert output is not None  # just made
+            assert output is not None  # they are made first
             said[name, seed] = output.tensors["outputs"].to(study.job.device)
         _record(study, name, noise, found)
     return said
@@ -68,13 +64,15 @@ def _schedule(study: Study, settings: TeacherSettings) -> Schedule:
     return study.schedule(settings.epochs or study.recipe.training.epochs, stop_after=settings.at_epoch)
 
 
-def _work(study: Study, name: str, teachers: int) -> float:
+def teaching(study: Study, name: str, teachers: int) -> float:
+    """Planned work of training so many teachers together."""
     settings = study.recipe.teachers[name]
     kept = max(1, round(settings.fraction * study.count))
     return study.work(network_of(study.recipe, settings), _schedule(study, settings), kept, teachers)
 
 
-def _train(study: Study, name: str, noise: float, labels: Tensor, seeds: list[int]) -> None:
+def train_teacher(study: Study, name: str, noise: float, labels: Tensor, seeds: list[int]) -> None:
+    """Train a teacher with each seed, all of them together, and keep what they say."""
     settings = study.recipe.teachers[name]
     network = network_of(study.recipe, settings)
     kept = max(1, round(settings.fraction * study.count))
@@ -83,7 +81,7 @@ def _train(study: Study, name: str, noise: float, labels: Tensor, seeds: list[in
     members = [Student(random_subset(kept, study.count, seed, 0).nonzero()[0], 10_000 + seed) for seed in seeds]
     started = time.perf_counter()
     words = f"training the teacher {arm(name, noise)} on {kept:,} samples"
-    with study.job.phase(words, _work(study, name, len(seeds))) as tick:
+    with study.job.phase(words, teaching(study, name, len(seeds))) as tick:
         steps = train_group(group, members, study.samples["train"], labels, _schedule(study, settings), tick=tick)
     train = study.samples["train"]
     said = torch.stack([outputs_of(group, train, view) for view in range(train.views)], 1)  # (S, views, n, C)

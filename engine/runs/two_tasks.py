@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,9 +26,29 @@ from engine.runs.distillation_study import Study
 from engine.runs.distilling import output_of
 from engine.runs.trials import PASSES, Batch, accuracy, descend, marks_of, read
 from engine.runs.worth import Measurement, Worth, learned_of, whole
+from engine.shards import Shard
 from engine.synthetic import FIRST_HEAD, MERGED, REPLAYS, SetKey
 
 Given = list[tuple[int, Batch | Learned]]  # what a step is trained on: (task, batch)
+REPLAYED = "replays"  # all of REPLAYS, which begin with the same body
+
+
+@dataclass(frozen=True)
+class Both:
+    """Key of a shard: one kind of merging two sets, or what is left of the first task after learning the other."""
+
+    main: SetKey
+    other: SetKey
+    method: str  # of MERGED, or REPLAYED
+    work: float  # floating-point operations
+
+    @property
+    def part(self) -> str:
+        return f"{self.main.name}-{self.method}"
+
+    @property
+    def words(self) -> str:
+        return MERGED.get(self.method, "one task after the other")
 
 
 class TwoTasks:
@@ -141,6 +162,20 @@ class TwoTasks:
 
     # -- parts --------------------------------------------------------------------------------------------------
 
+    def measure(self, key: Both) -> None:
+        """The rows of one question, which are a part."""
+        heads, rows = self.worth.settings.heads, []
+        with self.job.phase(f"measuring {key.words}", key.work) as tick:
+            for head in range(heads):
+                check = partial(tick, head, heads)
+                found = (
+                    list(self.replayed(head, check).items())
+                    if key.method == REPLAYED
+                    else [(key.method, row) for row in self.merged(key.method, head, check)]
+                )
+                rows += [{"method": kind, "head": head, **row} for kind, row in found]
+        self.job.record([self.job.write("worth", key.part, rows)])
+
     def _small(self, place: int, kind: str, head: int) -> Batch:
         key, task, learner = self.keys[place], self.tasks[place], self.learners[place]
         if kind == "random":
@@ -199,40 +234,10 @@ class TwoTasks:
         }
 
 
-def plan_two_tasks(study: Study, worth: Worth, main: SetKey, other: SetKey) -> None:
-    """Plan both questions; count as done what an earlier life of the run has."""
-    for name, amount in _amounts(study, worth, main, other).items():
-        study.job.plan(amount)
-        if study.job.has("worth", name):
-            study.job.skip(amount)
-
-
-def measure_two_tasks(study: Study, worth: Worth, main: SetKey, other: SetKey) -> None:
-    """The rows of both questions; one part for each kind of merging, and one for all that is repeated."""
-    job, heads = study.job, worth.settings.heads
-    amounts = _amounts(study, worth, main, other)
-    if all(job.has("worth", name) for name in amounts):
-        return
-    two = TwoTasks(study, worth, main, other)
-    for method, (name, amount) in zip([*MERGED, None], amounts.items(), strict=True):
-        if job.has("worth", name):
-            continue
-        rows = []
-        with job.phase(f"measuring {MERGED[method] if method else 'one task after the other'}", amount) as tick:
-            for head in range(heads):
-                check = partial(tick, head, heads)
-                found = (
-                    [(method, row) for row in two.merged(method, head, check)]
-                    if method
-                    else list(two.replayed(head, check).items())
-                )
-                rows += [{"method": kind, "head": head, **row} for kind, row in found]
-        job.record([job.write("worth", name, rows)])
-
-
-def _amounts(study: Study, worth: Worth, main: SetKey, other: SetKey) -> dict[str, float]:
-    """Floating-point operations of each part, by its name; those of MERGED first, then what is repeated."""
-    once = sum(worth.amount(Measurement(key, "random", key.student)) for key in (main, other))
-    whole_of = [worth.amount(Measurement(whole(key.task, key.student), "full", key.student)) for key in (main, other)]
-    found = {f"{main.name}-{method}": once for method in MERGED}
-    return found | {f"{main.name}-replays": whole_of[0] + len(REPLAYS) * whole_of[1]}
+def shards_of_both(study: Study, worth: Worth, main: SetKey, other: SetKey) -> list[Shard]:
+    """Each kind of merging, and one task after the other; all need both sets."""
+    once = sum(worth.amount(Measurement((key,), "random", key.student)) for key in (main, other))
+    wholes = [worth.amount(Measurement((whole(key.task, key.student),), "full", key.student)) for key in (main, other)]
+    amounts = dict.fromkeys(MERGED, once) | {REPLAYED: wholes[0] + len(REPLAYS) * wholes[1]}
+    keys = [Both(main, other, method, amount) for method, amount in amounts.items()]
+    return [Shard(key.words, key, key.work, wave=1) for key in keys]

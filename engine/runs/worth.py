@@ -6,7 +6,7 @@ learning rate, is chosen on the held-out part of the training set; accuracy is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 from typing import Any, NamedTuple
@@ -36,66 +36,93 @@ def whole(task: str, student: str) -> SetKey:
 
 
 class Measurement(NamedTuple):
-    """What `model` is trained on: `method` of the set `key`."""
+    """What `model` is trained on: `method` of a set. Real samples are the same for several sets, and measured once."""
 
-    key: SetKey
+    keys: tuple[SetKey, ...]
     method: str
     model: str
 
+    @property
+    def key(self) -> SetKey:
+        """The first of the sets, which stands for all."""
+        return self.keys[0]
+
+    @property
+    def of_set(self) -> bool:
+        """Whether it needs a set that is learned."""
+        return self.method not in (*REAL, "full")
+
+    @property
+    def name(self) -> str:
+        """No other of its run has it."""
+        if self.of_set:
+            of = self.key.name
+        else:
+            of = self.key.task if self.method == "full" else f"{self.key.task}, {self.key.per_class} per class"
+        return f"{METHODS[self.method]}, {of}, {self.model}"
+
 
 class Worth:
-    """The measurements of a run; each ends in a part."""
+    """The measurements of a run; each ends in a part for every set it is one of."""
 
     def __init__(self, study: Study) -> None:
         self.study, self.job, self.settings = study, study.job, study.recipe.worth
-        self._real: dict[tuple[str, str, int, str], list[dict[str, Any]]] = {}
         self._embeddings: dict[tuple[str, int], np.ndarray] = {}
         self._texts: dict[SetKey, list[str]] = {}
 
     # -- what is measured ---------------------------------------------------------------------------------------
 
     def wanted(self, key: SetKey) -> list[Measurement]:
-        """Everything a set is measured by, all data last; the sets that are shown first also by other encoders."""
+        """Everything a set is measured by, all data last."""
+        found = [Measurement(self._alike(key, *asked), *asked) for asked in self._asked(key)]
+        return [*found, Measurement((whole(key.task, key.student),), "full", key.student)]
+
+    def _asked(self, key: SetKey) -> list[tuple[str, str]]:
+        """Methods and models; the sets that are shown first are also measured with other encoders."""
         recipe = self.study.recipe
         methods = ["embeddings"]
         if not self.study.pictures:
             methods += ["text"] if recipe.synthetic.labels == "hard" else ["text", "text_labels"]
-        found = [Measurement(key, method, key.student) for method in [*methods, *REAL]]
+        found = [(method, key.student) for method in [*methods, *REAL]]
         if key in recipe.sets()[: len(recipe.seeds)]:
             others = [network.model for network in recipe.worth.transfer]
-            found += [Measurement(key, method, model) for model in others for method in ("text", "random")]
-        return [*found, Measurement(whole(key.task, key.student), "full", key.student)]
+            found += [(method, model) for model in others for method in ("text", "random")]
+        return found
 
-    def plan(self, sets: Sequence[SetKey]) -> None:
-        for wanted in dict.fromkeys(each for key in sets for each in self.wanted(key)):
-            self.job.plan(self.amount(wanted))
-            if self._has(wanted):
-                self.job.skip(self.amount(wanted))
+    def _alike(self, key: SetKey, method: str, model: str) -> tuple[SetKey, ...]:
+        """The sets that a measurement of `key` is one of: real samples know nothing of a set but its task and size."""
+        if method not in REAL:
+            return (key,)
+        return tuple(
+            other
+            for other in self.study.recipe.sets()
+            if (other.task, other.per_class) == (key.task, key.per_class) and (method, model) in self._asked(other)
+        )
+
+    def has(self, wanted: Measurement) -> bool:
+        """Whether a measurement is recorded for all of its sets."""
+        return not self._missing(wanted)
 
     def measure(self, wanted: Measurement) -> None:
-        """Do one measurement, unless an earlier life of the run has."""
-        if self._has(wanted):
-            return
-        key, method, model = wanted
-        known = (key.task, model, key.per_class, method)
-        if method in REAL and known in self._real:  # sets of one size share it
-            self.job.skip(self.amount(wanted))
-            rows = self._real[known]
-        else:
-            rows = self._trials(wanted)
-            self._real[known] = rows
-        about = {**key._asdict(), "method": method, "trained": model}
-        name = part_name(self.study, key, method, model)
-        self.job.record([self.job.write("worth", name, [about | row for row in rows])])
+        """Do one measurement, and record it for the sets that do not have it."""
+        rows, parts = self._trials(wanted), []
+        for key in self._missing(wanted):
+            about = {**key._asdict(), "method": wanted.method, "trained": wanted.model}
+            name = part_name(self.study, key, wanted.method, wanted.model)
+            parts.append(self.job.write("worth", name, [about | row for row in rows]))
+        self.job.record(parts)
+
+    def _missing(self, wanted: Measurement) -> list[SetKey]:
+        _, method, model = wanted
+        return [key for key in wanted.keys if not self.job.has("worth", part_name(self.study, key, method, model))]
 
     def _trials(self, wanted: Measurement) -> list[dict[str, Any]]:
         """One trial for each fresh head; somebody who cancels is heard after every step."""
-        key, method, model = wanted
+        key, method, model = wanted.key, wanted.method, wanted.model
         task = self.study.task(key.task, model)
         learner = self.study.learner(task, model)
         heads, rows = self.settings.heads, []
-        of = "all real samples" if method == "full" else f"{METHODS[method]}, {key.name}"
-        with self.job.phase(f"measuring {of}", self.amount(wanted)) as tick:
+        with self.job.phase(f"measuring {wanted.name}", self.amount(wanted)) as tick:
             if method == "embeddings":
                 learned = learned_of(output_of(self.study, key), learner)
             else:
@@ -225,9 +252,6 @@ class Worth:
         lengths = task.lengths["train"][places]
         found = similar_batches(lengths, self.settings.batch_size, seed, epoch)
         return (self.real_batch(task, places[batch]) for batch in found)
-
-    def _has(self, wanted: Measurement) -> bool:
-        return self.job.has("worth", part_name(self.study, *wanted))
 
 
 def part_name(study: Study, key: SetKey, method: str, model: str) -> str:

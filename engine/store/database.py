@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,7 +63,8 @@ CREATE TABLE token_rows (part INTEGER, epoch INTEGER, "row" INTEGER, row_group I
 # Text is stored as it is, as are pictures (a PNG is compressed already), and rows have an index: three times the disk,
 # but a search is three times as fast and the texts of a page are read without looking at a million rows.
 
-REMEMBERED_BYTES = 256 * 2**20  # of rankings and filters; a million samples take 24 MB and 1 MB
+REMEMBERED_BYTES = min(2**30, psutil.virtual_memory().total // 16)
+"""Of rankings and filters; a million samples take 24 MB and 5 MB, and every value of τ has a filter."""
 REMEMBERED_ANSWERS = 500
 LOCKED = "Could not set lock"  # how DuckDB says that another process has the file open
 T = TypeVar("T")
@@ -76,7 +77,7 @@ class Database:
         """Open (or make) `file`; None stands for memory. Raises WinnowError where that is impossible."""
         self.workspace = workspace
         self._name = str(file) if file else "in memory"
-        self._version = 0  # changes whenever something has been taken in
+        self._versions: Counter[tuple[str, str]] = Counter()  # of a run's table, and as "" of all it has
         self._remembered: OrderedDict[Any, tuple[int, Any]] = OrderedDict()
         self._remembered_lock = threading.Lock()
         with sentences(self._name):
@@ -118,9 +119,13 @@ class Database:
             finally:
                 cursor.close()
 
-    def _remember(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
-        """`make()`, or what it answered before where nothing has been taken in since."""
-        full = (self._version, *key)
+    def _remember(self, run: str, key: tuple[Any, ...], make: Callable[[], T], table: str = "") -> T:
+        """`make()`, or what it answered before where nothing of the run has been taken in since.
+
+        With `table` the answer is made of that table alone: it outlives what comes to the others, as the lengths of
+        samples outlive every shard of scores.
+        """
+        full = (self._versions[run, table], run, *key)
         with self._remembered_lock:
             if full in self._remembered:
                 self._remembered.move_to_end(full)
@@ -153,7 +158,7 @@ class Database:
             found = self._rows("SELECT dataset FROM run_datasets WHERE run = $run", run=run)
             return int(found[0]["dataset"]) if found else -1
 
-        return self._remember(("dataset", run), find)
+        return self._remember(run, ("dataset",), find, "samples")
 
     def _frame(self, sql: str, **values: Any) -> pd.DataFrame:
         """The answer to one question as a frame."""

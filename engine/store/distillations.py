@@ -36,7 +36,8 @@ class Distillations(Database):
         of them. In the order in which the sets were first recorded.
         """
         return self._remember(
-            ("distilled sets", run),
+            run,
+            ("distilled sets",),
             lambda: self._frame(
                 f"WITH {LAST}, "
                 f"first AS (SELECT {KEY}, min(rowid) AS place FROM distilled WHERE run = $run GROUP BY ALL) "
@@ -94,7 +95,8 @@ class Distillations(Database):
         counts.
         """
         return self._remember(
-            ("worth", run),
+            run,
+            ("worth",),
             lambda: self._frame(
                 f"WITH every AS (SELECT *, min(rowid) OVER (PARTITION BY {MEASURED}) AS place FROM worth "
                 "  WHERE run = $run) "

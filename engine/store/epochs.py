@@ -19,7 +19,8 @@ class Epochs(Database):
     def selections(self, run: str) -> pd.DataFrame:
         """arm, seed, epoch, kept, tokens, tau (NaN for arms that have none): what each epoch trained on."""
         return self._remember(
-            ("selections", run),
+            run,
+            ("selections",),
             lambda: self._frame(
                 "SELECT c.arm, c.seed, c.epoch, count(*) FILTER (t.kept) AS kept, "
                 "coalesce(sum(s.length) FILTER (t.kept), 0)::BIGINT AS tokens, c.tau "
@@ -40,7 +41,8 @@ class Epochs(Database):
     def usage(self, run: str) -> pd.DataFrame:
         """arm, times, samples: how many samples were trained on how many times; the mean over seeds."""
         return self._remember(
-            ("usage", run),
+            run,
+            ("usage",),
             lambda: self._frame(
                 "WITH used AS ("
                 "  SELECT c.arm, c.seed, t.row, count(*) FILTER (t.kept) AS times "

@@ -33,22 +33,25 @@ class Chosen:
 
 class Filters(Database):
     def _ranking(self, scoring: Scoring) -> Ranking:
-        return self._remember(("ranking", scoring), lambda: self._read_ranking(scoring))
+        return self._remember(scoring.run, ("ranking", scoring), lambda: self._read_ranking(scoring))
 
     def _read_ranking(self, scoring: Scoring) -> Ranking:
-        known = self._rows(
-            "SELECT id FROM scorings WHERE run = $run AND arm = $arm AND seed = $seed AND epoch = $epoch "
-            "AND metric = $metric",
-            **vars(scoring),
-        )
-        if not known:
-            raise WinnowError(
-                f"Run {scoring.run} has no {scoring.metric} scores of arm {scoring.arm}, seed {scoring.seed}, "
-                f"epoch {scoring.epoch}; choose another epoch, or wait until the run has come that far."
-            )
-        rows, values = self._columns(
-            "SELECT row, coalesce(value, 'NaN'::FLOAT) FROM scores WHERE scoring = $scoring", scoring=known[0]["id"]
-        )
+        with self._cursor() as cursor:  # one for both: a scoring that is laid down gets another number
+            known = cursor.execute(
+                "SELECT id FROM scorings WHERE run = $run AND arm = $arm AND seed = $seed AND epoch = $epoch "
+                "AND metric = $metric",
+                vars(scoring),
+            ).fetchall()
+            if not known:
+                raise WinnowError(
+                    f"Run {scoring.run} has no {scoring.metric} scores of arm {scoring.arm}, seed {scoring.seed}, "
+                    f"epoch {scoring.epoch}; choose another epoch, or wait until the run has come that far."
+                )
+            found = cursor.sql(
+                "SELECT row, coalesce(value, 'NaN'::FLOAT) FROM scores WHERE scoring = $scoring",
+                params={"scoring": known[0][0]},
+            ).to_arrow_table()
+        rows, values = (column.to_numpy() for column in found.columns)
         return Ranking.of(rows, values, _at(self._lengths(scoring.run), rows))
 
     def _lengths(self, run: str) -> NDArray[np.int32]:
@@ -62,11 +65,11 @@ class Filters(Database):
             lengths[rows] = tokens
             return lengths
 
-        return self._remember(("lengths", run), read)
+        return self._remember(run, ("lengths",), read, "samples")
 
     def _choose(self, query: SampleQuery) -> Chosen:
         """The samples that a query lets through, in its order."""
-        return self._remember(("chosen", query), lambda: self._find(query))
+        return self._remember(query.scoring.run, ("chosen", query), lambda: self._find(query))
 
     def _find(self, query: SampleQuery) -> Chosen:
         ranking = self._ranking(query.scoring)
@@ -125,7 +128,7 @@ class Filters(Database):
                 for word in ("keep", "prune")
             }
 
-        return self._remember(("decided", query.scoring.run, query.overrides), find)
+        return self._remember(query.scoring.run, ("decided", query.overrides), find, "samples")
 
     def _rows_with(self, run: str, text: str) -> NDArray[np.bool_]:
         """Which rows have this text in them, by row."""
@@ -154,7 +157,7 @@ class Filters(Database):
             mask[rows] = True
             return mask
 
-        return self._remember(("mask", run, *key), find)
+        return self._remember(run, ("mask", *key), find, "samples")
 
 
 def _at(by_row: NDArray[Any], rows: NDArray[np.int32]) -> NDArray[Any]:

@@ -22,7 +22,8 @@ class Grids(Database):
         """
         columns = ", ".join(GRID.names)
         return self._remember(
-            ("grid", run),
+            run,
+            ("grid",),
             lambda: self._frame(
                 f"SELECT {columns} FROM grid WHERE run = $run QUALIFY row_number() OVER ("
                 "  PARTITION BY score, fraction, kd_weight, teacher, noise, seed ORDER BY part DESC) = 1 "
@@ -117,4 +118,4 @@ class Grids(Database):
             )
             return rows[kept.astype(bool)], rows[~kept.astype(bool)]
 
-        return self._remember(("chosen by", run, arm), read)
+        return self._remember(run, ("chosen by", arm), read, "selections")

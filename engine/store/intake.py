@@ -1,14 +1,15 @@
 """Taking parts in: every recorded part exactly once, together with the note that it has been taken.
 
 The unit that is thrown away and taken again is one table of one run. That happens when one of its parts was struck or
-recorded with other content, and once more when a run ends whose scores came in several goes: then they are laid
-down again in the order in which they are read.
+recorded with other content. When a run ends whose scores came in several goes, the store lays them down again in the
+order in which they are read.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -19,13 +20,13 @@ import pyarrow.parquet as pq
 
 from engine.ledger import Ledger
 from engine.store.database import Database, sentences
-from engine.store.taking import ORDER, drop, take
+from engine.store.taking import ORDER, drop, lay_down, take
 from engine.tables import SCHEMAS, Part, file_sha256
 from engine.workspace import Workspace
 
 Key = tuple[str, str, str]  # run, table, name
 Unit = tuple[str, str]  # run, table
-
+HASHING_THREADS = 2  # as DuckDB has on four cores: the rest of the machine is for training
 
 _locks: dict[Path, threading.Lock] = {}
 _locks_lock = threading.Lock()
@@ -38,6 +39,7 @@ class Intake(Database):
         with _locks_lock:  # two handles on one file take turns
             self._sync_lock = _locks.setdefault(file, threading.Lock()) if file else threading.Lock()
         self._mark: tuple[int, float] | None = None
+        self._held: dict[Key, str] = {}  # what this handle knows to be in the store, with the hash of each part
         self._problems: dict[Key, tuple[str, tuple[int, int] | None, str]] = {}  # hash wanted, file seen, sentence
         with self._cursor() as cursor:
             self._unsettled = _unsettled(cursor)
@@ -59,15 +61,17 @@ class Intake(Database):
                 cursor = self._connection.cursor()
                 try:
                     cursor.begin()
-                    changed, taken = self._bring_up_to_date(cursor, recorded, ended)
+                    held, taken = self._bring_up_to_date(cursor, recorded, ended)
+                    # Another handle on the file may have taken in some of it.
+                    changed: set[Unit] = {key[:2] for key, _ in held.items() ^ self._held.items()}
+                    changed |= _sharing_samples(cursor, changed)
                     unsettled = _unsettled(cursor)
                     cursor.commit()
                 finally:
                     cursor.close()
-            # Only now: an answer found before the commit must not be remembered as one of after it. Where the mark
-            # has moved and nothing changed, another handle on the file took it in.
-            self._version += changed or mark != self._mark
-            self._mark, self._unsettled = mark, unsettled
+            # Only now: an answer found before the commit must not be remembered as one of after it.
+            self._versions.update({*changed, *((run, "") for run, _ in changed)})
+            self._mark, self._held, self._unsettled = mark, held, unsettled
             return taken
 
     def problems(self) -> list[str]:
@@ -83,38 +87,43 @@ class Intake(Database):
 
     def _bring_up_to_date(
         self, cursor: duckdb.DuckDBPyConnection, recorded: dict[Key, Part], ended: set[str]
-    ) -> tuple[bool, int]:
-        """Make the tables hold exactly what is recorded and whole: (did anything change, parts taken)."""
+    ) -> tuple[dict[Key, str], int]:
+        """Make the tables hold exactly what is recorded and whole: (every part with its hash, how many were taken)."""
         taken: dict[Key, str] = {
             (run, table, name): sha256
             for run, table, name, sha256 in cursor.execute("SELECT run, tbl, name, sha256 FROM parts").fetchall()
         }
-        stale: set[Unit] = {(run, "scores") for run in ended}
-        stale |= {key[:2] for key, sha256 in taken.items() if key not in recorded or recorded[key].sha256 != sha256}
+        stale: set[Unit] = {
+            key[:2] for key, sha256 in taken.items() if key not in recorded or recorded[key].sha256 != sha256
+        }
         stale |= _sharing_samples(cursor, stale)
         fresh = [part for key, part in recorded.items() if key not in taken or key[:2] in stale]
         whole = self._whole(fresh)
-        if not stale and not whole:
-            return False, 0
         for run, table in sorted(stale):
             drop(cursor, run, table)
         whole.sort(key=lambda part: (ORDER.index(part.table), part.run))  # within those in the order of the ledger
         for (table, run), group in groupby(whole, key=attrgetter("table", "run")):
             take(self.workspace, cursor, run, table, list(group))
-        return True, len(whole)
+        for run in sorted(ended):
+            lay_down(cursor, run)
+        held = {key: sha256 for key, sha256 in taken.items() if key[:2] not in stale}
+        return held | {(part.run, part.table, part.name): part.sha256 for part in whole}, len(whole)
 
     def _whole(self, parts: Iterable[Part]) -> list[Part]:
         """The parts whose files are what was recorded; the others become problems."""
         before, self._problems = self._problems, {}
-        whole = []
+        whole, unknown = [], []
         for part in parts:
             key, path = (part.run, part.table, part.name), part.path(self.workspace)
             seen = _seen(path)
             known = before.get(key)
             if known and known[:2] == (part.sha256, seen):
                 self._problems[key] = known
-                continue
-            wrong = _what_is_wrong(part, path)
+            else:
+                unknown.append((part, path, seen))
+        with ThreadPoolExecutor(HASHING_THREADS) as threads:
+            found = list(threads.map(lambda each: _what_is_wrong(each[0], each[1]), unknown))
+        for (part, _, seen), wrong in zip(unknown, found, strict=True):
             if wrong is None:
                 whole.append(part)
                 continue
@@ -122,7 +131,7 @@ class Intake(Database):
                 f"The part {part.table}/{part.name} of run {part.run} {wrong}, so its rows are left out; "
                 "`python -m engine doctor --rebuild` has the run make it again."
             )
-            self._problems[key] = (part.sha256, seen, sentence)
+            self._problems[part.run, part.table, part.name] = (part.sha256, seen, sentence)
         return whole
 
 

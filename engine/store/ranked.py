@@ -109,7 +109,7 @@ class Ranked(Filters):
             by_row = {sample["row"]: sample for sample in found}
             return [by_row.get(row, UNKNOWN | SHOWN) for row in rows]
 
-        return self._remember(("texts", run, rows), read)
+        return self._remember(run, ("texts", rows), read, "samples")
 
     def offset_at(self, query: SampleQuery, tau: float) -> int:
         """How many samples of the query come before τ: those above it, or when ascending those not above it."""

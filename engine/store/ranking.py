@@ -31,7 +31,7 @@ class Ranking:
         """Put scores in order; NaN marks a sample without a number. All of shape (n + m,), in any order."""
         count = len(values) - int(np.count_nonzero(np.isnan(values)))
         if not _in_order(values, rows, count):
-            order = np.lexsort((rows, -values))  # NaN sorts last
+            order = np.argsort(_sort_keys(values, rows), kind="stable")  # merges what is in order in stretches
             rows, values, lengths = rows[order], values[order], lengths[order]
         tokens = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum(lengths, out=tokens[1:])
@@ -101,6 +101,17 @@ class Ranking:
         """(n + 1,) share of the total that the first k samples carry; zeros where the total is zero."""
         carried = np.concatenate([[0.0], np.cumsum(np.maximum(self.values, 0.0))])
         return carried / carried[-1] if carried[-1] > 0 else carried
+
+
+def _sort_keys(values: NDArray[np.float32], rows: NDArray[np.int32]) -> NDArray[np.int64]:
+    """One whole number for each score that is smaller the earlier it stands: by value descending, NaN last, by row.
+
+    As whole numbers, the bits of floats ascend with the positive ones and descend with the negative ones (IEEE 754).
+    """
+    bits = (values + np.float32(0)).view(np.int32)  # makes -0 a 0, which it equals
+    ascending = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
+    descending = np.where(np.isnan(values), np.iinfo(np.int32).max, ~ascending)
+    return (descending.astype(np.int64) << 32) | rows
 
 
 def _in_order(values: NDArray[np.float32], rows: NDArray[np.int32], count: int) -> bool:

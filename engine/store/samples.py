@@ -46,7 +46,8 @@ class Samples(Database):
         Before anything has been scored every sample counts.
         """
         return self._remember(
-            ("facets", run, most),
+            run,
+            ("facets", most),
             lambda: self._frame(
                 "WITH first AS (SELECT min(id) AS id FROM scorings WHERE run = $run), "
                 "scored AS (SELECT row FROM scores WHERE scoring = (SELECT id FROM first)), "

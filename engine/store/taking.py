@@ -73,6 +73,21 @@ def take(workspace: Workspace, cursor: duckdb.DuckDBPyConnection, run: str, tabl
     _insert(cursor, "parts", pa.table(notes))
 
 
+def lay_down(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
+    """Put the scores that came in several goes in the order in which they are read, without reading a part again.
+
+    A scoring that has been laid down gets a new number, which tells its rows from those that lay about.
+    """
+    several = "(SELECT id FROM scorings WHERE run = $run AND goes > 1)"
+    for statement in (
+        f"INSERT INTO scores SELECT -scoring, row, value FROM scores WHERE scoring IN {several} "
+        "ORDER BY -scoring, value DESC NULLS LAST, row",
+        f"DELETE FROM scores WHERE scoring IN {several}",
+        "UPDATE scorings SET id = -id, goes = 1 WHERE run = $run AND goes > 1",
+    ):
+        cursor.execute(statement, {"run": run})
+
+
 def _take_samples(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
     """Samples belong to a dataset, which several runs may share: rows that are there already are not taken again.
 

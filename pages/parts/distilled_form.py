@@ -19,7 +19,7 @@ from engine.recipes import (
     to_dict,
 )
 from engine.synthetic import DistillationRecipe, InnerSettings, SyntheticSettings
-from pages.parts import context, run_choice, words
+from pages.parts import cluster_choice, context, run_choice, words
 from pages.parts.run_recipe import as_toml
 from pages.parts.words import literal
 
@@ -71,7 +71,7 @@ def draw(runs: Sequence[Run], shown: Run | None) -> None:
     except RecipeError as error:
         st.error(literal(str(error)), icon=":material/edit_note:")
     if isinstance(recipe, DistillationRecipe):
-        st.caption(sized(recipe, runs))
+        st.caption(sized(recipe, [run for run in runs if cluster_choice.alike(run.recipe, raw)]))
     with st.expander("The recipe as TOML", icon=":material/code:"):
         st.code(words.inert(as_toml(raw)), language="toml")
     st.button(
@@ -100,7 +100,7 @@ def sized(recipe: DistillationRecipe, runs: Sequence[Run]) -> str:
             about = context.duration(run.seconds * work(recipe) / work(timed))
             took = context.duration(run.seconds)
             return f"{said}: about {about}, as {literal(run.id)} took {took} for {len(timed.sets()):,}."
-    return f"{said}; how long that takes is known once a run of this name has been timed."
+    return f"{said}; how long that takes is known once a run of this name has been timed in the same place."
 
 
 def _fields(base: dict[str, Any]) -> dict[str, Any]:
@@ -166,6 +166,7 @@ def _fields(base: dict[str, Any]) -> dict[str, Any]:
                 key=f"distilled_pull_{key}",
                 help="How strongly vectors are drawn to real tokens. More reads better, and teaches less as vectors.",
             )  # fmt: skip
+    raw["cluster"] = cluster_choice.choose(base, "distilled")
     return raw
 
 

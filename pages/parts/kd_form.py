@@ -19,7 +19,7 @@ from engine.recipes import (
     ready_made,
     to_dict,
 )
-from pages.parts import context, run_choice, words
+from pages.parts import cluster_choice, context, run_choice, words
 from pages.parts.kd_cells import Point
 from pages.parts.run_recipe import as_toml
 from pages.parts.words import literal
@@ -67,7 +67,8 @@ def draw(runs: Sequence[Run], shown: Run | None) -> None:
     recipe = None
     try:
         unlimited = _parsed({**raw, "grid": {**raw["grid"], "most_cells": HARMLESS}})
-        st.caption(sized(students(unlimited), runs, str(raw["name"])))
+        timed = [run for run in runs if cluster_choice.alike(run.recipe, raw)]
+        st.caption(sized(students(unlimited), timed, str(raw["name"])))
         cells, most = len(unlimited.cells()), base["grid"]["most_cells"]
         asked = cells > most and st.checkbox(
             f"Yes, all {cells:,} cells; the limit is {most:,}", key=f"kd_limit_{digest([base, cells])}"
@@ -110,7 +111,7 @@ def sized(cells: int, runs: Sequence[Run], name: str) -> str:
             took, before = context.duration(run.seconds), students(recipe)
             about = context.duration(run.seconds * cells / before)
             return f"{said}: about {about}, as {literal(run.id)} took {took} for {before:,}."
-    return f"{said}; how long that takes is known once a run of this name has been timed."
+    return f"{said}; how long that takes is known once a run of this name has been timed in the same place."
 
 
 def _fields(base: dict[str, Any]) -> dict[str, Any]:
@@ -160,4 +161,5 @@ def _fields(base: dict[str, Any]) -> dict[str, Any]:
         )  # fmt: skip
         skip = base["selection"]["skip_hardest"] if rule in ("strata", "window") else 0.0
         raw["selection"] = {"rule": rule, "skip_hardest": skip}
+    raw["cluster"] = cluster_choice.choose(base, "kd")
     return raw

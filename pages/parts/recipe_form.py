@@ -21,7 +21,7 @@ from engine.recipes import (
     ready_made,
     to_dict,
 )
-from pages.parts import run_check
+from pages.parts import cluster_choice, run_check
 from pages.parts.run_recipe import as_toml
 from pages.parts.words import literal
 
@@ -165,6 +165,7 @@ def _fields(base: dict[str, Any], ledger: Ledger) -> dict[str, Any]:
             "Arms", ARMS, selection_mode="multi", default=base["arms"], key=f"form_arms_{key}",
             help="What dynamic pruning is measured against. Without random subsets nothing can be claimed for it.",
         )  # fmt: skip
+    raw["cluster"] = cluster_choice.choose(base, "form")
     raw["name"] = st.text_input("Name of the run", base["name"], key=f"form_name_{key}", width=360)
     return raw
 

@@ -38,6 +38,8 @@ def draw(recipe: Recipe | None) -> None:
         try_waiting.wait(KEY, "Reading the data, both tokenizers and the sizes of both models", height=140)
     elif same and answered is not None:
         _answer(answered.answer or {}, refused=answered.state == "refused")
+        if recipe is not None and ready and to_dict(recipe).get("cluster", {}).get("address", "none") != "none":
+            st.caption("Memory and time are those of this machine doing it alone.")
 
 
 def _check(recipe: Recipe | None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from engine.ledger import Run
-from pages.parts import context, run_list, run_words
+from pages.parts import context, run_list, run_nodes, run_words
 from pages.parts.run_recipe import as_toml, flat
 from pages.parts.words import inert, literal
 
@@ -28,15 +28,18 @@ LABELS = {
     "teacher_hash": "teacher, hash",
     "student_hash": "student, hash",
     "not_a_number": "rows without a score",
+    "cluster.address": "address of the cluster",
+    "cluster.workers": "workers at once",
+    "cluster.nodes": "nodes of the cluster",
 }
 
 
 def head(run: Run) -> None:
     """What it did and when, an error where there was one, and where to look further."""
-    said = [run_words.subject(run), f"asked for {run_words.ago(run.created)}"]
+    said = [run_words.subject(run), run_words.where(run), f"asked for {run_words.ago(run.created)}"]
     if took := run_words.took(run):
         said.append(f"{'has taken' if run_words.active(run) else 'took'} {took}")
-    st.caption(literal(" · ".join(said)))
+    st.caption(literal(" · ".join(part for part in said if part)))
     if run.error:
         st.error(literal(run.error), icon=":material/error:")
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -62,6 +65,9 @@ def provenance(run: Run) -> None:
     if not noted:
         st.caption("Nothing is noted yet: hashes, versions and the device are written down as the run begins.")
         return
+    if nodes := noted.get("cluster", {}).get("nodes"):
+        named = [f"{node['name']}: {run_nodes.machine(node)}" for node in nodes]
+        noted["cluster"] = {**noted["cluster"], "nodes": "; ".join(named)}
     times = {"asked for": run.created, "started": run.started, "ended": run.finished}
     stamps = {name: time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) for name, at in times.items() if at}
     facts(stamps | {_label(key): _shown(value) for key, value in flat(noted).items()})

@@ -24,7 +24,7 @@ def row(run: Run, here: bool = False) -> None:
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.markdown(f"**{literal(run.id)}**", width="content")
                 badge(run)
-            said = (run_words.subject(run), run_words.took(run), run_words.ago(run.created))
+            said = (run_words.subject(run), run_words.where(run), run_words.took(run), run_words.ago(run.created))
             st.caption(literal(" · ".join(part for part in said if part)))
         if not here:
             st.page_link("pages/runs.py", label="Open", query_params={"run_open": run.id})

@@ -9,6 +9,7 @@ from typing import Literal
 
 from engine.ledger import Run
 from pages.parts.context import duration
+from pages.parts.words import count
 
 WHAT = {
     "dynamic-pruning": "dynamic pruning",
@@ -55,6 +56,18 @@ def subject(run: Run) -> str:
     models = run.recipe.get("models")
     pair = f", {models['student']} learning from {models['teacher']}" if models else ""
     return f"{WHAT.get(run.kind, run.kind)} on {source}{pair}"
+
+
+def on_cluster(run: Run) -> bool:
+    """Whether it was told to do its shards on a cluster; older recipes know of none."""
+    return bool(run.recipe.get("cluster", {}).get("address", "none") != "none")
+
+
+def where(run: Run) -> str:
+    """`on 3 nodes`, or `on a Ray cluster` before it has found its nodes; "" for a run on this machine."""
+    if found := run.provenance.get("cluster", {}).get("nodes"):
+        return f"on {count(len(found), 'node')}"
+    return "on a Ray cluster" if on_cluster(run) else ""
 
 
 def progress(run: Run) -> str:

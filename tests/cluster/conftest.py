@@ -15,27 +15,26 @@ from engine.worker import execute
 from engine.workspace import Workspace
 
 OBJECTS = 80 * 2**20  # bytes each node may keep in shared memory
-NODES = 3  # with the one of the engine
-WORKERS = 2  # of a run: one node stands by
+NODES = 3  # with the one of the engine, which does no shards
 # Ray asks nodes how they are every few seconds and gives them many chances; tests have no time for that.
 IMPATIENT = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 2}
 TOO_LONG = 240.0  # seconds; a run that has not come so far by then hangs
 
 
 class Machines:
-    """The nodes of the cluster, each with room for one worker."""
+    """The nodes of the cluster: that of the engine, and the others with room for one worker each."""
 
     def __init__(self) -> None:
         self.cluster = Cluster(
             initialize_head=True,
             head_node_args={
-                "num_cpus": 1,
+                "num_cpus": 0,
                 "object_store_memory": OBJECTS,
                 "include_dashboard": False,
                 "_system_config": IMPATIENT,
             },
         )
-        self.settings = {"address": self.cluster.address, "workers": WORKERS}
+        self.settings = {"address": self.cluster.address}
         self.complete()
 
     def complete(self) -> None:
@@ -45,10 +44,11 @@ class Machines:
 
     def kill_one_at_work(self, ledger: Ledger, run: str) -> str:
         """Kill every process of a node that is doing a shard, as when its power fails; the answer is its name."""
-        nodes = {node.node_id[:6]: node for node in self.cluster.worker_nodes}  # not that of the engine
+        nodes = {node.node_id[:6]: node for node in self.cluster.worker_nodes}
         found: list[str] = []
 
         def busy() -> list[str]:
+            assert ledger.run(run).state == "running", "the run ended first; give it more to do"
             found[:] = [a.node for a in ledger.shards(run) if not a.outcome and a.node.split()[1] in nodes]
             return found
 

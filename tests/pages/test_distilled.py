@@ -61,7 +61,7 @@ def keys(app: AppTest, kind: str = "button") -> list[str]:
 
 def field(app: AppTest, name: str) -> Any:
     """The field of the form called `name`; its key ends with the recipe it began from."""
-    for kind in ("text_input", "number_input", "selectbox"):
+    for kind in ("text_input", "number_input", "selectbox", "segmented_control"):
         for widget in app.get(kind):
             if widget.key and widget.key.rpartition("_")[0] == name:
                 return widget
@@ -297,6 +297,9 @@ def test_the_form_is_the_recipe(full: Workspace, show: Show) -> None:
     field(app, "distilled_optimizer").set_value("adam").run()
     field(app, "distilled_pull").set_value(0.5).run()
     field(app, "distilled_name").set_value("mine").run()
+    field(app, "distilled_place").set_value("a Ray cluster").run()
+    field(app, "distilled_storage").set_value("s3://bucket/folder").run()
+    assert "how long that takes is known once" in said(app)
     app.button("distilled_start_run").click().run()
     assert not app.exception
     run = Ledger(full).runs()[0]
@@ -305,6 +308,7 @@ def test_the_form_is_the_recipe(full: Workspace, show: Show) -> None:
     assert (recipe.name, recipe.data.source, recipe.seeds, recipe.outer.steps) == ("mine", "my/texts", [4, 5], 40)
     assert (recipe.synthetic.per_class, recipe.inner.steps, recipe.inner.optimizer) == ([3, 1], [7], "adam")
     assert (recipe.synthetic.labels, recipe.synthetic.pull) == ("soft", 0.5)
+    assert (recipe.cluster.address, recipe.cluster.storage) == ("auto", "s3://bucket/folder")
     assert app.selectbox("distilled_run").value == run.id
     Ledger(full).cancel(run.id)
 

@@ -262,6 +262,22 @@ def test_fields_are_the_recipe(workspace: Workspace, show: Show) -> None:
     assert (recipe.pruning.tau_growth, recipe.pruning.tau_max) == (0.4, 1.5)
 
 
+def test_on_a_cluster(workspace: Workspace, show: Show) -> None:
+    """The cluster is part of the recipe that is checked; the answer says that its estimate knows of no cluster."""
+    app = show(workspace)
+    field(app, "form_place").set_value("a Ray cluster").run()
+    field(app, "form_storage").set_value("/mnt/shared").run()
+    app.button("check_pair").click().run()
+    recipe = parse_recipe(answer(workspace))
+    assert recipe.kind == "dynamic-pruning"
+    assert (recipe.cluster.address, recipe.cluster.storage, recipe.cluster.workers) == ("auto", "/mnt/shared", None)
+    app.run()
+    assert "those of this machine doing it alone" in said(app)
+    field(app, "form_place").set_value("this machine").run()
+    assert "doing it alone" not in said(app)
+    assert app.button("start_run").disabled
+
+
 def test_data_that_was_added(workspace: Workspace, show: Show) -> None:
     """Data a person added can be chosen by its name, and brings its own source, columns and limit."""
     settings = {"source": "/data/my rows.jsonl", "limit": 70, "columns": {"instruction": "ask", "response": "tell"}}

@@ -247,7 +247,7 @@ def test_a_run_that_failed_before_a_student_was_done(workspace: Workspace, show:
 
 def field(app: AppTest, name: str) -> Any:
     """The field of the form called `name`; its key ends with the recipe it began from."""
-    for kind in ("text_input", "number_input", "multiselect", "checkbox"):
+    for kind in ("text_input", "number_input", "multiselect", "checkbox", "segmented_control"):
         for widget in app.get(kind):
             if widget.key and widget.key.rpartition("_")[0] == name:
                 return widget
@@ -270,6 +270,33 @@ def test_the_form_is_the_recipe(workspace: Workspace, show: Show) -> None:
     assert isinstance(recipe, PrunedKdRecipe)
     assert (recipe.grid.scores, recipe.grid.fractions, recipe.seeds) == (["random", "loss"], [0.2, 1.0], [4, 5])
     assert (recipe.grid.kd_weights, recipe.data.source) == ([0.0, 0.5], "my/images")
+
+
+def test_a_grid_on_a_cluster(workspace: Workspace, show: Show) -> None:
+    """The cluster that is chosen is that of the queued recipe, and the form of that run begins with it."""
+    app = show(workspace)
+    field(app, "kd_place").set_value("a Ray cluster").run()
+    field(app, "kd_address").set_value("10.0.0.1:6379").run()
+    field(app, "kd_workers").set_value(3).run()
+    app.button("kd_start_run").click().run()
+    assert not app.exception
+    recipe = Ledger(workspace).runs()[0].parsed()
+    assert isinstance(recipe, PrunedKdRecipe)
+    assert (recipe.cluster.address, recipe.cluster.workers) == ("10.0.0.1:6379", 3)
+    assert field(app, "kd_place").value == "a Ray cluster"
+    assert field(app, "kd_address").value == "10.0.0.1:6379"
+
+
+def test_a_time_here_says_nothing_of_a_cluster(full: Workspace, show: Show) -> None:
+    """The estimate comes from runs done in the same place; for a cluster a run on this machine is none."""
+    app = show(full)
+    next(box for box in app.selectbox if box.label == "Start from").set_value(
+        f"the run {Ledger(full).runs()[-1].id}"
+    ).run()
+    assert "students to train: about" in said(app)
+    field(app, "kd_place").set_value("a Ray cluster").run()
+    assert "students to train: about" not in said(app)
+    assert "timed in the same place" in said(app)
 
 
 def test_a_grid_above_the_limit_asks_first(workspace: Workspace, show: Show) -> None:
