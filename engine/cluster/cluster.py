@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayError, RayTaskError
 from ray.util import ActorPool
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -30,6 +30,7 @@ LAST_SECONDS = 2.0  # for Ray to say what became of workers that were lost
 MOST_LOSSES = 3  # of one shard, before it is taken to be its own fault
 
 NODE_LOST, OUT_OF_MEMORY, WORKER_DIED = "the node was lost", "its worker was killed: out of memory", "its worker died"
+GONE = (RayActorError, OutOfMemoryError)  # what a call to a worker raises that is no longer there
 UNREACHED, ENGINE_ENDED = "its worker could not be reached", "the engine ended"
 
 
@@ -65,11 +66,12 @@ class Doing:
     attempt: int
 
 
-def _why(error: ActorDiedError, hired: Hired) -> str:
+def _why(error: RayError, hired: Hired) -> str:
     """What became of a worker, in a few words."""
-    said = str(error).lower()
-    if "memory" in said:
-        return OUT_OF_MEMORY
+    if isinstance(error, OutOfMemoryError) or "low on memory" in str(error):
+        return OUT_OF_MEMORY  # by Ray's own monitor; what the kernel kills has merely died
+    if not isinstance(error, ActorDiedError):
+        return UNREACHED
     return NODE_LOST if hired.node_id not in {node["NodeID"] for node in alive()} else WORKER_DIED
 
 
@@ -98,6 +100,7 @@ class Cluster:
         self.starting: dict[Any, Any] = {}  # waiting to be placed: the promise of being ready -> actor
         self.unexplained: dict[Any, tuple[Any, Doing, Hired]] = {}  # lost workers: the promise of an answer -> who
         self.actors: list[Any] = []
+        self._stillborn = 0  # workers that died before they were ready, since the last that was
         self.clerk: Any = (
             ray.remote(Clerk)
             .options(
@@ -157,7 +160,7 @@ class Cluster:
                     continue
                 except RayTaskError as error:  # before the next: it may be both
                     raise error.cause from error
-                except RayActorError as error:
+                except GONE as error:
                     shard = self._lost(error)
                     losses[shard.name] += 1
                     if losses[shard.name] == MOST_LOSSES:
@@ -209,10 +212,17 @@ class Cluster:
                 facts = ray.get(promise)
             except RayTaskError as error:
                 raise error.cause from error
-            except RayActorError:
-                self.job.log.warning("a worker died before it was ready; asking for another")
+            except GONE as error:
+                self._stillborn += 1
+                if self._stillborn == MOST_LOSSES:
+                    raise WinnowError(
+                        f"{MOST_LOSSES} workers one after the other died before they had begun; is there memory for "
+                        f"them, and everything of requirements.txt, on every node? The last one: {error}"
+                    ) from error
+                self.job.log.warning("a worker died before it had begun; asking for another")
                 self._hire(1)
                 continue
+            self._stillborn = 0
             self.job.log.info("a worker on %s is ready (%s)", facts["node"], facts["device"])
             self.hired[actor._actor_id.hex()] = Hired(facts["node"], facts["id"])
             self.pool.push(actor)
@@ -229,13 +239,16 @@ class Cluster:
         self.job.recorded(parts)
         return doing.shard
 
-    def _lost(self, error: RayActorError) -> Shard:
+    def _lost(self, error: RayError) -> Shard:
         """Strike a worker that is gone, or cannot be reached, and note the shard it had in hand."""
-        doing, hired, why = self.doing.pop(error.actor_id), self.hired.pop(error.actor_id), UNREACHED
         if isinstance(error, ActorDiedError):
-            why = _why(error, hired)
-        else:
-            actor: Any = self.pool.pop_idle()  # the pool has kept it, as the last of the idle ones
+            worker = error.actor_id
+        else:  # the pool has kept it, as the last of the idle ones
+            actor: Any = self.pool.pop_idle()
+            worker = actor._actor_id.hex()
+        doing, hired = self.doing.pop(worker), self.hired.pop(worker)
+        why = _why(error, hired)
+        if why == UNREACHED:
             self.unexplained[actor.ready.remote()] = actor, doing, hired
         self.job.ledger.end_shards(self.job.run.id, "lost", why, [doing.attempt])
         self.job.log.warning("%s on %s: %s; it is done again", doing.shard.name, hired.node, why)
@@ -250,10 +263,11 @@ class Cluster:
             try:
                 ray.get(promise)
                 ray.kill(actor)  # out of reach for a while; its shard has gone to another
-            except ActorDiedError as error:
-                self.job.ledger.end_shards(self.job.run.id, "lost", _why(error, hired), [doing.attempt])
-            except RayActorError:
-                self.unexplained[actor.ready.remote()] = actor, doing, hired
+            except GONE as error:
+                why = _why(error, hired)
+                if why == UNREACHED:
+                    self.unexplained[actor.ready.remote()] = actor, doing, hired
+                self.job.ledger.end_shards(self.job.run.id, "lost", why, [doing.attempt])
 
     def _too_often(self, shard: Shard) -> WinnowError:
         attempts = [attempt for attempt in self.job.ledger.shards(self.job.run.id) if attempt.name == shard.name]

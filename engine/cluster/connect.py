@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from typing import Any
 
 import ray
@@ -11,6 +12,8 @@ from ray.exceptions import RayError
 
 from engine.settings import ClusterSettings
 from engine.workspace import CHECKOUT, WinnowError
+
+KNOCK_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +25,8 @@ def join(settings: ClusterSettings) -> None:
             f"cluster.address is {settings.address}, but Winnow's engine must run on a machine of the cluster, because "
             "its ledger is there; start it on one and write auto."
         )
+    if settings.address != "auto":
+        _knock(settings.address)
     common: dict[str, Any] = {
         # Every node gets the engine's own code; what it imports must be installed there.
         "runtime_env": {"py_modules": [str(CHECKOUT / "engine")]},
@@ -44,6 +49,18 @@ def join(settings: ClusterSettings) -> None:
             include_dashboard=False,
             **common,
         )
+
+
+def _knock(address: str) -> None:
+    """Raise WinnowError where nobody answers: Ray itself would go on asking for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise WinnowError(
+            f"cluster.address is {address}, and nobody answers there ({error}); write auto, none or HOST:PORT, the "
+            "address that `ray start --head` has printed."
+        ) from error
 
 
 def alive() -> list[dict[str, Any]]:

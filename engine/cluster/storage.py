@@ -9,6 +9,8 @@ import fsspec
 
 from engine.workspace import WinnowError, write_atomically
 
+UNFINISHED = ".training.safetensors"  # checkpoints, which change until what they are of is finished, and then go
+
 
 class Storage:
     """Files under `root` of one machine, mirrored at an fsspec address. Without an address every node sees `root`.
@@ -68,8 +70,12 @@ class Storage:
 
     def files(self, folder: str) -> list[str]:
         """The names of the finished files of a folder of this machine."""
-        found = (path for path in (self.root / folder).rglob("*") if path.is_file() and not path.name.startswith("."))
-        return [path.relative_to(self.root).as_posix() for path in found]
+        found = (path for path in (self.root / folder).rglob("*") if path.is_file())
+        return [
+            path.relative_to(self.root).as_posix()
+            for path in found
+            if not path.name.startswith(".") and not path.name.endswith(UNFINISHED)
+        ]
 
     def take(self, staged: str, name: str) -> None:
         """Put a staged file in its place, there and here: it was somebody's, now it is everybody's."""

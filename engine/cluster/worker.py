@@ -11,7 +11,7 @@ import ray
 import torch
 
 from engine.cluster.seat import ClerkHandler, Seat, SeatJob
-from engine.runs import dynamic_pruning, pruned_kd, score
+from engine.runs import distillation, dynamic_pruning, pruned_kd, score
 from engine.runs.job import Job
 from engine.shards import Opened, Shard
 
@@ -19,6 +19,7 @@ OPENED: dict[str, Callable[[Job], Opened]] = {
     "score": score.opened,
     "dynamic-pruning": dynamic_pruning.opened,
     "pruned-kd": pruned_kd.opened,
+    "distillation": distillation.opened,
 }
 
 

@@ -1,8 +1,8 @@
 """Dataset distillation: a few synthetic inputs per class, learned, read, and measured.
 
 The story: make the encoders that are made from nothing; learn each set and measure it, beside the student trained on
-everything; then two tasks together, one task after the other, and prompts. Every
-snapshot, set and measurement ends in recorded parts.
+everything; then two tasks together, one task after the other, and prompts. Every snapshot, set and measurement ends in
+recorded parts.
 
 A set is a shard, and so is each measurement. What is trained on real samples alone needs no set, so on a cluster it is
 done while sets are learned; the rest follows once all of them are.
@@ -133,7 +133,9 @@ def run(job: Job) -> None:
     opened_here = opened(job)
     write_down(opened_here.study)
     left = []
-    for shard in opened_here.shards():  # whose work is that on every task, so all of them are read and handed on here
+    # To say how much work they are, every task of the run is read and every student opened: from here on workers have
+    # all they need of this machine.
+    for shard in opened_here.shards():
         job.plan(shard.work)
         if opened_here.has(shard.key):
             job.skip(shard.work)

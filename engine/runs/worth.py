@@ -56,10 +56,11 @@ class Measurement(NamedTuple):
     def name(self) -> str:
         """No other of its run has it."""
         if self.of_set:
-            of = self.key.name
+            of = self.key.name if self.model == self.key.student else f"{self.key.name}, {self.model}"
         else:
-            of = self.key.task if self.method == "full" else f"{self.key.task}, {self.key.per_class} per class"
-        return f"{METHODS[self.method]}, {of}, {self.model}"
+            size = "" if self.method == "full" else f", {self.key.per_class} per class"
+            of = f"{self.key.task}{size}, {self.model}"
+        return f"{METHODS[self.method]}, {of}"
 
 
 class Worth:

@@ -48,11 +48,10 @@ class Machines:
         found: list[str] = []
 
         def busy() -> list[str]:
-            assert ledger.run(run).state == "running", "the run ended first; give it more to do"
             found[:] = [a.node for a in ledger.shards(run) if not a.outcome and a.node.split()[1] in nodes]
             return found
 
-        until(busy)
+        until(busy, (ledger, run))
         self.cluster.remove_node(nodes[found[0].split()[1]], allow_graceful=False)
         return found[0]
 
@@ -95,9 +94,11 @@ def do(workspace: Workspace, recipe: Recipe, meanwhile: Callable[[Ledger, str], 
     return run.id
 
 
-def until(met: Callable[[], object]) -> None:
-    """Wait for something to happen."""
+def until(met: Callable[[], object], going_on: tuple[Ledger, str] | None = None) -> None:
+    """Wait for something to happen, at most for as long as a run goes on."""
     started = time.monotonic()
     while not met():
         assert time.monotonic() - started < TOO_LONG, "it never happened"
+        if going_on:
+            assert going_on[0].run(going_on[1]).state == "running", "the run ended first; give it more to do"
         time.sleep(0.02)

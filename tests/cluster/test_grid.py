@@ -35,7 +35,7 @@ def test_a_node_is_killed_in_the_middle_of_a_grid_that_later_grows(
     killed: list[str] = []
 
     def kill(ledger: Ledger, run: str) -> None:
-        until(lambda: any("students" in attempt.name for attempt in ledger.shards(run)))
+        until(lambda: any("students" in attempt.name for attempt in ledger.shards(run)), (ledger, run))
         killed.append(machines.kill_one_at_work(ledger, run))
 
     cluster = {**machines.settings, "storage": f"file://{tmp_path / 'storage'}"}
