@@ -39,8 +39,8 @@ class ClusterSettings(Settings):
     """Where the shards of a run are done. In a recipe `cluster = "auto"` is short for `address` alone."""
 
     address: Annotated[str, Field(min_length=1)] = "none"
-    """`none`: in this process. `auto`: on the Ray cluster this machine is part of, else on one started here. Or
-    HOST:PORT of a cluster that this machine is part of."""
+    """`none`: in this process. `auto`: on the Ray cluster this machine is part of, else on one started here. `local`:
+    on one started here. Or HOST:PORT of a cluster that this machine is part of."""
     storage: str = ""
     """Where nodes leave what they finish: a mounted folder, or any fsspec address such as s3://bucket/folder. Empty:
     every node sees the workspace itself, under the same path."""

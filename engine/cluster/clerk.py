@@ -13,8 +13,8 @@ from engine.workspace import WinnowError, Workspace
 
 
 class Clerk:
-    """Records the parts of workers, one call after the other. It dies with the engine's process, and holds nothing
-    that could not be made again: what counts is in the ledger.
+    """Records the parts of workers, one call after the other. It dies with the engine's process and is not started
+    again by itself: a run without its clerk fails, and is resumed with a new one.
     """
 
     def __init__(self, root: Path, run: str, address: str) -> None:

@@ -36,7 +36,10 @@ UNREACHED, ENGINE_ENDED = "its worker could not be reached", "the engine ended"
 
 @contextmanager
 def on_cluster(job: Job, settings: ClusterSettings) -> Iterator[None]:
-    """Let the job do its shards on a cluster; whatever happens, its actors are gone afterwards."""
+    """Let the job do its shards on a cluster; whatever happens, its actors are gone afterwards.
+
+    Raises WinnowError where the cluster cannot be joined, or fails as a whole.
+    """
     join(settings)
     try:
         cluster = Cluster(job, settings)
@@ -46,6 +49,8 @@ def on_cluster(job: Job, settings: ClusterSettings) -> Iterator[None]:
         finally:
             cluster.close()
             job.cluster = None
+    except RayError as error:
+        raise WinnowError(f"The Ray cluster failed ({error}); what is finished is kept: resume the run.") from error
     finally:
         ray.shutdown()
 
@@ -105,8 +110,6 @@ class Cluster:
             ray.remote(Clerk)
             .options(
                 num_cpus=0,
-                max_restarts=-1,
-                max_task_retries=-1,
                 # Beside this process: the ledger is a file of this machine.
                 scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
             )
@@ -159,7 +162,7 @@ class Cluster:
                 except TimeoutError:
                     continue
                 except RayTaskError as error:  # before the next: it may be both
-                    raise error.cause from error
+                    raise (error.cause or error) from error
                 except GONE as error:
                     shard = self._lost(error)
                     losses[shard.name] += 1
@@ -211,7 +214,7 @@ class Cluster:
             try:
                 facts = ray.get(promise)
             except RayTaskError as error:
-                raise error.cause from error
+                raise (error.cause or error) from error
             except GONE as error:
                 self._stillborn += 1
                 if self._stillborn == MOST_LOSSES:

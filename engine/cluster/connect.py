@@ -25,14 +25,17 @@ def join(settings: ClusterSettings) -> None:
             f"cluster.address is {settings.address}, but Winnow's engine must run on a machine of the cluster, because "
             "its ledger is there; start it on one and write auto."
         )
-    if settings.address != "auto":
-        _knock(settings.address)
     common: dict[str, Any] = {
         # Every node gets the engine's own code; what it imports must be installed there.
         "runtime_env": {"py_modules": [str(CHECKOUT / "engine")]},
         "log_to_driver": False,  # workers write into the log of the run
         "logging_level": logging.WARNING,
     }
+    if settings.address == "local":
+        _start(settings, common)
+        return
+    if settings.address != "auto":
+        _knock(settings.address)
     try:
         ray.init(address=settings.address, **common)
     except (ConnectionError, ValueError, RuntimeError, RayError) as error:
@@ -41,14 +44,18 @@ def join(settings: ClusterSettings) -> None:
                 f"There is no Ray cluster at {settings.address} that this machine is part of; start Ray here with "
                 f"`ray start --address={settings.address}`, or write auto."
             ) from error
-        log.info("no Ray cluster is running here; starting one on this machine")
-        ray.init(
-            address="local",
-            num_cpus=os.cpu_count(),
-            object_store_memory=int(settings.object_store_gb * 1e9),
-            include_dashboard=False,
-            **common,
-        )
+        _start(settings, common)
+
+
+def _start(settings: ClusterSettings, common: dict[str, Any]) -> None:
+    log.info("starting a Ray cluster of this machine alone")
+    ray.init(
+        address="local",
+        num_cpus=os.cpu_count(),
+        object_store_memory=int(settings.object_store_gb * 1e9),
+        include_dashboard=False,
+        **common,
+    )
 
 
 def _knock(address: str) -> None:

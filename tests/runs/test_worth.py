@@ -6,6 +6,7 @@ from itertools import chain, islice, pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,15 +19,17 @@ from engine.models.learners import TextLearner, softplus_inverse
 from engine.models.outputs import keep_output
 from engine.runs import trials
 from engine.runs.decoding import embeddings_of, nearest_samples
+from engine.runs.distillation import Distillation
 from engine.runs.distillation_study import Study, open_study
 from engine.runs.distilling import Distilling, output_key
 from engine.runs.job import Job
 from engine.runs.starts import start_of
 from engine.runs.trials import Batch, _within, accuracy, descend, fitted_trial, learned_trial, marks_of
 from engine.runs.two_tasks import TwoTasks
-from engine.runs.worth import REAL, Worth, in_batches
+from engine.runs.worth import REAL, Measurement, Worth, in_batches
 from engine.synthetic import FIRST_HEAD, MAIN, MERGED, DistillationRecipe
-from engine.workspace import Workspace, open_workspace
+from engine.tables import read_table
+from engine.workspace import WinnowError, Workspace, open_workspace
 from tests.runs.test_distillation import recipe, sentences
 
 CPU = torch.device("cpu")
@@ -305,6 +308,57 @@ def test_a_learned_trial_is_plain_training(pictures: Study) -> None:
     trial = learned_trial(pictures, task, learner, learned, FIRST_HEAD)
     assert (trial.accuracy, trial.loss) == pytest.approx(accuracy(pictures, task, learner, weights, "test"), rel=1e-4)
     assert (trial.samples, trial.steps) == (10, 2)
+
+
+# -- shards ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_run_does_and_in_which_order(texts: Study) -> None:
+    """A set, what it is measured by, the next one, two tasks at the end; every unit has a name of its own."""
+    shards = Distillation(texts).shards()
+    names = [shard.name for shard in shards]
+    assert len(set(names)) == len(names)
+    kinds = [type(shard.key).__name__ for shard in shards]
+    # Three measurements of the set, three picks of real samples, and all of them.
+    assert kinds == ["SetKey", *["Measurement"] * 7] * 2 + ["Both"] * (len(MERGED) + 1)
+    tasks = [shard.key.key.task for shard in shards if isinstance(shard.key, Measurement)]
+    assert tasks == ["main"] * 7 + ["other"] * 7
+    assert all(shard.work > 0 for shard in shards)
+    waves = {shard.name: shard.wave for shard in shards}
+    assert {name for name, wave in waves.items() if wave} == {
+        *(name for name in names if name.startswith(("distilled embeddings", "decoded text"))),
+        *MERGED.values(),
+        "one task after the other",
+    }
+
+
+def test_what_needs_no_set_is_measured_before_there_is_one(workspace: Workspace) -> None:
+    """Nothing is learned yet; sets of one size share their real samples, and of lost rows only those come back."""
+    wanted = recipe(seeds=[0, 1], synthetic__per_class=[1, 2])
+    study = opened(workspace, wanted)
+    here = Distillation(study)
+    shards = [shard for shard in here.shards() if isinstance(shard.key, Measurement)]
+    early = [shard.key for shard in shards if shard.wave == 0]
+    one, two = wanted.sets()[:2], wanted.sets()[2:]
+    assert [key.keys for key in early if key.method == "random"] == [tuple(one), tuple(two)]
+    assert [key.method for key in early] == ["random", "k_center", "herding", "full", "random", "k_center", "herding"]
+    for key in early:
+        here.do(key)
+    with pytest.raises(WinnowError, match="main-mlp-k1-T2-s0"):
+        here.do(next(shard.key for shard in shards if shard.wave))
+    ledger, run = study.job.ledger, study.job.run.id
+    parts = ledger.parts(run, "worth")
+    assert len(parts) == 3 * len(wanted.sets()) + 1
+    (lost,) = (part for part in parts if part.name == f"{one[1].name}-random-0")
+    before = read_table(workspace, [lost], "worth").to_pandas().drop(columns="seconds")
+    ledger.forget_parts([lost])
+    again = Distillation(Study(Job(workspace, ledger, study.job.run, CPU), wanted, study.sources))
+    assert [key.method for key in early if not again.has(key)] == ["random"]
+    for key in early:
+        again.do(key)
+    (made,) = (part for part in ledger.parts(run, "worth") if part.name == lost.name)
+    after = read_table(workspace, [made], "worth").to_pandas().drop(columns="seconds")
+    pd.testing.assert_frame_equal(before, after, check_exact=True)
 
 
 # -- two tasks -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,201 @@
+"""What a Ray cluster adds to scoring on one machine, and what it takes.
+
+    python -m bench.cluster [--rows 1200] [--workers 1 2 4]
+
+The demo's rows are scored with a pair of small models by this process, and by 1, 2 and 4 workers of a Ray cluster on
+this machine, one thread each. Throughput is tokens a second from the first shard given to the last one finished, with
+the workers ready. What a shard costs beside its scoring is measured with shards of one row. Memory is the proportional
+set size (PSS), in which memory shared by processes counts once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+import torch
+
+from engine.ledger import Ledger
+from engine.recipes import ScoreRecipe, parse_recipe
+from engine.runs.pair import SCORING
+from engine.tables import part_path, read_seconds, read_table
+from engine.worker import execute
+from engine.workspace import Workspace
+
+TEACHER = {"layers": 6, "width": 384, "heads": 6, "epochs": 0.05}
+STUDENT = {"layers": 2, "width": 192, "heads": 3, "epochs": 0.05}
+SHARD_ROWS = 30
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a run came to."""
+
+    run: str
+    wall: float  # seconds from the first shard given to the last one finished
+    scoring: float  # seconds of scoring in all shards together
+    shards: int
+    ready: float  # seconds from the start until a worker had its first shard
+    memory: dict[str, float]  # MiB by kind of process, the most seen at once
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1200)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    folder = Path(tempfile.mkdtemp(prefix="winnow-bench-"))
+    try:
+        memory = psutil.virtual_memory().total / 2**30
+        print(
+            f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB memory, ", end=""
+        )
+        print(f"load {os.getloadavg()[0]:.1f}; torch {torch.__version__}, ray {ray.__version__}")
+        compare(Workspace(folder).create(), options.rows, options.workers)
+    finally:
+        shutil.rmtree(folder)
+
+
+def compare(workspace: Workspace, rows: int, workers: list[int]) -> None:
+    done(workspace, recipe(rows, "none", rows))  # makes the models
+    here = done(workspace, recipe(rows, "none"))
+    tokens = tokens_of(workspace, here.run)
+    print(f"\n{rows:,} rows, {tokens:,} tokens, in shards of {SHARD_ROWS} rows; every process with one thread")
+    print(f"{'':24}{'tokens/s':>10}{'to local':>10}{'a worker':>10}{'ready after':>13}")
+    print(f"{'this process':24}{tokens / here.wall:10,.0f}{1:10.2f}")
+    for count in workers:
+        seen = done(workspace, recipe(rows, {"address": "local", "workers": count}))
+        times = here.wall / seen.wall
+        name = f"Ray, {count} worker{'s' * (count > 1)}"
+        print(f"{name:24}{tokens / seen.wall:10,.0f}{times:10.2f}{times / count:10.2f}{seen.ready:11.1f} s")
+    print("\nMiB (PSS), the most at once, with the last of these:")
+    for kind, size in sorted(seen.memory.items()):
+        print(f"  {kind:36}{size:8,.0f}")
+    small = min(rows, 200)
+    for name, cluster in (("this process", "none"), ("Ray, 1 worker", {"address": "local", "workers": 1})):
+        seen = done(workspace, recipe(small, cluster, 1))
+        each = 1000 * (seen.wall - seen.scoring) / seen.shards
+        print(f"\nbeside its scoring a shard costs {each:.1f} ms ({name}, {seen.shards} shards of one row)", end="")
+    print(f"\n\ncancelled: every worker gone after {cancelling(workspace, rows):.1f} s")
+
+
+def recipe(rows: int, cluster: str | dict[str, Any], shard_rows: int = SHARD_ROWS) -> ScoreRecipe:
+    """Scoring the demo's rows; hidden states are not kept, so that every run does the same work."""
+    found = parse_recipe(
+        {
+            "kind": "score",
+            "name": "bench",
+            "data": {"source": "demo", "template": "plain", "limit": rows},
+            "models": {"teacher": "scratch:teacher", "student": "scratch:student", "max_length": 128},
+            "scratch": {"vocab_size": 4096, "models": {"teacher": TEACHER, "student": STUDENT}},
+            "scoring": {"shard_rows": shard_rows, "hidden_cache_gb": 0.0},
+            "cluster": cluster,
+        }
+    )
+    assert isinstance(found, ScoreRecipe)
+    return found
+
+
+def done(workspace: Workspace, wanted: ScoreRecipe) -> Seen:
+    """Do a run in this process, and look at what it takes."""
+    ledger = Ledger(workspace)
+    run, lock = ledger.start(wanted)
+    most: dict[str, float] = {}
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.5):
+            for kind, size in memory_of().items():
+                most[kind] = max(most.get(kind, 0.0), size)
+
+    watcher = threading.Thread(target=look)
+    if wanted.cluster.used:
+        watcher.start()
+    begun: list[float] = []
+    started = time.time()
+
+    def report(phase: str, _fraction: float, _left: float | None) -> None:
+        if phase.startswith(SCORING) and not begun:
+            begun.append(time.time())
+
+    try:
+        state = execute(workspace, ledger, run, lock, device="cpu", report=report)
+    finally:
+        ended.set()
+        if wanted.cluster.used:
+            watcher.join()
+    if state != "done":
+        raise SystemExit(ledger.run(run.id).error)
+    stopped = time.time()
+    scores = ledger.parts(run.id, "scores")
+    scoring = sum(read_seconds(part_path(workspace, run.id, "scores", part.name)) for part in scores)
+    attempts = [attempt for attempt in ledger.shards(run.id) if attempt.name.startswith("scores")]
+    if not attempts:
+        return Seen(run.id, stopped - begun[0], scoring, len(scores), 0.0, most)
+    wall = max(attempt.ended or 0.0 for attempt in attempts) - attempts[0].began
+    return Seen(run.id, wall, scoring, len(scores), attempts[0].began - started, most)
+
+
+def tokens_of(workspace: Workspace, run: str) -> int:
+    """Tokens of the training samples of a run."""
+    rows = read_table(workspace, Ledger(workspace).parts(run, "samples"), "samples").to_pandas()
+    return int(rows["length"][rows["split"] == "train"].sum())
+
+
+def memory_of() -> dict[str, float]:
+    """MiB of this process and of everything that belongs to Ray, by kind."""
+    found: dict[str, float] = {}
+    for process in psutil.process_iter(["cmdline"]):
+        words = " ".join(process.info["cmdline"] or [])
+        kind = "this process" if process.pid == os.getpid() else kind_of(words)
+        if kind:
+            with suppress(psutil.Error):
+                found[kind] = found.get(kind, 0.0) + process.memory_full_info().pss / 2**20
+    return found
+
+
+def kind_of(command: str) -> str:
+    """What a process of Ray is, from its command line; "" for any other."""
+    if command.startswith("ray::"):
+        name = command.removeprefix("ray::").split(".")[0].split("(")[0].strip()
+        kinds = {"Worker": "workers", "Clerk": "clerk", "IDLE": "idle processes of Ray"}
+        return kinds.get(name, "agents of Ray" if "Agent" in name else "idle processes of Ray")
+    for part, kind in (("gcs_server", "gcs server"), ("raylet/raylet", "raylet"), ("ray/autoscaler", "monitor of Ray")):
+        if part in command:
+            return kind
+    return "agents of Ray" if "/ray/" in command and "python" in command else ""
+
+
+def cancelling(workspace: Workspace, rows: int) -> float:
+    """Seconds from the wish to stop until the last worker process is gone."""
+    ledger = Ledger(workspace)
+    run, lock = ledger.start(recipe(rows, "local"))
+    asked: list[float] = []
+
+    def cancel() -> None:
+        while not any(attempt.name.startswith("scores") for attempt in ledger.shards(run.id)):
+            time.sleep(0.05)
+        ledger.cancel(run.id)
+        asked.append(time.time())
+
+    threading.Thread(target=cancel).start()
+    execute(workspace, ledger, run, lock, device="cpu")
+    while memory_of().get("workers"):
+        time.sleep(0.05)
+    return time.time() - asked[0]
+
+
+if __name__ == "__main__":
+    main()
