@@ -146,7 +146,8 @@ class Cluster:
             self.storage.push_new(folder, self._shared)
         self._hire(min(len(shards), self.settings.workers or self.room) - len(self.hired) - len(self.starting))
         losses: Counter[str] = Counter()
-        waiting, done, left = deque(shards), 0.0, len(shards)
+        # The longest first, so that no worker is left alone with one at the end.
+        waiting, done, left = deque(sorted(shards, key=lambda shard: -shard.work)), 0.0, len(shards)
         with self.job.phase(words, sum(shard.work for shard in shards)) as tick:
             while left:
                 tick(done + self._going_on(), sum(s.work for s in shards), self._said(words, len(shards), left))
