@@ -89,8 +89,8 @@ class Cluster:
             "num_cpus": settings.cpus,
             "num_gpus": (1.0 if self.gpus else 0.0) if settings.gpus is None else settings.gpus,
         }
-        self.room = self._room(nodes)
-        if not self.room and settings.workers is None:
+        self.room = settings.workers or self._room(nodes)
+        if not self.room:
             raise WinnowError(
                 f"No node of the cluster has room for a worker of {settings.cpus:g} CPUs and "
                 f"{self._each['num_gpus']:g} GPUs; lower cluster.cpus or cluster.gpus, or "
@@ -144,7 +144,7 @@ class Cluster:
             return
         for folder in SHARED:
             self.storage.push_new(folder, self._shared)
-        self._hire(min(len(shards), self.settings.workers or self.room) - len(self.hired) - len(self.starting))
+        self._hire(min(len(shards), self.room) - len(self.hired) - len(self.starting))
         losses: Counter[str] = Counter()
         # The longest first, so that no worker is left alone with one at the end.
         waiting, done, left = deque(sorted(shards, key=lambda shard: -shard.work)), 0.0, len(shards)

@@ -40,9 +40,11 @@ def join(settings: ClusterSettings) -> None:
         ray.init(address=settings.address, **common)
     except (ConnectionError, ValueError, RuntimeError, RayError) as error:
         if settings.address != "auto" or not isinstance(error, ConnectionError):
+            first = str(error).strip().partition("\n")[0]
             raise WinnowError(
-                f"There is no Ray cluster at {settings.address} that this machine is part of; start Ray here with "
-                f"`ray start --address={settings.address}`, or write auto."
+                f"Winnow could not join the Ray cluster at {settings.address} ({first}); start Ray on this machine "
+                f"with `ray start --address={settings.address}`, and where the cluster has a token, put it into "
+                "~/.ray/auth_token and set RAY_AUTH_MODE=token."
             ) from error
         _start(settings, common)
 

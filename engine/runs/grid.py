@@ -109,6 +109,9 @@ class Grid:
         size = max(1, min(GROUP_WEIGHTS[device] // weights, 1 + int((GROUP_WORK[device] - one) / (two - one))))
         if self.study.recipe.network.model not in OWN:
             size = 1  # students that cannot be stacked gain nothing from each other
+        cluster = self.study.job.cluster
+        if cluster:  # no worker without a group
+            size = min(size, max(1, len(self.same) // cluster.room))
         for start in range(0, len(cells), size):
             yield cells[start : start + size]
 

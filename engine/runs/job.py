@@ -31,6 +31,7 @@ class Elsewhere(Protocol):
     """A cluster that does the shards of a run."""
 
     gpus: bool  # whether its workers compute on GPUs
+    room: int  # workers at once
 
     def each(self, shards: Sequence[Shard], words: str) -> None: ...
 

@@ -59,11 +59,13 @@ class Ranked(Filters):
         ranking = found.ranking if found else self._ranking(scoring)
         edges = ranking.edges(bins)
         counts = ranking.counts(edges)
+        # They ascend already, or descend and then ascend: a stable sort merges such stretches.
+        ascending = np.sort(found.positions, kind="stable") if found else None
         numbers, above = len(ranking.values), ranking.above(edges[-1])
         return Histogram(
             edges=edges,
             counts=counts,
-            filtered_counts=ranking.counts(edges, np.sort(found.positions)) if found else counts,
+            filtered_counts=ranking.counts(edges, ascending),
             below=numbers - ranking.from_(edges[0]),
             above=above,
             low=float(edges[0]),
