@@ -1,9 +1,11 @@
 """`make bench`: every benchmark, one after the other."""
 
-from bench import distillation, scoring, store, students
+from bench import cluster, distillation, ingest, scoring, store, students
 
 if __name__ == "__main__":
     scoring.main()
     store.main()
+    ingest.main()
     students.main()
     distillation.main()
+    cluster.main()

@@ -5,7 +5,8 @@
 The demo's rows are scored with a pair of small models by this process, and by 1, 2 and 4 workers of a Ray cluster on
 this machine, one thread each. Throughput is tokens a second from the first shard given to the last one finished, with
 the workers ready. What a shard costs beside its scoring is measured with shards of one row. Memory is the proportional
-set size (PSS), in which memory shared by processes counts once.
+set size (PSS), in which memory shared by processes counts once. What the engine's process can read and tokenise is
+measured on alpaca.parquet in the folder WINNOW_TEST_DATA (default ../shared/data).
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ import psutil
 import ray
 import torch
 
+from bench.scoring_setup import DATA
+from engine.data.samples import prepare
+from engine.data.sources import read_rows
 from engine.ledger import Ledger
+from engine.models.loading import load_tokenizer
 from engine.recipes import ScoreRecipe, parse_recipe
 from engine.runs.pair import SCORING
 from engine.tables import part_path, read_seconds, read_table
@@ -89,6 +94,27 @@ def compare(workspace: Workspace, rows: int, workers: list[int]) -> None:
         each = 1000 * (seen.wall - seen.scoring) / seen.shards
         print(f"\nbeside its scoring a shard costs {each:.1f} ms ({name}, {seen.shards} shards of one row)", end="")
     print(f"\n\ncancelled: every worker gone after {cancelling(workspace, rows):.1f} s")
+    head(workspace)
+
+
+def head(workspace: Workspace) -> None:
+    """What the engine's process does before the first shard can go out: read and tokenise every row, and hold them."""
+    source = DATA / "alpaca.parquet"
+    if not source.is_file():
+        print(f"\nreading and tokenising was not measured: there is no {source} (set WINNOW_TEST_DATA)")
+        return
+    tokenizer = load_tokenizer(str(next(workspace.models.glob("tokenizer-*"))))
+    before, started = psutil.Process().memory_info().rss, time.perf_counter()
+    rows = read_rows(str(source))
+    read = time.perf_counter()
+    prepared = prepare(rows, "alpaca", tokenizer, 512, 0.1, 0)
+    ended = time.perf_counter()
+    count, held = len(prepared.samples), psutil.Process().memory_info().rss - before
+    tokens = sum(sample.length for sample in prepared.samples)
+    print(
+        f"\n{count:,} rows of Alpaca, {tokens / count:.0f} tokens each: read {count / (read - started):,.0f} rows/s, "
+        f"tokenised {count / (ended - read):,.0f} rows/s, {held / count:,.0f} bytes of memory a row"
+    )
 
 
 def recipe(rows: int, cluster: str | dict[str, Any], shard_rows: int = SHARD_ROWS) -> ScoreRecipe:

@@ -3,7 +3,7 @@
     python -m bench.ingest [--samples 10000000] [--shard-rows 4096] [--folder FOLDER]
 
 1,000,000 samples where nothing is asked, as in `make bench`: that takes a minute or two and 2 GB of disk. 10,000,000
-take half an hour and 20 GB, in a folder that is made for them (inside --folder) and deleted afterwards.
+take a quarter of an hour and 12 GB, in a folder that is made for them (inside --folder) and deleted afterwards.
 
 Samples are made, written and forgotten shard by shard: --shard-rows samples with their texts in one part, their scores
 by every metric in another, both recorded in one transaction, as a run does it. Nothing ever holds all of them. Every

@@ -1,0 +1,110 @@
+"""Where nodes leave what they finish, and who makes it count: one shard done twice leaves one part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.cluster.clerk import Clerk
+from engine.cluster.storage import Storage
+from engine.ledger import Ledger
+from engine.recipes import parse_recipe
+from engine.tables import Part, read_table, write_part
+from engine.workspace import WinnowError, Workspace
+
+RECIPE = {"kind": "score", "data": {"source": "x"}, "models": {"teacher": "t", "student": "s"}}
+
+
+def address(folder: Path, apart: bool) -> str:
+    return f"file://{folder / 'storage'}" if apart else ""
+
+
+def staged(clerk: Clerk, folder: Path, worker: str, seconds: float, apart: bool) -> Part:
+    """A part as a worker writes it; the same shard takes other seconds each time, so that the files differ."""
+    root = folder / worker if apart else clerk.workspace.root
+    staging = Workspace(root / "staging" / clerk.run_id / worker)
+    columns = {
+        "arm": ["base"],
+        "seed": [-1],
+        "epoch": [1],
+        "row": np.array([0], dtype=np.int32),
+        "metric": ["kl"],
+        "value": np.array([0.5], dtype=np.float32),
+    }
+    part = write_part(staging, clerk.run_id, "scores", "base-e001-00000", columns, seconds)
+    storage = Storage(address(folder, apart), root)
+    storage.push([part.path(staging).relative_to(root).as_posix()])
+    return part
+
+
+@pytest.fixture(params=[False, True], ids=["a shared workspace", "a storage of its own"])
+def apart(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.fixture
+def clerk(workspace: Workspace, ledger: Ledger, tmp_path: Path, apart: bool) -> Clerk:
+    return Clerk(workspace.root, ledger.submit(parse_recipe(RECIPE)), address(tmp_path, apart))
+
+
+def test_a_shard_done_twice_leaves_one_part(clerk: Clerk, ledger: Ledger, tmp_path: Path, apart: bool) -> None:
+    """A node that was taken for lost and was not hands in late: what was recorded first stays, whole."""
+    first, second = (staged(clerk, tmp_path, name, seconds, apart) for name, seconds in (("a", 1.0), ("b", 2.0)))
+    assert first.sha256 != second.sha256
+    clerk.accept("a", [first])
+    clerk.accept("b", [second])
+    assert ledger.parts(clerk.run_id) == [first]
+    assert read_table(clerk.workspace, [first], "scores").num_rows == 1
+    again = Clerk(clerk.workspace.root, clerk.run_id, address(tmp_path, apart))  # of the next life of the run
+    assert again.has("scores", first.name)
+
+
+def test_a_part_that_did_not_arrive_whole_is_not_recorded(
+    clerk: Clerk, ledger: Ledger, tmp_path: Path, apart: bool
+) -> None:
+    """What is recorded is what was written, or nothing."""
+    part = staged(clerk, tmp_path, "a", 1.0, apart)
+    root = Path(address(tmp_path, True).removeprefix("file://")) if apart else clerk.workspace.root
+    file = next((root / "staging").rglob("*.parquet"))
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(WinnowError, match="did not arrive as it was written"):
+        clerk.accept("a", [part])
+    assert ledger.parts(clerk.run_id) == []
+
+
+@pytest.mark.parametrize("apart", [True], indirect=True)
+def test_what_was_never_handed_in_is_swept_away(clerk: Clerk, tmp_path: Path, apart: bool) -> None:
+    """A killed worker's half-finished files do not gather on the storage."""
+    staged(clerk, tmp_path, "a", 1.0, apart)
+    clerk.storage.drop(f"staging/{clerk.run_id}")
+    assert not (tmp_path / "storage" / "staging" / clerk.run_id).exists()
+    clerk.storage.drop("staging/another")  # nothing is there, and nothing happens
+
+
+def test_a_storage_nobody_can_use_is_named(tmp_path: Path) -> None:
+    """A wrong address is said in one sentence, before anything is computed."""
+    with pytest.raises(WinnowError, match=r"cluster\.storage is nowhere://bucket"):
+        Storage("nowhere://bucket", tmp_path)
+    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "model").write_text("weights")
+    blocked = Storage(f"file://{tmp_path / 'file'}", tmp_path / "here")
+    with pytest.raises(WinnowError, match=r"could not be written .*check cluster\.storage"):
+        blocked.push(["model"])
+
+
+def test_nodes_see_what_others_have_left(tmp_path: Path) -> None:
+    """Two mirrors of one storage come to hold the same files; what is half written is nobody's."""
+    one, other = (Storage(f"file://{tmp_path / 'storage'}", tmp_path / name) for name in ("one", "other"))
+    (one.root / "models" / "a").mkdir(parents=True)
+    (one.root / "models" / "a" / "weights").write_text("1")
+    (one.root / "models" / "a" / ".weights.tmp").write_text("half")
+    known: set[str] = set()
+    one.push_new("models", known)
+    assert known == {"models/a/weights"}
+    assert other.pull_new("models") == known
+    assert (other.root / "models" / "a" / "weights").read_text() == "1"
+    assert not other.pull("models/b/weights")
+    assert other.pull_new("outputs") == set()
