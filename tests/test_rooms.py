@@ -96,6 +96,13 @@ def test_only_the_store_knows_duckdb() -> None:
             assert "duckdb" not in tops(path), path
 
 
+def test_only_the_cluster_knows_ray() -> None:
+    """Ray is an extra: whoever does not ask for a cluster need not have it."""
+    for path in files("engine", "pages", "app.py"):
+        if path.parent.name != "cluster":
+            assert not tops(path) & {"ray", "fsspec"}, path
+
+
 def test_importing_what_the_app_imports_loads_no_torch() -> None:
     """An import can be hidden behind another one; the interpreter itself is asked."""
     modules = ", ".join(f"engine.{room}" for room in [*LIGHT_ROOMS, "service"])
