@@ -125,12 +125,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
         write(temporary)
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
-        temporary.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        put_in_place(temporary, path)
     except OSError as error:
         raise WinnowError(
             f"{path} could not be written ({error.strerror or error}); "
@@ -139,3 +134,13 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
     finally:
         temporary.unlink(missing_ok=True)  # there only where something went wrong
     return path
+
+
+def put_in_place(file: Path, path: Path) -> None:
+    """Rename a file that is flushed already, and flush the renaming. Raises OSError."""
+    file.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

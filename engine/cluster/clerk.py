@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.cluster.storage import Storage
-from engine.ledger import Ledger, Run
+from engine.ledger import Ledger
 from engine.tables import Part, file_sha256
 from engine.workspace import WinnowError, Workspace
 
@@ -27,9 +27,6 @@ class Clerk:
         self._handed: dict[str, list[Any]] = {}
 
     # -- for workers --------------------------------------------------------------------------------------------
-
-    def run(self) -> Run:
-        return self.ledger.run(self.run_id)
 
     def has(self, table: str, name: str) -> bool:
         return (table, name) in self._recorded

@@ -52,9 +52,6 @@ class Book:
     def parts(self, run: str) -> list[Part]:
         return []  # the whole list would travel; `SeatJob.has` asks for single ones
 
-    def run(self, run: str) -> Run:
-        return cast(Run, ray.get(self.clerk.run.remote()))
-
     def set_provenance(self, run: str, **facts: Any) -> None:
         ray.get(self.clerk.set_provenance.remote(facts))
 
@@ -66,7 +63,8 @@ class SeatJob(Job):
     def __init__(self, seat: Seat, worker: str) -> None:
         self.seat, self.worker = seat, worker
         # It answers like a ledger to everything a shard asks of one.
-        super().__init__(workspace_at(seat), cast(Ledger, Book(seat.clerk)), seat.run, resolve_device())
+        device = resolve_device("auto" if seat.gpus else "cpu")
+        super().__init__(workspace_at(seat), cast(Ledger, Book(seat.clerk)), seat.run, device)
         self.storage = Storage(seat.settings.storage, self.workspace.root)
         self._staging = Workspace(self.workspace.staging / seat.run.id / worker)
         self._known: set[str] = set()  # shared files that are here and there

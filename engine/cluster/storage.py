@@ -7,7 +7,7 @@ from pathlib import Path
 
 import fsspec
 
-from engine.workspace import WinnowError, write_atomically
+from engine.workspace import WinnowError, put_in_place, write_atomically
 
 UNFINISHED = ".training.safetensors"  # checkpoints, which change until what they are of is finished, and then go
 
@@ -88,7 +88,7 @@ class Storage:
                 self.pull(name)
             else:
                 here.parent.mkdir(parents=True, exist_ok=True)
-                (self.root / staged).replace(here)
+                put_in_place(self.root / staged, here)
         except OSError as error:
             raise self._failed("moved", staged, error) from error
 
