@@ -52,7 +52,7 @@ class Seen:
     scoring: float  # seconds of scoring in all shards together
     shards: int
     ready: float  # seconds from the start until a worker had its first shard
-    memory: dict[str, float]  # MiB by kind of process, the most seen at once
+    memory: dict[str, float]  # MiB by kind of process, when the workers had the most
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def compare(workspace: Workspace, rows: int, workers: list[int]) -> None:
         times = here.wall / seen.wall
         name = f"Ray, {count} worker{'s' * (count > 1)}"
         print(f"{name:24}{tokens / seen.wall:10,.0f}{times:10.2f}{times / count:10.2f}{seen.ready:11.1f} s")
-    print("\nMiB (PSS), the most at once, with the last of these:")
+    print("\nMiB (PSS) when the workers had the most, with the last of these:")
     for kind, size in sorted(seen.memory.items()):
         print(f"  {kind:36}{size:8,.0f}")
     small = min(rows, 200)
@@ -143,8 +143,10 @@ def done(workspace: Workspace, wanted: ScoreRecipe) -> Seen:
 
     def look() -> None:
         while not ended.wait(0.5):
-            for kind, size in memory_of().items():
-                most[kind] = max(most.get(kind, 0.0), size)
+            now = memory_of()
+            if now.get("workers", 0.0) > most.get("workers", 0.0):
+                most.clear()
+                most.update(now)
 
     watcher = threading.Thread(target=look)
     if wanted.cluster.used:
@@ -181,27 +183,26 @@ def tokens_of(workspace: Workspace, run: str) -> int:
 
 
 def memory_of() -> dict[str, float]:
-    """MiB of this process and of everything that belongs to Ray, by kind."""
+    """MiB of this process and of the Ray it has started, by kind."""
     found: dict[str, float] = {}
-    for process in psutil.process_iter(["cmdline"]):
-        words = " ".join(process.info["cmdline"] or [])
-        kind = "this process" if process.pid == os.getpid() else kind_of(words)
-        if kind:
-            with suppress(psutil.Error):
-                found[kind] = found.get(kind, 0.0) + process.memory_full_info().pss / 2**20
+    this = psutil.Process()
+    for process in [this, *this.children(recursive=True)]:
+        with suppress(psutil.Error):
+            kind = "this process" if process == this else kind_of(" ".join(process.cmdline()))
+            found[kind] = found.get(kind, 0.0) + process.memory_full_info().pss / 2**20
     return found
 
 
 def kind_of(command: str) -> str:
-    """What a process of Ray is, from its command line; "" for any other."""
+    """What a process of Ray is, from its command line."""
     if command.startswith("ray::"):
         name = command.removeprefix("ray::").split(".")[0].split("(")[0].strip()
-        kinds = {"Worker": "workers", "Clerk": "clerk", "IDLE": "idle processes of Ray"}
+        kinds = {"Worker": "workers", "Clerk": "clerk"}
         return kinds.get(name, "agents of Ray" if "Agent" in name else "idle processes of Ray")
     for part, kind in (("gcs_server", "gcs server"), ("raylet/raylet", "raylet"), ("ray/autoscaler", "monitor of Ray")):
         if part in command:
             return kind
-    return "agents of Ray" if "/ray/" in command and "python" in command else ""
+    return "agents of Ray"
 
 
 def cancelling(workspace: Workspace, rows: int) -> float:
