@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,13 @@ def recipe(folder: Path, **changes: Any) -> DynamicPruningRecipe:
     return tiny_recipe(write_rows(folder / "rows.jsonl"), **usual | changes)
 
 
-def workers() -> list[psutil.Process]:
-    """The worker processes of runs on this machine; Ray names them after the class."""
-    found = psutil.process_iter(["cmdline"])
-    return [process for process in found if "ray::Worker" in " ".join(process.info["cmdline"] or [])]
+def workers() -> list[str]:
+    """The worker processes of this cluster, which Ray names after the class."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            found += [name for name in process.cmdline()[:1] if name.startswith("ray::Worker")]
+    return found
 
 
 def at_work(ledger: Ledger, run: str) -> list[str]:
