@@ -146,8 +146,10 @@ class Cluster:
             self.storage.push_new(folder, self._shared)
         self._hire(min(len(shards), self.room) - len(self.hired) - len(self.starting))
         losses: Counter[str] = Counter()
-        # The longest first, so that no worker is left alone with one at the end.
-        waiting, done, left = deque(sorted(shards, key=lambda shard: -shard.work)), 0.0, len(shards)
+        # What is no work comes first, as it may refuse the rest; then the longest, so that no worker is left alone with
+        # one at the end.
+        waiting = deque(sorted(shards, key=lambda shard: -(shard.work or math.inf)))
+        done, left = 0.0, len(shards)
         with self.job.phase(words, sum(shard.work for shard in shards)) as tick:
             while left:
                 tick(done + self._going_on(), sum(s.work for s in shards), self._said(words, len(shards), left))
