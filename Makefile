@@ -25,7 +25,8 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses logical --dist loadfile
+	$(BIN)/python -m pytest --numprocesses logical --dist loadfile -m 'not alone'
+	$(BIN)/python -m pytest -m alone tests/cluster
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
