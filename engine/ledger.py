@@ -235,11 +235,12 @@ class Ledger:
     def end_shards(self, run: str, outcome: str, why: str = "", attempts: Iterable[int] | None = None) -> None:
         """Note how attempts came out; without `attempts` every one of the run that is still open."""
         with self._write("work on a run") as db:
-            found = db.execute("SELECT id FROM shards WHERE run = ? AND outcome = ''", (run,)).fetchall()
-            wanted = {row["id"] for row in found} if attempts is None else set(attempts)
+            if attempts is None:
+                found = db.execute("SELECT id FROM shards WHERE run = ? AND outcome = ''", (run,)).fetchall()
+                attempts = [row["id"] for row in found]
             db.executemany(
                 "UPDATE shards SET ended = ?, outcome = ?, why = ? WHERE id = ?",
-                [(time.time(), outcome, why, attempt) for attempt in wanted],
+                [(time.time(), outcome, why, attempt) for attempt in attempts],
             )
 
     def shards(self, run: str) -> list[Attempt]:

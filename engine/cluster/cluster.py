@@ -149,10 +149,10 @@ class Cluster:
         # What is no work comes first, as it may refuse the rest; then the longest, so that no worker is left alone with
         # one at the end.
         waiting = deque(sorted(shards, key=lambda shard: -(shard.work or math.inf)))
-        done, left = 0.0, len(shards)
-        with self.job.phase(words, sum(shard.work for shard in shards)) as tick:
+        done, left, total = 0.0, len(shards), sum(shard.work for shard in shards)
+        with self.job.phase(words, total) as tick:
             while left:
-                tick(done + self._going_on(), sum(s.work for s in shards), self._said(words, len(shards), left))
+                tick(done + self._going_on(), total, self._said(words, len(shards), left))
                 self._welcome()
                 self._explain()
                 # One by one, so that a worker that is struck has nothing else in hand.
