@@ -78,6 +78,15 @@ def served_app(tmp_path: Path) -> Iterator[Callable[..., str]]:
         server.wait(timeout=20)
 
 
+def settled(page: Page) -> None:
+    """Wait until the server has answered everything it was asked.
+
+    A person presses a key when the button is there. A test that presses it while the page still arrives
+    presses nothing, and only on a busy machine.
+    """
+    expect(page.locator("[data-testid=stApp]")).to_have_attribute("data-test-script-state", "notRunning")
+
+
 def wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from engine.workspace import Workspace
+from tests.e2e.conftest import settled
 from tests.synthetic_distilled import HOSTILE_CLASSES, distillation_recipe, fill_distilled_workspace
 
 pytestmark = pytest.mark.browser
@@ -24,6 +25,7 @@ def test_from_the_headline_to_the_file(workspace: Workspace, served_app: Serve, 
     expect(page.get_by_role("heading", name="What would a handful of samples have to say?")).to_be_attached()
     expect(page.get_by_text(re.compile("4 synthetic sentences reach ")).first).to_be_visible()
     expect(page.locator(".distilled article").first).to_be_attached()
+    settled(page)
 
     film = page.get_by_role("slider", name="Outer step")
     film.scroll_into_view_if_needed()
@@ -31,9 +33,11 @@ def test_from_the_headline_to_the_file(workspace: Workspace, served_app: Serve, 
     film.press("Home")
     expect(page).to_have_url(re.compile(r"distilled_step=0\b"))
     expect(page.locator(".distilled .changed.warn")).to_have_count(4)  # at the start no token differs
+    settled(page)
 
     page.get_by_role("button", name="Take it away").click()
     expect(page.get_by_text("load_file").first).to_be_visible()
+    settled(page)
     with page.expect_download() as found:
         page.get_by_role("button", name=re.compile("^Download ")).click()
     assert found.value.suggested_filename.startswith(run)
@@ -52,11 +56,13 @@ def test_hostile_texts_are_text(workspace: Workspace, served_app: Serve, page: P
     cards = page.locator(".distilled")
     expect(cards.locator("article").first).to_be_attached()
     expect(cards.locator("h4 .name").first).to_have_text(HOSTILE_CLASSES[0])
+    settled(page)
     film = page.get_by_role("slider", name="Outer step")
     film.scroll_into_view_if_needed()
     film.focus()
     film.press("End")
     expect(page).to_have_url(re.compile("distilled_step=500"))
+    settled(page)
     page.get_by_role("button", name="Take it away").click()
     expect(page.get_by_role("button", name=re.compile("^Download "))).to_be_visible()
     assert cards.locator("script, iframe, style, img[onerror], a").count() == 0

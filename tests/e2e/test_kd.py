@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from engine.workspace import Workspace
+from tests.e2e.conftest import settled
 from tests.synthetic_grid import fill_grid_workspace
 
 pytestmark = pytest.mark.browser
@@ -38,6 +39,7 @@ def test_a_picture_opens_and_hostile_names_are_text(workspace: Workspace, served
     page.goto(f"{served_app(workspace)}/kd_on_pruned_data")
     card = page.locator(".gallery button").first
     expect(card).to_be_visible()
+    settled(page)
     card.click()
     expect(page.get_by_role("dialog")).to_be_visible()
     expect(page).to_have_url(re.compile("kd_sample="))
@@ -53,6 +55,7 @@ def test_on_a_phone(workspace: Workspace, served_app: Serve, browser: Browser) -
         page = context.new_page()
         page.goto(f"{served_app(workspace)}/kd_on_pruned_data")
         expect(page.get_by_role("heading", name="What it cost")).to_be_attached()
+        settled(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
     finally:
         context.close()

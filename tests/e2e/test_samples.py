@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from engine.workspace import Workspace
+from tests.e2e.conftest import settled
 from tests.synthetic import HOSTILE, fill_workspace
 
 pytestmark = pytest.mark.browser
@@ -33,11 +34,6 @@ def drawer(page: Page) -> Locator:
     return page.get_by_role("dialog")
 
 
-def settled(page: Page) -> None:
-    """Wait until the server has answered everything it was asked."""
-    expect(page.locator("[data-testid=stApp]")).to_have_attribute("data-test-script-state", "notRunning")
-
-
 def test_deep_link_first_visit(workspace: Workspace, run: str, served_app: Serve, page: Page) -> None:
     """The very first visit to a fresh server may be a link: frame, page and every parameter are right."""
     address = served_app(workspace)
@@ -56,6 +52,7 @@ def test_moving_the_threshold(workspace: Workspace, run: str, served_app: Serve,
     """While the handle is dragged the counts follow; let go, the sentence and the address say the same."""
     page.goto(f"{served_app(workspace)}/samples")
     expect(handle(page)).to_be_visible()
+    settled(page)
     before = sentence(page).inner_text()
     box = page.locator(".st-key-cut svg").bounding_box()
     line = handle(page).locator("line").bounding_box()
@@ -71,6 +68,7 @@ def test_moving_the_threshold(workspace: Workspace, run: str, served_app: Serve,
     page.mouse.up()
     expect(sentence(page)).to_contain_text(f"Kept {kept[1]} of")
     expect(page).to_have_url(re.compile(r"tau="))
+    settled(page)
     dragged = page.url
     handle(page).press("ArrowRight")
     expect(page).not_to_have_url(dragged)  # one step on
@@ -78,6 +76,7 @@ def test_moving_the_threshold(workspace: Workspace, run: str, served_app: Serve,
     assert moved != live
     page.reload()
     expect(handle(page)).to_have_attribute("aria-valuetext", moved)  # the address remembers it
+    settled(page)
     page.get_by_text("Back to the run's own threshold").click()
     expect(sentence(page)).to_have_text(before)
     expect(page).not_to_have_url(re.compile(r"tau="))
@@ -87,6 +86,7 @@ def test_brushing_a_range(workspace: Workspace, run: str, served_app: Serve, pag
     """Dragging across the histogram filters the list; a click clears it."""
     page.goto(f"{served_app(workspace)}/samples")
     expect(handle(page)).to_be_visible()
+    settled(page)
     box = page.locator(".st-key-cut svg").bounding_box()
     assert box is not None
     height = box["y"] + box["height"] * 0.6
@@ -96,6 +96,7 @@ def test_brushing_a_range(workspace: Workspace, run: str, served_app: Serve, pag
     page.mouse.up()
     expect(page).to_have_url(re.compile(r"low=.*high="))
     expect(page.get_by_text(re.compile(r"^\d+ of 271 samples, highest"))).to_be_visible()
+    settled(page)
     page.mouse.click(box["x"] + box["width"] * 0.9, height)
     expect(page).not_to_have_url(re.compile(r"low="))
     expect(page.get_by_text(re.compile(r"^271 samples, highest"))).to_be_visible()
@@ -105,14 +106,19 @@ def test_opening_samples(workspace: Workspace, run: str, served_app: Serve, page
     """A row opens, the arrow keys go on, a token tells both models' expectations, and the link is copied."""
     page.goto(f"{served_app(workspace)}/samples?tau=0.9")
     ninth = page.locator(".st-key-list tbody tr").nth(8)
+    expect(ninth).to_be_visible()
+    settled(page)
     ninth.click()
     expect(drawer(page)).to_contain_text("Rank 9 of 271")
+    settled(page)
     first = page.url
     assert "sample=" in first
     page.keyboard.press("ArrowRight")
     expect(drawer(page)).to_contain_text("Rank 10 of 271")
+    settled(page)
     page.keyboard.press("ArrowLeft")
     expect(drawer(page)).to_contain_text("Rank 9 of 271")
+    settled(page)
     assert page.url == first
     token = drawer(page).locator(".token").nth(3)
     token.hover()
@@ -136,8 +142,10 @@ def test_opening_samples(workspace: Workspace, run: str, served_app: Serve, page
     ninth.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(drawer(page)).to_contain_text("Rank 10 of 271")
+    settled(page)
     page.keyboard.press("Escape")
     expect(drawer(page)).to_have_count(0)
+    settled(page)
     ninth.click()  # a row opens as often as one likes
     expect(drawer(page)).to_contain_text("Rank 9 of 271")
 
@@ -146,9 +154,11 @@ def test_deciding_by_hand(workspace: Workspace, run: str, served_app: Serve, pag
     """Pruned with one key, the sample is out when the drawer closes, and the sentence says by whom."""
     page.goto(f"{served_app(workspace)}/samples?sample=20&tau=0.01")
     expect(drawer(page)).to_contain_text("row 20")
+    settled(page)
     page.keyboard.press("p")
     expect(drawer(page)).to_contain_text("pruned by hand")
     expect(drawer(page)).to_contain_text("take back")
+    settled(page)
     page.keyboard.press("Escape")
     expect(sentence(page)).to_contain_text("Kept 269 of 271 samples")  # all but this one and the one without a score
     expect(sentence(page)).to_contain_text("1 decided by hand")
@@ -190,6 +200,7 @@ def test_on_a_phone(workspace: Workspace, run: str, served_app: Serve, browser: 
     expect(handle(page)).to_be_attached()
     if "sample" in path.partition("?")[2]:
         expect(drawer(page).locator(".tokens").first).to_be_visible()
+    settled(page)
     wide = "[...document.querySelectorAll('body, [data-testid=stMain], [role=dialog]')]"
     assert page.evaluate(f"{wide}.every(e => e.scrollWidth <= e.clientWidth + 1)")
     context.close()
