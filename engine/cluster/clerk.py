@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.cluster.shelf import FOLDERS
 from engine.cluster.storage import Storage
 from engine.ledger import Ledger
 from engine.tables import Part, file_sha256
@@ -23,6 +24,7 @@ class Clerk:
         self.storage = Storage(address, root)
         self.run_id = run
         self._recorded = {(part.table, part.name) for part in self.ledger.parts(run)}
+        self._shared = [name for folder in FOLDERS for name in self.storage.there(folder)]
         self._done: dict[str, float] = {}
         self._handed: dict[str, list[Any]] = {}
 
@@ -45,6 +47,14 @@ class Clerk:
                 raise WinnowError(f"The part {path} did not arrive as it was written; resume the run.")
         self.ledger.record_parts(fresh)
         self._recorded |= {(part.table, part.name) for part in fresh}
+
+    def share(self, names: Sequence[str]) -> None:
+        """Take note of files, beside parts, that a node has left for the others."""
+        self._shared += names
+
+    def shared(self, since: int) -> list[str]:
+        """The names of these files, without the first `since`."""
+        return self._shared[since:]
 
     def set_provenance(self, facts: dict[str, Any]) -> None:
         self.ledger.set_provenance(self.run_id, **facts)

@@ -17,7 +17,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from engine.cluster.clerk import Clerk
 from engine.cluster.connect import alive, described, join
-from engine.cluster.seat import SHARED, Seat
+from engine.cluster.seat import Seat
+from engine.cluster.shelf import Shelf
 from engine.cluster.storage import Storage
 from engine.cluster.worker import Worker
 from engine.runs.job import Job
@@ -98,7 +99,6 @@ class Cluster:
             )
         self.storage = Storage(settings.storage, job.workspace.root)
         self._sweep()
-        self._shared: set[str] = set()
         self.pool = ActorPool([])
         self.hired: dict[str, Hired] = {}  # by actor
         self.doing: dict[str, Doing] = {}  # by actor
@@ -115,6 +115,7 @@ class Cluster:
             )
             .remote(job.workspace.root, job.run.id, settings.storage)
         )
+        self.shelf = Shelf(self.storage, self.clerk, f"staging/{job.run.id}/engine")
         job.ledger.end_shards(job.run.id, "lost", ENGINE_ENDED)  # those of an earlier life
         address = ray.get_runtime_context().gcs_address
         facts = {"address": address, "workers": self.room, "nodes": [described(node) for node in nodes]}
@@ -142,8 +143,8 @@ class Cluster:
         """
         if not shards:
             return
-        for folder in SHARED:
-            self.storage.push_new(folder, self._shared)
+        self.shelf.fetch()  # first, so that nothing goes there that came from there
+        self.shelf.leave()
         self._hire(min(len(shards), self.room) - len(self.hired) - len(self.starting))
         losses: Counter[str] = Counter()
         # What is no work comes first, as it may refuse the rest; then the longest, so that no worker is left alone with
@@ -177,8 +178,7 @@ class Cluster:
                     self._hire(1)
                 else:
                     done, left = done + self._finished(worker, parts).work, left - 1
-        for folder in SHARED:
-            self._shared |= self.storage.pull_new(folder)
+        self.shelf.fetch()
 
     def close(self) -> None:
         """Let every actor go at once. What they had not recorded is not done."""

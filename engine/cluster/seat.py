@@ -13,6 +13,7 @@ from typing import Any, cast
 import ray
 import torch
 
+from engine.cluster.shelf import Shelf
 from engine.cluster.storage import Storage
 from engine.ledger import Ledger, Run
 from engine.models.loading import resolve_device
@@ -23,7 +24,6 @@ from engine.tables import Part, write_part
 from engine.workspace import Workspace
 
 TELL_SECONDS = 1.0
-SHARED = ("models", "outputs")  # what one node makes and others need, beside parts
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class SeatJob(Job):
         super().__init__(workspace_at(seat), cast(Ledger, Book(seat.clerk)), seat.run, device)
         self.storage = Storage(seat.settings.storage, self.workspace.root)
         self._staging = Workspace(self.workspace.staging / seat.run.id / worker)
-        self._known: set[str] = set()  # shared files that are here and there
+        self._shelf = Shelf(self.storage, seat.clerk, f"staging/{seat.run.id}/{worker}")
         self._shard, self._before = "", 0.0
         self.made: list[tuple[str, str]] = []  # parts of the present shard
 
@@ -97,13 +97,11 @@ class SeatJob(Job):
     def begin(self, shard: str) -> None:
         """Fetch what other nodes have made by now."""
         self._shard, self._before, self.made = shard, self._done, []
-        for folder in SHARED:
-            self._known |= self.storage.pull_new(folder)
+        self._shelf.fetch()
 
     def end(self) -> None:
         """Leave what this shard has made where the others find it."""
-        for folder in SHARED:
-            self.storage.push_new(folder, self._known)
+        self._shelf.leave()
 
     # -- parts --------------------------------------------------------------------------------------------------
 

@@ -27,12 +27,16 @@ class Storage:
             except (ImportError, ValueError) as error:
                 raise WinnowError(f"cluster.storage is {address}, which cannot be used here ({error}).") from error
 
-    def push(self, names: Iterable[str]) -> None:
-        """Leave files of this machine where the others find them."""
+    def push(self, names: Iterable[str], by_way_of: str = "") -> None:
+        """Leave files of this machine where the others find them: by way of a folder of the address that is swept
+        sooner or later, if it is named, so that each of them is there whole or not at all.
+        """
         for name in names if self.address else ():
+            first = f"{by_way_of}/{name}" if by_way_of else name
             try:
-                self._files.makedirs(self._there(name).rpartition("/")[0], exist_ok=True)
-                self._files.put_file(str(self.root / name), self._there(name))
+                self._put(name, first)
+                if by_way_of:
+                    self._move(first, name)
             except OSError as error:
                 raise self._failed("written", name, error) from error
 
@@ -49,41 +53,30 @@ class Storage:
             raise self._failed("read", name, error) from error
         return True
 
-    def push_new(self, folder: str, known: set[str]) -> None:
-        """Leave every finished file of a folder that is not in `known`, and add it there."""
-        fresh = sorted(set(self.files(folder)) - known)
-        self.push(fresh)
-        known |= set(fresh)
+    def here(self, folder: str) -> list[str]:
+        """The names of the finished files of a folder of this machine."""
+        return sorted(
+            path.relative_to(self.root).as_posix()
+            for path in (self.root / folder).rglob("*")
+            if path.is_file() and not path.name.startswith(".") and not path.name.endswith(UNFINISHED)
+        )
 
-    def pull_new(self, folder: str) -> set[str]:
-        """Fetch every file of a folder that is not here; the answer is everything the address has."""
+    def there(self, folder: str) -> list[str]:
+        """The names of the files of a folder at the address; a missing folder has none."""
         if not self.address:
-            return set()
+            return []
         try:
-            there = self._files.find(self._there(folder)) if self._files.exists(self._there(folder)) else []
+            found = self._files.find(self._there(folder)) if self._files.exists(self._there(folder)) else []
         except OSError as error:
             raise self._failed("read", folder, error) from error
-        names = {found[found.index(self._base) + len(self._base) :].lstrip("/") for found in there}
-        for name in names:
-            self.pull(name)
-        return names
-
-    def files(self, folder: str) -> list[str]:
-        """The names of the finished files of a folder of this machine."""
-        found = (path for path in (self.root / folder).rglob("*") if path.is_file())
-        return [
-            path.relative_to(self.root).as_posix()
-            for path in found
-            if not path.name.startswith(".") and not path.name.endswith(UNFINISHED)
-        ]
+        return sorted(name[name.index(self._base) + len(self._base) :].lstrip("/") for name in found)
 
     def take(self, staged: str, name: str) -> None:
         """Put a staged file in its place, there and here: it was somebody's, now it is everybody's."""
         here = self.root / name
         try:
             if self.address:
-                self._files.makedirs(self._there(name).rpartition("/")[0], exist_ok=True)
-                self._files.mv(self._there(staged), self._there(name))
+                self._move(staged, name)
                 here.unlink(missing_ok=True)  # struck from the ledger earlier, and not to be trusted
                 self.pull(name)
             else:
@@ -96,6 +89,14 @@ class Storage:
         """Forget a folder at the address; a missing one is forgotten already."""
         if self.address and self._files.exists(self._there(folder)):
             self._files.rm(self._there(folder), recursive=True)
+
+    def _put(self, name: str, there: str) -> None:
+        self._files.makedirs(self._there(there).rpartition("/")[0], exist_ok=True)
+        self._files.put_file(str(self.root / name), self._there(there))
+
+    def _move(self, there: str, name: str) -> None:
+        self._files.makedirs(self._there(name).rpartition("/")[0], exist_ok=True)
+        self._files.mv(self._there(there), self._there(name))
 
     def _there(self, name: str) -> str:
         return f"{self._base}/{name}"

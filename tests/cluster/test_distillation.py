@@ -137,8 +137,10 @@ def test_what_travels(tmp_path: Path) -> None:
     one, other = (open_workspace(tmp_path / name, read_only=False) for name in ("one", "other"))
     keep_output(one, "finished", {}, {"step": 3})
     (one.outputs / "begun.training.safetensors").write_bytes(b"of one node")
-    Storage(address, one.root).push_new("outputs", set())
-    assert Storage(address, other.root).pull_new("outputs") == {"outputs/finished.safetensors"}
+    here, there = Storage(address, one.root), Storage(address, other.root)
+    here.push(here.here("outputs"), "staging/one")
+    assert there.there("outputs") == ["outputs/finished.safetensors"]
+    assert there.pull("outputs/finished.safetensors")
     found = find_output(other, "finished")
     assert found is not None
     assert found.facts == {"step": 3}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from engine.cluster import shelf
 from engine.cluster.clerk import Clerk
+from engine.cluster.shelf import Shelf
 from engine.cluster.storage import Storage
 from engine.ledger import Ledger
 from engine.recipes import parse_recipe
@@ -95,16 +98,42 @@ def test_a_storage_nobody_can_use_is_named(tmp_path: Path) -> None:
         blocked.push(["model"])
 
 
-def test_nodes_see_what_others_have_left(tmp_path: Path) -> None:
-    """Two mirrors of one storage come to hold the same files; what is half written is nobody's."""
-    one, other = (Storage(f"file://{tmp_path / 'storage'}", tmp_path / name) for name in ("one", "other"))
-    (one.root / "models" / "a").mkdir(parents=True)
-    (one.root / "models" / "a" / "weights").write_text("1")
-    (one.root / "models" / "a" / ".weights.tmp").write_text("half")
-    known: set[str] = set()
-    one.push_new("models", known)
-    assert known == {"models/a/weights"}
-    assert other.pull_new("models") == known
-    assert (other.root / "models" / "a" / "weights").read_text() == "1"
-    assert not other.pull("models/b/weights")
-    assert other.pull_new("outputs") == set()
+def test_nodes_see_what_others_have_left(
+    workspace: Workspace, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two mirrors of one storage come to hold the same files, each fetched once; what is half written is nobody's."""
+    monkeypatch.setattr(shelf.ray, "get", lambda answer: answer)
+    run, address = ledger.submit(parse_recipe(RECIPE)), f"file://{tmp_path / 'storage'}"
+    clerk = Actor(Clerk(workspace.root, run, address))
+    nodes = [Storage(address, tmp_path / name) for name in ("one", "other")]
+    one, other = (Shelf(node, clerk, f"staging/{run}/{node.root.name}") for node in nodes)
+    folder = nodes[0].root / "models" / "a"
+    folder.mkdir(parents=True)
+    (folder / "weights").write_text("1")
+    (folder / ".weights.tmp").write_text("half")
+    one.leave()
+    other.fetch()
+    assert nodes[1].here("models") == nodes[0].there("models") == ["models/a/weights"]
+    assert (nodes[1].root / "models" / "a" / "weights").read_text() == "1"
+    (tmp_path / "storage" / "models" / "a" / "weights").unlink()  # whoever asks for it again will not find it
+    other.leave()  # has nothing of its own
+    one.fetch()
+    other.fetch()
+    assert nodes[0].there("models") == nodes[0].there("outputs") == []
+    (folder / "words").write_text("2")
+    one.leave()
+    later = Shelf(Storage(address, tmp_path / "later"), Actor(Clerk(workspace.root, run, address)), "staging/later")
+    later.fetch()  # a clerk of the next life looks at the address
+    assert later.storage.here("models") == ["models/a/words"]
+    assert not later.storage.pull("models/b/weights")
+    assert not list((tmp_path / "storage" / "staging").rglob("w*"))
+
+
+class Actor:
+    """Something on this machine that answers as an actor of Ray does."""
+
+    def __init__(self, it: Clerk) -> None:
+        self.it = it
+
+    def __getattr__(self, method: str) -> SimpleNamespace:
+        return SimpleNamespace(remote=getattr(self.it, method))

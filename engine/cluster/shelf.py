@@ -1,0 +1,43 @@
+"""What one node makes and others need, beside parts: models made from nothing, and kept outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+
+from engine.cluster.storage import Storage
+
+FOLDERS = ("models", "outputs")
+
+
+class Shelf:
+    """A node's view of these files. The clerk has the list of them, so that no node has to ask the address, where a
+    look at a folder costs the more the longer a run goes on.
+    """
+
+    def __init__(self, storage: Storage, clerk: Any, staging: str) -> None:
+        self.storage, self.clerk = storage, clerk
+        self._staging = staging  # of this node, at the address
+        self._seen = 0  # of the clerk's list
+        self._known: set[str] = set()  # here and there
+
+    def fetch(self) -> None:
+        """Bring here what others have left since the last time."""
+        if not self.storage.address:
+            return
+        names: list[str] = ray.get(self.clerk.shared.remote(self._seen))
+        self._seen += len(names)
+        for name in names:
+            self.storage.pull(name)
+        self._known |= set(names)
+
+    def leave(self) -> None:
+        """Leave what has been finished here since the last time."""
+        if not self.storage.address:
+            return
+        fresh = [name for folder in FOLDERS for name in self.storage.here(folder) if name not in self._known]
+        if fresh:
+            self.storage.push(fresh, self._staging)
+            ray.get(self.clerk.share.remote(fresh))
+            self._known |= set(fresh)
