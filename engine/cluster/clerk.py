@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.cluster.shelf import FOLDERS
 from engine.cluster.storage import Storage
 from engine.ledger import Ledger
 from engine.tables import Part, file_sha256
@@ -24,7 +23,7 @@ class Clerk:
         self.storage = Storage(address, root)
         self.run_id = run
         self._recorded = {(part.table, part.name) for part in self.ledger.parts(run)}
-        self._shared = [name for folder in FOLDERS for name in self.storage.there(folder)]
+        self._shared: list[str] = []
         self._done: dict[str, float] = {}
         self._handed: dict[str, list[Any]] = {}
 

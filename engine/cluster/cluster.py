@@ -51,7 +51,9 @@ def on_cluster(job: Job, settings: ClusterSettings) -> Iterator[None]:
             cluster.close()
             job.cluster = None
     except RayError as error:
-        raise WinnowError(f"The Ray cluster failed ({error}); what is finished is kept: resume the run.") from error
+        job.log.error("%s", error)
+        what = str(error).strip().partition("\n")[0]
+        raise WinnowError(f"The Ray cluster failed ({what}); what is finished is kept: resume the run.") from error
     finally:
         ray.shutdown()
 
@@ -70,6 +72,13 @@ class Doing:
 
     shard: Shard
     attempt: int
+
+
+def _told(error: BaseException) -> BaseException:
+    """What went wrong in a worker, or in the clerk when a worker asked it for something."""
+    while isinstance(error, RayTaskError) and error.cause:
+        error = error.cause
+    return error
 
 
 def _why(error: RayError, hired: Hired) -> str:
@@ -116,6 +125,7 @@ class Cluster:
             .remote(job.workspace.root, job.run.id, settings.storage)
         )
         self.shelf = Shelf(self.storage, self.clerk, f"staging/{job.run.id}/engine")
+        self.shelf.stock()
         job.ledger.end_shards(job.run.id, "lost", ENGINE_ENDED)  # those of an earlier life
         address = ray.get_runtime_context().gcs_address
         facts = {"address": address, "workers": self.room, "nodes": [described(node) for node in nodes]}
@@ -166,7 +176,7 @@ class Cluster:
                 except TimeoutError:
                     continue
                 except RayTaskError as error:  # before the next: it may be both
-                    raise (error.cause or error) from error
+                    raise _told(error) from error
                 except GONE as error:
                     shard = self._lost(error)
                     losses[shard.name] += 1
@@ -217,7 +227,7 @@ class Cluster:
             try:
                 facts = ray.get(promise)
             except RayTaskError as error:
-                raise (error.cause or error) from error
+                raise _told(error) from error
             except GONE as error:
                 self._stillborn += 1
                 if self._stillborn == MOST_LOSSES:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
@@ -33,24 +34,20 @@ class Storage:
         """
         for name in names if self.address else ():
             first = f"{by_way_of}/{name}" if by_way_of else name
-            try:
+            with self._named("written", name):
                 self._put(name, first)
                 if by_way_of:
                     self._move(first, name)
-            except OSError as error:
-                raise self._failed("written", name, error) from error
 
     def pull(self, name: str) -> bool:
         """Fetch a file unless it is here; the answer is whether it is here now."""
         here = self.root / name
         if here.exists() or not self.address:
             return here.exists()
-        try:
+        with self._named("read", name):
             if not self._files.exists(self._there(name)):
                 return False
             write_atomically(here, lambda temporary: self._files.get_file(self._there(name), str(temporary)))
-        except OSError as error:
-            raise self._failed("read", name, error) from error
         return True
 
     def here(self, folder: str) -> list[str]:
@@ -65,16 +62,14 @@ class Storage:
         """The names of the files of a folder at the address; a missing folder has none."""
         if not self.address:
             return []
-        try:
+        with self._named("read", folder):
             found = self._files.find(self._there(folder)) if self._files.exists(self._there(folder)) else []
-        except OSError as error:
-            raise self._failed("read", folder, error) from error
         return sorted(name[name.index(self._base) + len(self._base) :].lstrip("/") for name in found)
 
     def take(self, staged: str, name: str) -> None:
         """Put a staged file in its place, there and here: it was somebody's, now it is everybody's."""
         here = self.root / name
-        try:
+        with self._named("moved", staged):
             if self.address:
                 self._move(staged, name)
                 here.unlink(missing_ok=True)  # struck from the ledger earlier, and not to be trusted
@@ -82,13 +77,12 @@ class Storage:
             else:
                 here.parent.mkdir(parents=True, exist_ok=True)
                 put_in_place(self.root / staged, here)
-        except OSError as error:
-            raise self._failed("moved", staged, error) from error
 
     def drop(self, folder: str) -> None:
         """Forget a folder at the address; a missing one is forgotten already."""
-        if self.address and self._files.exists(self._there(folder)):
-            self._files.rm(self._there(folder), recursive=True)
+        with self._named("removed", folder):
+            if self.address and self._files.exists(self._there(folder)):
+                self._files.rm(self._there(folder), recursive=True)
 
     def _put(self, name: str, there: str) -> None:
         self._files.makedirs(self._there(there).rpartition("/")[0], exist_ok=True)
@@ -101,6 +95,15 @@ class Storage:
     def _there(self, name: str) -> str:
         return f"{self._base}/{name}"
 
-    def _failed(self, verb: str, name: str, error: OSError) -> WinnowError:
-        place = f"{self.address}/{name}" if self.address else str(self.root / name)
-        return WinnowError(f"{place} could not be {verb} ({error.strerror or error}); check cluster.storage.")
+    @contextmanager
+    def _named(self, verb: str, name: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # every file system has errors of its own, and not all of them are OSErrors
+            why = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+            if not self.address:
+                raise WinnowError(f"{self.root / name} could not be {verb} ({why}).") from error
+            raise WinnowError(
+                f"{self.address}/{name} could not be {verb} ({why}); check cluster.storage, and that Ray was started "
+                "on every node with what it takes to get there, such as credentials in the environment."
+            ) from error

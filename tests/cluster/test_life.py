@@ -119,6 +119,18 @@ def test_the_engine_dies_and_the_next_one_goes_on(
     until(lambda: not workers())
 
 
+def test_the_storage_refuses(machines: Machines, workspace: Workspace, ledger: Ledger, tmp_path: Path) -> None:
+    """What goes wrong where the clerk puts parts in their place reaches the person as one sentence, too."""
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "storage" / "parts").write_text("a file where a folder should be")
+    cluster = {**machines.settings, "storage": f"file://{tmp_path / 'storage'}"}
+    run = do(workspace, recipe(tmp_path, cluster=cluster))
+    said = ledger.run(run).error
+    assert "could not be moved" in said
+    assert "check cluster.storage" in said
+    assert "\n" not in said
+
+
 @pytest.mark.parametrize(
     ("address", "sentence"),
     [

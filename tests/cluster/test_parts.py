@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from engine.cluster import shelf
 from engine.cluster.clerk import Clerk
@@ -98,6 +99,19 @@ def test_a_storage_nobody_can_use_is_named(tmp_path: Path) -> None:
         blocked.push(["model"])
 
 
+def test_a_storage_that_lets_nobody_in_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries of cloud storage have errors of their own; those end in one sentence as well."""
+
+    def closed(*_: object) -> None:
+        raise LookupError("no credentials")  # as botocore's, this is no OSError
+
+    monkeypatch.setattr(LocalFileSystem, "exists", closed)
+    storage = Storage(f"file://{tmp_path}", tmp_path / "here")
+    for ask in (storage.pull, storage.there, storage.drop):
+        with pytest.raises(WinnowError, match=r"file://.*/models could not be .* \(no credentials\); .* environment"):
+            ask("models")
+
+
 def test_nodes_see_what_others_have_left(
     workspace: Workspace, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +137,8 @@ def test_nodes_see_what_others_have_left(
     (folder / "words").write_text("2")
     one.leave()
     later = Shelf(Storage(address, tmp_path / "later"), Actor(Clerk(workspace.root, run, address)), "staging/later")
-    later.fetch()  # a clerk of the next life looks at the address
+    later.stock()  # the next life of the run looks at the address
+    later.fetch()
     assert later.storage.here("models") == ["models/a/words"]
     assert not later.storage.pull("models/b/weights")
     assert not list((tmp_path / "storage" / "staging").rglob("w*"))
