@@ -27,8 +27,8 @@ DEMOS = ("demo-kl", "demo-kd", "demo-text-distill", "demo-digits-distill")
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("engine").setLevel(logging.INFO)  # what libraries have to say about themselves is not asked for
     try:
         workspace = open_workspace(options.workspace, True if options.read_only else None)
         return int(options.command(workspace, options) or 0)

@@ -51,7 +51,7 @@ def execute(
     """Do one claimed run to its end, release its lock, and return its final state."""
     state, sentence = "done", ""
     with _logged(ledger, run), _beating(ledger, run):
-        log = logging.getLogger(f"winnow.{run.id}")
+        log = logging.getLogger(f"engine.run.{run.id}")
         try:
             log.info("run %s starts on %s", run.id, resolve_device(device))
             job = Job(workspace, ledger, run, resolve_device(device), report)

@@ -37,8 +37,7 @@ class Worker:
         """Say where this worker is; it has been placed and can be given shards."""
         torch.set_num_threads(max(1, int(self.seat.settings.cpus)))
         node = node_name()
-        logging.getLogger().setLevel(logging.INFO)
-        logging.getLogger("httpx").setLevel(logging.WARNING)
+        logging.getLogger("engine").setLevel(logging.INFO)
         logging.getLogger().addHandler(ClerkHandler(self.seat.clerk, node))
         self.job = SeatJob(self.seat, str(ray.get_runtime_context().get_actor_id()))
         return {"node": node, "id": ray.get_runtime_context().get_node_id(), "device": self.job.device_name}

@@ -52,7 +52,7 @@ class Job:
         self.run = run
         self.device = device
         self.cluster: Elsewhere | None = None
-        self.log = logging.getLogger(f"winnow.{run.id}")
+        self.log = logging.getLogger(f"engine.run.{run.id}")
         self._report = report
         self._planned = 0.0
         self._done = 0.0
