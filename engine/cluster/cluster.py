@@ -199,7 +199,10 @@ class Cluster:
         self._explain(LAST_SECONDS)
         for actor in asked:
             ray.kill(actor)
-        self._sweep()
+        try:
+            self._sweep()
+        except WinnowError as error:  # what ended the run is more worth saying; the next life sweeps again
+            self.job.log.warning("%s", error)
 
     def _sweep(self) -> None:
         """Throw away what was written and never recorded."""

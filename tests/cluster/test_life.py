@@ -16,9 +16,10 @@ import pytest
 
 from engine import worker as engine_worker
 from engine.cluster import cluster as cluster_module
+from engine.cluster.storage import Storage
 from engine.ledger import Ledger
 from engine.recipes import DynamicPruningRecipe
-from engine.workspace import CHECKOUT, Workspace
+from engine.workspace import CHECKOUT, WinnowError, Workspace
 from tests.cluster.conftest import OBJECTS, Machines, do, until
 from tests.cluster.test_pair import assert_same, local
 from tests.tiny import tiny_recipe, write_rows
@@ -119,12 +120,26 @@ def test_the_engine_dies_and_the_next_one_goes_on(
     until(lambda: not workers())
 
 
-def test_the_storage_refuses(machines: Machines, workspace: Workspace, ledger: Ledger, tmp_path: Path) -> None:
-    """What goes wrong where the clerk puts parts in their place reaches the person as one sentence, too."""
+def test_the_storage_refuses(
+    machines: Machines, workspace: Workspace, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes wrong where the clerk puts parts in their place reaches the person as one sentence, too; and that is
+    still what they read where the storage then cannot be swept, either.
+    """
     (tmp_path / "storage").mkdir()
     (tmp_path / "storage" / "parts").write_text("a file where a folder should be")
+    swept: list[str] = []
+
+    def drop(_: Storage, folder: str) -> None:
+        swept.append(folder)
+        if len(swept) == 2:
+            raise WinnowError("it could not be swept")
+
+    monkeypatch.setattr(Storage, "drop", drop)
     cluster = {**machines.settings, "storage": f"file://{tmp_path / 'storage'}"}
     run = do(workspace, recipe(tmp_path, cluster=cluster))
+    assert swept == [f"staging/{run}"] * 2
+    assert "it could not be swept" in ledger.log_path(run).read_text(encoding="utf-8")
     said = ledger.run(run).error
     assert "could not be moved" in said
     assert "check cluster.storage" in said
