@@ -5,8 +5,9 @@
 The demo's rows are scored with a pair of small models by this process, and by 1, 2 and 4 workers of a Ray cluster on
 this machine, one thread each. Throughput is tokens a second from the first shard given to the last one finished, with
 the workers ready. What a shard costs beside its scoring is measured with shards of one row. Memory is the proportional
-set size (PSS), in which memory shared by processes counts once. What the engine's process can read and tokenise is
-measured on alpaca.parquet in the folder WINNOW_TEST_DATA (default ../shared/data).
+set size (PSS), in which memory shared by processes counts once. What the engine's process can read and tokenise, on
+the cores it may use, is measured on alpaca.parquet in the folder WINNOW_TEST_DATA (default ../shared/data); without a
+number behind --workers that is all.
 """
 
 from __future__ import annotations
@@ -58,23 +59,26 @@ class Seen:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1200)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2, 4])
     options = parser.parse_args()
     torch.set_num_threads(1)
     folder = Path(tempfile.mkdtemp(prefix="winnow-bench-"))
     try:
         memory = psutil.virtual_memory().total / 2**30
         print(
-            f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB memory, ", end=""
+            f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} cores, {memory:.0f} GiB memory, ", end=""
         )
         print(f"load {os.getloadavg()[0]:.1f}; torch {torch.__version__}, ray {ray.__version__}")
-        compare(Workspace(folder).create(), options.rows, options.workers)
+        workspace = Workspace(folder).create()
+        done(workspace, recipe(options.rows, "none", options.rows))  # makes the models
+        if options.workers:
+            compare(workspace, options.rows, options.workers)
+        head(workspace)
     finally:
         shutil.rmtree(folder)
 
 
 def compare(workspace: Workspace, rows: int, workers: list[int]) -> None:
-    done(workspace, recipe(rows, "none", rows))  # makes the models
     here = done(workspace, recipe(rows, "none"))
     tokens = tokens_of(workspace, here.run)
     print(f"\n{rows:,} rows, {tokens:,} tokens, in shards of {SHARD_ROWS} rows; every process with one thread")
@@ -94,7 +98,6 @@ def compare(workspace: Workspace, rows: int, workers: list[int]) -> None:
         each = 1000 * (seen.wall - seen.scoring) / seen.shards
         print(f"\nbeside its scoring a shard costs {each:.1f} ms ({name}, {seen.shards} shards of one row)", end="")
     print(f"\n\ncancelled: every worker gone after {cancelling(workspace, rows):.1f} s")
-    head(workspace)
 
 
 def head(workspace: Workspace) -> None:

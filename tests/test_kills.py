@@ -31,7 +31,7 @@ from tests.runs.test_distillation import recipe as tiny_distillation
 from tests.tiny import tiny_recipe, write_rows
 
 KILLS = 26
-TOO_LONG = 420.0  # seconds; a run that has not ended by then hangs
+TOO_LONG = 900.0  # seconds; what has not come so far by then hangs, however busy the machine is
 
 pytestmark = pytest.mark.kill
 

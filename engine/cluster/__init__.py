@@ -6,3 +6,8 @@
 
 Where actors run, which nodes are alive, what has died and which memory is full is Ray's business.
 """
+
+import os
+
+# An engine that is asked to end does so; without this Ray would write the stack of its own C++ code into the terminal.
+os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")

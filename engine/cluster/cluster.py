@@ -125,7 +125,7 @@ class Cluster:
             .remote(job.workspace.root, job.run.id, settings.storage)
         )
         self.shelf = Shelf(self.storage, self.clerk, f"staging/{job.run.id}/engine")
-        self.shelf.stock()
+        self.shelf.stock(job.ledger.parts(job.run.id))
         job.ledger.end_shards(job.run.id, "lost", ENGINE_ENDED)  # those of an earlier life
         address = ray.get_runtime_context().gcs_address
         facts = {"address": address, "workers": self.room, "nodes": [described(node) for node in nodes]}

@@ -21,7 +21,7 @@ from engine.recipes import digest
 from engine.runs.job import Job
 from engine.settings import ClusterSettings
 from engine.tables import Part, write_part
-from engine.workspace import Workspace
+from engine.workspace import WinnowError, Workspace
 
 TELL_SECONDS = 1.0
 
@@ -110,7 +110,8 @@ class SeatJob(Job):
 
     def part_path(self, table: str, name: str) -> Path:
         path = super().part_path(table, name)
-        self.storage.pull(path.relative_to(self.workspace.root).as_posix())
+        if not self.storage.pull(path.relative_to(self.workspace.root).as_posix()):
+            raise WinnowError(f"The storage has lost the part {name} of {table}; resume the run, which puts it there.")
         return path
 
     def write(self, table: str, name: str, columns: Any, seconds: float = 0.0) -> Part:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import ray
 
 from engine.cluster.storage import Storage
+from engine.tables import Part
+from engine.workspace import Workspace
 
 FOLDERS = ("models", "outputs")
 
@@ -18,14 +21,21 @@ class Shelf:
 
     def __init__(self, storage: Storage, clerk: Any, staging: str) -> None:
         self.storage, self.clerk = storage, clerk
-        self._staging = staging  # of this node, at the address
+        self.staging = staging  # of this node, at the address
         self._seen = 0  # of the clerk's list
         self._known: set[str] = set()  # here and there
 
-    def stock(self) -> None:
-        """Tell the clerk of what earlier runs have left at the address. It is asked once, by the engine."""
+    def stock(self, parts: Iterable[Part]) -> None:
+        """Tell the clerk of what earlier runs have left at the address, and leave those recorded parts again that it
+        has lost. The engine does it once.
+        """
         found = [name for folder in FOLDERS for name in self.storage.there(folder)]
         ray.get(self.clerk.share.remote(found))
+        root = Workspace(self.storage.root)
+        # No worker reads the samples: what it needs of them comes with its shard.
+        names = [part.path(root).relative_to(root.root).as_posix() for part in parts if part.table != "samples"]
+        there = {name for folder in {name.rpartition("/")[0] for name in names} for name in self.storage.there(folder)}
+        self.storage.push([name for name in names if name not in there], self.staging)
 
     def fetch(self) -> None:
         """Bring here what others have left since the last time."""
@@ -43,6 +53,6 @@ class Shelf:
             return
         fresh = [name for folder in FOLDERS for name in self.storage.here(folder) if name not in self._known]
         if fresh:
-            self.storage.push(fresh, self._staging)
+            self.storage.push(fresh, self.staging)
             ray.get(self.clerk.share.remote(fresh))
             self._known |= set(fresh)

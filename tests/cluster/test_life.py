@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -97,13 +98,18 @@ def test_a_worker_is_killed_by_memory(
 def test_the_engine_dies_and_the_next_one_goes_on(
     machines: Machines, workspace: Workspace, ledger: Ledger, tmp_path: Path, local: tuple[Workspace, str]
 ) -> None:
-    """The head's process is killed in the middle: its actors go, and the run is taken up where it was."""
-    run = ledger.submit(recipe(tmp_path, cluster=machines.settings))
+    """The head's process is killed in the middle: its actors go, and the run is taken up where it was, also where the
+    storage has lost everything by then.
+    """
+    storage = tmp_path / "storage"
+    run = ledger.submit(recipe(tmp_path, cluster={**machines.settings, "storage": f"file://{storage}"}))
     command = [sys.executable, "-m", "engine", "work", "--parent", str(os.getpid()), "--workspace", str(workspace.root)]
     first = subprocess.Popen(command, cwd=CHECKOUT)
     until(lambda: sum(attempt.outcome == "done" for attempt in ledger.shards(run)) >= 3)
     first.send_signal(signal.SIGKILL)
     first.wait()
+    until(lambda: not workers())
+    shutil.rmtree(storage)
     kept = {(part.table, part.name): part.sha256 for part in ledger.parts(run)}
     second = subprocess.Popen(command, cwd=CHECKOUT)
     try:

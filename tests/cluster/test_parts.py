@@ -137,11 +137,30 @@ def test_nodes_see_what_others_have_left(
     (folder / "words").write_text("2")
     one.leave()
     later = Shelf(Storage(address, tmp_path / "later"), Actor(Clerk(workspace.root, run, address)), "staging/later")
-    later.stock()  # the next life of the run looks at the address
+    later.stock([])  # the next life of the run looks at the address
     later.fetch()
     assert later.storage.here("models") == ["models/a/words"]
     assert not later.storage.pull("models/b/weights")
     assert not list((tmp_path / "storage" / "staging").rglob("w*"))
+
+
+def test_a_storage_that_has_lost_parts_gets_them_again(
+    workspace: Workspace, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket that was emptied between two lives of a run does not end the second; what is there stays as it is."""
+    monkeypatch.setattr(shelf.ray, "get", lambda answer: answer)
+    run, address = ledger.submit(parse_recipe(RECIPE)), f"file://{tmp_path / 'storage'}"
+    scores = {"arm": ["base"], "seed": [-1], "epoch": [1], "row": [0], "metric": ["kl"], "value": [0.5]}
+    parts = [write_part(workspace, run, "scores", name, scores) for name in ("base-e001-00000", "base-e001-00001")]
+    names = [part.path(workspace).relative_to(workspace.root).as_posix() for part in parts]
+    storage = Storage(address, workspace.root)
+    storage.push(names)
+    lost, kept = (tmp_path / "storage" / name for name in names)
+    lost.unlink()
+    kept.write_text("as it is")
+    Shelf(storage, Actor(Clerk(workspace.root, run, address)), f"staging/{run}/engine").stock(parts)
+    assert lost.read_bytes() == parts[0].path(workspace).read_bytes()
+    assert kept.read_text() == "as it is"
 
 
 class Actor:
