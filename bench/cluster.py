@@ -65,9 +65,8 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="winnow-bench-"))
     try:
         memory = psutil.virtual_memory().total / 2**30
-        print(
-            f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} cores, {memory:.0f} GiB memory, ", end=""
-        )
+        cores = f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} cores"
+        print(f"{platform.processor() or platform.machine()}, {cores}, {memory:.0f} GiB memory, ", end="")
         print(f"load {os.getloadavg()[0]:.1f}; torch {torch.__version__}, ray {ray.__version__}")
         workspace = Workspace(folder).create()
         done(workspace, recipe(options.rows, "none", options.rows))  # makes the models

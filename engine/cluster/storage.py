@@ -99,6 +99,8 @@ class Storage:
     def _named(self, verb: str, name: str) -> Iterator[None]:
         try:
             yield
+        except WinnowError:
+            raise
         except Exception as error:  # every file system has errors of its own, and not all of them are OSErrors
             why = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
             if not self.address:

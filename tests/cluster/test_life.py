@@ -34,11 +34,11 @@ def recipe(folder: Path, **changes: Any) -> DynamicPruningRecipe:
 
 
 def workers() -> list[str]:
-    """The worker processes of this cluster, which Ray names after the class."""
+    """The processes of this cluster's workers and clerks, which Ray names after the class."""
     found = []
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
-            found += [name for name in process.cmdline()[:1] if name.startswith("ray::Worker")]
+            found += [name for name in process.cmdline()[:1] if name.startswith(("ray::Worker", "ray::Clerk"))]
     return found
 
 
