@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,10 +47,10 @@ class Noting:
         raise AssertionError(f"{name} is handed to nobody here")
 
 
-def a_job(workspace: Workspace) -> Job:
+def a_job(workspace: Workspace, device: str = "cpu") -> Job:
     raw = {"kind": "score", "data": {"source": "x"}, "models": {"teacher": "t", "student": "s"}}
     ledger = Ledger(workspace)
-    return Job(workspace, ledger, ledger.run(ledger.submit(parse_recipe(raw))), torch.device("cpu"))
+    return Job(workspace, ledger, ledger.run(ledger.submit(parse_recipe(raw))), torch.device(device))
 
 
 def test_here_shards_are_done_in_the_order_they_are_listed(workspace: Workspace) -> None:
@@ -75,3 +76,23 @@ def test_a_cluster_is_given_one_wave_after_the_other(workspace: Workspace) -> No
         assert len(noting.sent) == len(set(waves))
 
     check()
+
+
+@pytest.mark.parametrize(
+    ("engine", "gpus", "computes_on", "dtype"),
+    [
+        ("cuda", False, "cpu", torch.float32),
+        ("cpu", True, "cuda", torch.bfloat16),
+        ("cpu", False, "cpu", torch.float32),
+    ],
+)
+def test_what_computes_is_what_counts(
+    workspace: Workspace, engine: str, gpus: bool, computes_on: str, dtype: torch.dtype
+) -> None:
+    """An engine with a GPU does not ask CPUs to compute as its GPU would, nor the other way round."""
+    job, noting = a_job(workspace, engine), Noting()
+    noting.gpus = gpus
+    job.cluster = noting
+    assert (job.computes_on, job.dtype("auto")) == (computes_on, dtype)
+    assert job.device_name == f"workers of a Ray cluster ({computes_on})"
+    assert job.dtype("float32") == torch.float32

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import ray
-import torch
 
 from engine.cluster.shelf import Shelf
 from engine.cluster.storage import Storage
@@ -72,11 +71,8 @@ class SeatJob(Job):
         self.made: list[tuple[str, str]] = []  # parts of the present shard
 
     @property
-    def computes_on(self) -> str:
-        return "cuda" if self.seat.gpus else "cpu"
-
-    def dtype(self, name: str) -> torch.dtype:
-        return torch.bfloat16 if name == "auto" and self.seat.gpus else super().dtype(name)
+    def workers_on_gpus(self) -> bool:
+        return self.seat.gpus
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
         return self.handed(name)

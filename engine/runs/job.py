@@ -65,9 +65,16 @@ class Job:
     # -- where shards are done ----------------------------------------------------------------------------------
 
     @property
+    def workers_on_gpus(self) -> bool | None:
+        """Whether workers of a cluster do the shards on GPUs; None where this process does them."""
+        return self.cluster.gpus if self.cluster else None
+
+    @property
     def computes_on(self) -> str:
         """`cpu` or `cuda`: where shards are done, which need not be this machine."""
-        return "cuda" if self.cluster and self.cluster.gpus else self.device.type
+        if self.workers_on_gpus is None:
+            return self.device.type
+        return "cuda" if self.workers_on_gpus else "cpu"
 
     @property
     def device_name(self) -> str:
@@ -77,9 +84,9 @@ class Job:
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
 
     def dtype(self, name: str) -> torch.dtype:
-        """The number format of a recipe as those who do its shards understand it."""
-        if name == "auto" and self.cluster and self.cluster.gpus:
-            return torch.bfloat16
+        """The number format of a recipe as those who do its shards understand it, be they older GPUs than this one."""
+        if name == "auto" and self.workers_on_gpus is not None:
+            return torch.bfloat16 if self.workers_on_gpus else torch.float32
         return resolve_dtype(name, self.device)
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
