@@ -40,7 +40,7 @@ class Clerk:
         fresh = [part for part in parts if not self.has(part.table, part.name)]
         for part in fresh:
             path = part.path(self.workspace)
-            name = path.relative_to(self.workspace.root).as_posix()
+            name = self.storage.name_of(path)
             self.storage.take(f"staging/{self.run_id}/{worker}/{name}", name)
             if path.stat().st_size != part.size or file_sha256(path) != part.sha256:
                 raise WinnowError(f"The part {path} did not arrive as it was written; resume the run.")

@@ -16,7 +16,7 @@ from ray.util import ActorPool
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from engine.cluster.clerk import Clerk
-from engine.cluster.connect import alive, described, join
+from engine.cluster.connect import alive, described, first_line, join
 from engine.cluster.seat import Seat
 from engine.cluster.shelf import Shelf
 from engine.cluster.storage import Storage
@@ -52,8 +52,9 @@ def on_cluster(job: Job, settings: ClusterSettings) -> Iterator[None]:
             job.cluster = None
     except RayError as error:
         job.log.error("%s", error)
-        what = str(error).strip().partition("\n")[0]
-        raise WinnowError(f"The Ray cluster failed ({what}); what is finished is kept: resume the run.") from error
+        raise WinnowError(
+            f"The Ray cluster failed ({first_line(error)}); what is finished is kept: resume the run."
+        ) from error
     finally:
         ray.shutdown()
 
@@ -107,6 +108,7 @@ class Cluster:
                 "name cluster.workers where the cluster grows by itself."
             )
         self.storage = Storage(settings.storage, job.workspace.root)
+        self.staging = job.workspace.staging / job.run.id
         self._sweep()
         self.pool = ActorPool([])
         self.hired: dict[str, Hired] = {}  # by actor
@@ -124,8 +126,9 @@ class Cluster:
             )
             .remote(job.workspace.root, job.run.id, settings.storage)
         )
-        self.shelf = Shelf(self.storage, self.clerk, f"staging/{job.run.id}/engine")
-        self.shelf.stock(job.ledger.parts(job.run.id))
+        self.shelf = Shelf(self.storage, self.clerk, self.storage.name_of(self.staging / "engine"))
+        if settings.storage:
+            self.shelf.stock(job.ledger.parts(job.run.id))
         job.ledger.end_shards(job.run.id, "lost", ENGINE_ENDED)  # those of an earlier life
         address = ray.get_runtime_context().gcs_address
         facts = {"address": address, "workers": self.room, "nodes": [described(node) for node in nodes]}
@@ -206,8 +209,8 @@ class Cluster:
 
     def _sweep(self) -> None:
         """Throw away what was written and never recorded."""
-        self.storage.drop(f"staging/{self.job.run.id}")
-        shutil.rmtree(self.job.workspace.staging / self.job.run.id, ignore_errors=True)
+        self.storage.drop(self.storage.name_of(self.staging))
+        shutil.rmtree(self.staging, ignore_errors=True)
 
     # -- workers ------------------------------------------------------------------------------------------------
 

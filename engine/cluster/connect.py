@@ -40,11 +40,10 @@ def join(settings: ClusterSettings) -> None:
         ray.init(address=settings.address, **common)
     except (ConnectionError, ValueError, RuntimeError, RayError) as error:
         if settings.address != "auto" or not isinstance(error, ConnectionError):
-            first = str(error).strip().partition("\n")[0]
             raise WinnowError(
-                f"Winnow could not join the Ray cluster at {settings.address} ({first}); start Ray on this machine "
-                f"with `ray start --address={settings.address}`, and where the cluster has a token, put it into "
-                "~/.ray/auth_token and set RAY_AUTH_MODE=token."
+                f"Winnow could not join the Ray cluster at {settings.address} ({first_line(error)}); start Ray on this "
+                f"machine with `ray start --address={settings.address}`, and where the cluster has a token, put it "
+                "into ~/.ray/auth_token and set RAY_AUTH_MODE=token."
             ) from error
         _start(settings, common)
 
@@ -70,6 +69,11 @@ def _knock(address: str) -> None:
             f"cluster.address is {address}, and nobody answers there ({error}); write auto, none or HOST:PORT, the "
             "address that `ray start --head` has printed."
         ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """What Ray has to say, without the trace or the advice it often adds."""
+    return str(error).strip().partition("\n")[0]
 
 
 def alive() -> list[dict[str, Any]]:

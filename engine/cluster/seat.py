@@ -61,12 +61,12 @@ class Book:
 class SeatJob(Job):
     def __init__(self, seat: Seat, worker: str) -> None:
         self.seat, self.worker = seat, worker
-        # It answers like a ledger to everything a shard asks of one.
         device = resolve_device("auto" if seat.gpus else "cpu")
+        # A book answers like a ledger to everything a shard asks of one.
         super().__init__(workspace_at(seat), cast(Ledger, Book(seat.clerk)), seat.run, device)
         self.storage = Storage(seat.settings.storage, self.workspace.root)
         self._staging = Workspace(self.workspace.staging / seat.run.id / worker)
-        self._shelf = Shelf(self.storage, seat.clerk, f"staging/{seat.run.id}/{worker}")
+        self._shelf = Shelf(self.storage, seat.clerk, self.storage.name_of(self._staging.root))
         self._shard, self._before = "", 0.0
         self.made: list[tuple[str, str]] = []  # parts of the present shard
 
@@ -106,7 +106,7 @@ class SeatJob(Job):
 
     def part_path(self, table: str, name: str) -> Path:
         path = super().part_path(table, name)
-        if not self.storage.pull(path.relative_to(self.workspace.root).as_posix()):
+        if not self.storage.pull(self.storage.name_of(path)):
             raise WinnowError(f"The storage has lost the part {name} of {table}; resume the run, which puts it there.")
         return path
 
@@ -117,7 +117,7 @@ class SeatJob(Job):
         """Parts first go where all nodes see them, and count once the clerk has put them in their place."""
         parts = list(parts)
         self.end()  # parts promise that what they go with can be found
-        self.storage.push(part.path(self._staging).relative_to(self.workspace.root).as_posix() for part in parts)
+        self.storage.push(self.storage.name_of(part.path(self._staging)) for part in parts)
         ray.get(self.seat.clerk.accept.remote(self.worker, parts))
         for part in parts:
             part.path(self._staging).unlink(missing_ok=True)

@@ -33,7 +33,7 @@ class Shelf:
         ray.get(self.clerk.share.remote(found))
         root = Workspace(self.storage.root)
         # No worker reads the samples: what it needs of them comes with its shard.
-        names = [part.path(root).relative_to(root.root).as_posix() for part in parts if part.table != "samples"]
+        names = [self.storage.name_of(part.path(root)) for part in parts if part.table != "samples"]
         there = {name for folder in {name.rpartition("/")[0] for name in names} for name in self.storage.there(folder)}
         self.storage.push([name for name in names if name not in there], self.staging)
 

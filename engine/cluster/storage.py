@@ -28,6 +28,10 @@ class Storage:
             except (ImportError, ValueError) as error:
                 raise WinnowError(f"cluster.storage is {address}, which cannot be used here ({error}).") from error
 
+    def name_of(self, path: Path) -> str:
+        """The name of a file or folder of this machine."""
+        return path.relative_to(self.root).as_posix()
+
     def push(self, names: Iterable[str], by_way_of: str = "") -> None:
         """Leave files of this machine where the others find them: by way of a folder of the address that is swept
         sooner or later, if it is named, so that each of them is there whole or not at all.
@@ -53,7 +57,7 @@ class Storage:
     def here(self, folder: str) -> list[str]:
         """The names of the finished files of a folder of this machine."""
         return sorted(
-            path.relative_to(self.root).as_posix()
+            self.name_of(path)
             for path in (self.root / folder).rglob("*")
             if path.is_file() and not path.name.startswith(".") and not path.name.endswith(UNFINISHED)
         )

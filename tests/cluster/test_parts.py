@@ -39,7 +39,7 @@ def staged(clerk: Clerk, folder: Path, worker: str, seconds: float, apart: bool)
     }
     part = write_part(staging, clerk.run_id, "scores", "base-e001-00000", columns, seconds)
     storage = Storage(address(folder, apart), root)
-    storage.push([part.path(staging).relative_to(root).as_posix()])
+    storage.push([storage.name_of(part.path(staging))])
     return part
 
 
@@ -152,8 +152,8 @@ def test_a_storage_that_has_lost_parts_gets_them_again(
     run, address = ledger.submit(parse_recipe(RECIPE)), f"file://{tmp_path / 'storage'}"
     scores = {"arm": ["base"], "seed": [-1], "epoch": [1], "row": [0], "metric": ["kl"], "value": [0.5]}
     parts = [write_part(workspace, run, "scores", name, scores) for name in ("base-e001-00000", "base-e001-00001")]
-    names = [part.path(workspace).relative_to(workspace.root).as_posix() for part in parts]
     storage = Storage(address, workspace.root)
+    names = [storage.name_of(part.path(workspace)) for part in parts]
     storage.push(names)
     lost, kept = (tmp_path / "storage" / name for name in names)
     lost.unlink()
