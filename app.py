@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pages.parts import frame
+from pages.shared import frame
 
 page = frame.navigation()
 
 # Imported after the navigation is on its way, so that the window is not empty while they load.
-from engine import service  # noqa: E402
-from pages.parts import context, frame_bar  # noqa: E402
+from engine.runtime import supervisor  # noqa: E402
+from pages.shared import engine_bar, session  # noqa: E402
 
-with context.told():
-    frame_bar.draw(start=lambda: service.start_detached(context.workspace()))
-    with frame.around():
-        page.run()
+with session.show_errors():
+    engine_bar.draw(start=lambda: supervisor.start_detached(session.workspace()))
+    page.run()

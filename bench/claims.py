@@ -14,10 +14,10 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from engine.intervals import Interval, interval
-from engine.ledger import Ledger
-from engine.tables import read_table
-from engine.workspace import Workspace, open_workspace
+from engine.analysis.intervals import Interval, interval
+from engine.storage.ledger import Ledger
+from engine.storage.parts import read_table
+from engine.storage.workspace import Workspace, open_workspace
 
 SELF = "self"  # the teacher of the student's own architecture, in the ready-made recipes
 

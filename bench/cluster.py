@@ -29,15 +29,16 @@ import ray
 import torch
 
 from bench.scoring_setup import DATA
+from engine.config.load import parse_recipe
+from engine.config.pruning import ScoreRecipe
 from engine.data.samples import prepare
 from engine.data.sources import read_rows
-from engine.ledger import Ledger
 from engine.models.loading import load_tokenizer
-from engine.recipes import ScoreRecipe, parse_recipe
-from engine.runs.pair import SCORING
-from engine.tables import part_path, read_seconds, read_table
-from engine.worker import execute
-from engine.workspace import Workspace
+from engine.runtime.worker import execute
+from engine.storage.ledger import Ledger
+from engine.storage.parts import part_path, read_seconds, read_table
+from engine.storage.workspace import Workspace
+from engine.studies.pruning.pair import SCORING
 
 TEACHER = {"layers": 6, "width": 384, "heads": 6, "epochs": 0.05}
 STUDENT = {"layers": 2, "width": 192, "heads": 3, "epochs": 0.05}
@@ -171,7 +172,7 @@ def done(workspace: Workspace, wanted: ScoreRecipe) -> Seen:
     stopped = time.time()
     scores = ledger.parts(run.id, "scores")
     scoring = sum(read_seconds(part_path(workspace, run.id, "scores", part.name)) for part in scores)
-    attempts = [attempt for attempt in ledger.shards(run.id) if attempt.name.startswith("scores")]
+    attempts = [attempt for attempt in ledger.attempts(run.id) if attempt.name.startswith("scores")]
     if not attempts:
         return Seen(run.id, stopped - begun[0], scoring, len(scores), 0.0, most)
     wall = max(attempt.ended or 0.0 for attempt in attempts) - attempts[0].began
@@ -214,7 +215,7 @@ def cancelling(workspace: Workspace, rows: int) -> float:
     asked: list[float] = []
 
     def cancel() -> None:
-        while not any(attempt.name.startswith("scores") for attempt in ledger.shards(run.id)):
+        while not any(attempt.name.startswith("scores") for attempt in ledger.attempts(run.id)):
             time.sleep(0.05)
         ledger.cancel(run.id)
         asked.append(time.time())

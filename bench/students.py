@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from bench.scoring_setup import CPU, GPU, machine
-from engine.data.labelled import read_labelled
-from engine.grids import LabelledSettings, NetworkSettings
+from engine.config.data import LabelledSettings
+from engine.config.models import NetworkSettings
+from engine.data.labelled.samples import read_labelled
 from engine.models.networks import make_network
 from engine.training.students import Group, Schedule, Student, measure, outputs_of, train_group
 from engine.training.views import Samples, make_samples

@@ -11,8 +11,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from hypothesis import HealthCheck, settings
 
-from engine.ledger import Ledger
-from engine.workspace import Workspace
+from engine.storage.ledger import Ledger
+from engine.storage.workspace import Workspace
 
 # A property does not fail because a machine is busy.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from engine.data.records import printable
-from engine.recipes import ColumnMap
-from engine.workspace import WinnowError
+from engine.common.errors import WinnowError
+from engine.common.text import printable
+from engine.config.data import ColumnMap
 
 USUAL_NAMES = {
     "instruction": ("instruction", "prompt", "question", "query", "problem", "request", "user", "human"),

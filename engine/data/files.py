@@ -15,8 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engine.data.records import Records, plain_rows, reason
-from engine.workspace import WinnowError
+from engine.common.errors import WinnowError
+from engine.common.text import reason
+from engine.data.records import Records, plain_rows
 
 SUFFIXES = (".parquet", ".jsonl", ".json", ".csv")
 BATCH_ROWS = 4096

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from engine.data.records import Records, plain_rows, printable, reason
-from engine.workspace import WinnowError
+from engine.common.errors import WinnowError
+from engine.common.text import printable, reason
+from engine.data.records import Records, plain_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict

@@ -16,8 +16,8 @@ import psutil
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from engine.data.records import printable, reason
-from engine.workspace import WinnowError
+from engine.common.errors import WinnowError
+from engine.common.text import printable, reason
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # no decoder that starts another program
 MOST_PIXELS = 2**26  # of one image; a few bytes can claim to be far more

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engine.common.errors import WinnowError
+from engine.config.data import DataSettings
 from engine.data.columns import find_columns
 from engine.data.samples import encode_rows
 from engine.data.sources import as_text, clean_text, load_records, to_rows
 from engine.data.templates import render
-from engine.recipes import DataSettings
-from engine.workspace import WinnowError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from engine.workspace import WinnowError
+from engine.common.errors import WinnowError
+from engine.common.text import printable
 
 
 @dataclass
@@ -49,15 +50,3 @@ def _first_unreadable(batch: pa.RecordBatch | pa.Table) -> tuple[int, str]:
             except UnicodeDecodeError:
                 return row, column
     raise AssertionError("called for a batch in which every text can be read")
-
-
-def reason(error: BaseException) -> str:
-    """The first line of a library's message, short enough to stand inside a sentence."""
-    lines = str(error).strip().splitlines()
-    return printable(lines[0].strip().rstrip(".:;,")) if lines else type(error).__name__
-
-
-def printable(text: str) -> str:
-    """Text from outside as it may stand in a sentence: short, and without control or direction characters."""
-    clipped = text if len(text) <= 200 else f"{text[:200]}…"
-    return "".join(character if character.isprintable() else "\ufffd" for character in clipped)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from engine.common.errors import WinnowError
+from engine.common.hashing import digest
 from engine.data.sources import Row, Rows
 from engine.data.templates import render, template_hash
 from engine.data.tokenizers import begin_token, end_token, tokenizer_hash
-from engine.recipes import digest
-from engine.workspace import WinnowError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
+from engine.common.errors import WinnowError
+from engine.common.text import printable, reason
+from engine.config.data import ColumnMap
 from engine.data.columns import find_columns
 from engine.data.files import SUFFIXES, read_file
 from engine.data.hub import read_hub, read_saved
-from engine.data.records import Records, printable, reason
-from engine.recipes import ColumnMap
-from engine.workspace import WinnowError
+from engine.data.records import Records
 
 DEMO = "demo"
 DEMO_CORPUS = "demo-corpus"  # clean rows of the same tasks, none of them in the demo set
@@ -126,7 +127,7 @@ def _missing(path: Path) -> str:
 
 
 def _demo(source: str, skip: int, limit: int | None) -> Records:
-    from engine.data.demo import demo_corpus, demo_samples
+    from engine.data.demo.instructions import demo_corpus, demo_samples
 
     if source == DEMO_CORPUS:
         written = demo_corpus(DEMO_CORPUS_ROWS if limit is None else skip + limit)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from engine.recipes import digest
+from engine.common.hashing import digest
 
 TEMPLATES: dict[str, tuple[str, str]] = {
     "alpaca": (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from engine.recipes import digest
-from engine.workspace import WinnowError
+from engine.common.errors import WinnowError
+from engine.common.hashing import digest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

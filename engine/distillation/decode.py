@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.synthetic import Similarity
-from engine.workspace import WinnowError
+from engine.common.choices import Similarity
+from engine.common.errors import WinnowError
 
 TILE = 1024  # rows of the table at a time
 BLOCK = 1024  # vectors at a time

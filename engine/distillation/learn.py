@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.distillation.inner import Optimizer
+from engine.common.errors import WinnowError
+from engine.distillation.optimizers import Optimizer
 from engine.distillation.unroll import Unroll
-from engine.workspace import WinnowError
 
 Labels = Literal["hard", "soft", "unrestricted"]
 
@@ -38,7 +38,7 @@ class Student(Protocol):
 
 
 @dataclass(frozen=True)
-class Learned:
+class SyntheticSet:
     """What is learned, as it is stored: N synthetic inputs for C classes and T inner steps.
 
     `inputs` (N, …); `labels` (N, C) are scores before the softmax where labels are soft; `rates` (T,) before softplus;
@@ -109,7 +109,7 @@ class Limits:
     retreats: int = 0  # each halves the rates of the outer loop
 
 
-class Outer:
+class OuterLoop:
     """A distillation under way. The same student, settings, seed and samples take the same steps, also after a kill;
     only a retreat soon after one may go back less far.
 
@@ -120,7 +120,7 @@ class Outer:
     def __init__(
         self,
         student: Student,
-        learned: Learned,
+        learned: SyntheticSet,
         optimizer: Optimizer,
         *,
         steps: int,

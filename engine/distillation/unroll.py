@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.distillation.inner import Optimizer
+from engine.distillation.optimizers import Optimizer
 
 InnerLoss = Callable[[list[Tensor], list[Tensor], int], Tensor]
 """(weights, learned, step) -> the student's loss on the synthetic inputs, a scalar."""

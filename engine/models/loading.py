@@ -18,7 +18,7 @@ from huggingface_hub.errors import GatedRepoError, HFValidationError, OfflineMod
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from engine.workspace import WinnowError
+from engine.common.errors import WinnowError
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dic
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from engine.recipes import LoraSettings
+from engine.config.pruning import LoraSettings
 
 
 def attach_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> PeftModel:

@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageClassification, AutoModelForSequenceClassification
 
-from engine.grids import NetworkSettings, Task
+from engine.common.errors import WinnowError
+from engine.config.data import Task
+from engine.config.models import NetworkSettings
 from engine.models.loading import reading
-from engine.workspace import WinnowError
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.ensemble import IsolationForest
 
-from engine.workspace import WinnowError
+from engine.common.errors import WinnowError
 
 Scores = NDArray[np.float64]
 Embeddings = NDArray[np.floating]

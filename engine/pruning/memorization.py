@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.workspace import WinnowError
+from engine.common.errors import WinnowError
 
 
 def subsets(n: int, count: int, share: float, seed: int) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.pruning.log import TrainingLog
+from engine.pruning.dynamics import TrainingDynamics
 
 Scores = NDArray[np.float64]
 Array = NDArray[np.floating] | Tensor
@@ -22,7 +22,7 @@ def random_score(n: int, seed: int) -> Scores:
     return np.random.default_rng([seed, 3]).random(n)
 
 
-def el2n(log: TrainingLog, epoch: int) -> Scores:
+def el2n(log: TrainingDynamics, epoch: int) -> Scores:
     """Mean over runs of norm2(softmax(z) - onehot(y)) at one early epoch.
 
     Paul, Ganguli, Dziugaite 2021, "Deep Learning on a Data Diet". For numbers: mean |error|.
@@ -30,12 +30,12 @@ def el2n(log: TrainingLog, epoch: int) -> Scores:
     return _at(log, epoch, log.error_norm)
 
 
-def loss(log: TrainingLog, epoch: int) -> Scores:
+def loss(log: TrainingDynamics, epoch: int) -> Scores:
     """Mean over runs of -log softmax(z)_y at one epoch, in nats; for numbers, of the squared error."""
     return _at(log, epoch, log.loss)
 
 
-def forgetting(log: TrainingLog) -> Scores:
+def forgetting(log: TrainingDynamics) -> Scores:
     """Mean over runs of the number of epochs t with a right answer at t and a wrong one at t + 1.
 
     Toneva et al. 2019, "An Empirical Study of Example Forgetting". A sample that a run never gets right
@@ -49,7 +49,7 @@ def forgetting(log: TrainingLog) -> Scores:
     return events.mean(0, dtype=np.float64)
 
 
-def aum(log: TrainingLog) -> Scores:
+def aum(log: TrainingDynamics) -> Scores:
     """Minus the mean over runs and all epochs of z_y - max of the other logits.
 
     Pleiss et al. 2020, "Identifying Mislabeled Data using the Area Under the Margin Ranking", with
@@ -60,7 +60,7 @@ def aum(log: TrainingLog) -> Scores:
     return -log.margin.mean((0, 1), dtype=np.float64)
 
 
-def least_confidence(log: TrainingLog, epoch: int) -> Scores:
+def least_confidence(log: TrainingDynamics, epoch: int) -> Scores:
     """1 - max p, with p the mean probabilities of the runs at one epoch whose outputs were kept; in [0, 1 - 1/C].
 
     Lewis, Gale 1994, "A Sequential Algorithm for Training Text Classifiers".
@@ -68,7 +68,7 @@ def least_confidence(log: TrainingLog, epoch: int) -> Scores:
     return 1 - _mean_probs(log, epoch, "least_confidence").max(1)
 
 
-def entropy(log: TrainingLog, epoch: int) -> Scores:
+def entropy(log: TrainingDynamics, epoch: int) -> Scores:
     """-sum p log p in nats, with p the mean probabilities of the runs at one epoch whose outputs were kept.
 
     Shannon 1948; as a score, Settles 2009, "Active Learning Literature Survey".
@@ -77,7 +77,7 @@ def entropy(log: TrainingLog, epoch: int) -> Scores:
     return torch.special.entr(torch.from_numpy(probs)).sum(1).numpy()
 
 
-def margin(log: TrainingLog, epoch: int) -> Scores:
+def margin(log: TrainingDynamics, epoch: int) -> Scores:
     """1 - (p1 - p2), the two largest of the mean probabilities of the runs at one epoch whose outputs were kept.
 
     Scheffer, Decomain, Wrobel 2001, "Active Hidden Markov Models for Information Extraction". Other than `aum`, it
@@ -101,12 +101,12 @@ def kl_from_teacher(teacher_logits: Array, outputs: Array) -> Scores:
     return total / len(outputs)
 
 
-def _at(log: TrainingLog, epoch: int, values: NDArray[np.float32]) -> Scores:
+def _at(log: TrainingDynamics, epoch: int, values: NDArray[np.float32]) -> Scores:
     log.require(epoch)
     return values[:, log.row(epoch)].mean(0, dtype=np.float64)
 
 
-def _mean_probs(log: TrainingLog, epoch: int, score: str) -> NDArray[np.float64]:
+def _mean_probs(log: TrainingDynamics, epoch: int, score: str) -> NDArray[np.float64]:
     """(n, C), one run at a time."""
     _require_classes(log, score)
     if epoch not in log.outputs:
@@ -122,6 +122,6 @@ def _log_probs(logits: Array) -> Tensor:
     return torch.log_softmax(torch.as_tensor(logits).double().cpu(), -1)
 
 
-def _require_classes(log: TrainingLog, score: str) -> None:
+def _require_classes(log: TrainingDynamics, score: str) -> None:
     if not log.classes:
         raise ValueError(f"{score} needs classes, and this log watches numbers")

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.workspace import WinnowError
+from engine.common.errors import WinnowError
 
 Rule = Literal["top", "window", "strata", "quota"]
 Labels = NDArray[np.integer]

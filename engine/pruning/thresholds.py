@@ -31,12 +31,3 @@ def quantile(scores: NDArray[np.floating], q: float) -> float:
     if not len(finite):
         raise ValueError("no sample has a finite score")
     return float(np.quantile(finite, q))
-
-
-def random_subset(size: int, of: int, seed: int, epoch: int) -> NDArray[np.bool_]:
-    """A fresh random subset for every (seed, epoch): `of` booleans of which exactly `size` are true."""
-    if not 0 <= size <= of:
-        raise ValueError(f"cannot draw {size} of {of}")
-    chosen = np.zeros(of, dtype=bool)
-    chosen[np.random.default_rng([seed, epoch, 1]).permutation(of)[:size]] = True
-    return chosen

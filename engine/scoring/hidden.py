@@ -18,9 +18,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from engine.scoring.batches import Batch
-from engine.scoring.heads import Head
-from engine.workspace import WinnowError, write_atomically
+from engine.batching.rounds import Batch
+from engine.common.atomic import write_atomically
+from engine.common.errors import WinnowError
+from engine.scoring.lm_head import LmHead
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def final_hidden(model: nn.Module, batch: Batch) -> Tensor:
         return hidden.flatten(0, 1) if batch.real is None else hidden[batch.real]
 
 
-def head_of(model: nn.Module) -> Head:
+def lm_head_of(model: nn.Module) -> LmHead:
     """The model's head with the logit scale and soft-cap of its configuration.
 
     Raises WinnowError where the last layer is not one plain linear layer (LoRA on the head, for instance).
@@ -68,16 +69,16 @@ def head_of(model: nn.Module) -> Head:
     scale = _number(config, "logit_scale") * _number(config, "lm_head_multiplier")  # Cohere; Falcon-H1
     scale /= _number(config, "logits_scaling")  # Granite
     bias = None if layer.bias is None else layer.bias.detach()
-    return Head(layer.weight.detach(), bias, scale, getattr(config, "final_logit_softcapping", None))
+    return LmHead(layer.weight.detach(), bias, scale, getattr(config, "final_logit_softcapping", None))
 
 
-def check_head(model: nn.Module) -> None:
+def check_lm_head(model: nn.Module) -> None:
     """Compare hidden states and head with the model's own logits on four tokens.
 
     Raises WinnowError where they differ: then the model does something to its logits that Winnow does not know.
     """
     tokens = torch.arange(4, device=device_of(model))[None]
-    head = head_of(model)
+    head = lm_head_of(model)
     with eval_mode(model), torch.inference_mode():
         expected = model(input_ids=tokens, use_cache=False).logits[0].float()
     operand = head.operand(final_hidden(model, Batch(tokens, None, tokens[0], [4])))

@@ -30,8 +30,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from engine.scoring.heads import Head
-from engine.scoring.leaders import Leaders
+from engine.scoring.lm_head import LmHead
+from engine.scoring.top_k import TopK
 
 LOG2_E = 1.0 / math.log(2.0)
 TILE_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 24}  # of a buffer: 4 MiB stay in a CPU's cache, 64 MiB fill a GPU
@@ -60,8 +60,8 @@ class TokenScores(NamedTuple):
 def token_scores(
     hidden_t: Tensor,
     hidden_s: Tensor,
-    head_t: Head,
-    head_s: Head,
+    head_t: LmHead,
+    head_s: LmHead,
     labels: Tensor,
     *,
     vocab_size: int,
@@ -99,8 +99,8 @@ def token_scores(
 
 @dataclass(frozen=True)
 class _Task:
-    head_t: Head
-    head_s: Head
+    head_t: LmHead
+    head_s: LmHead
     shared: bool  # one head for both: the second hidden state is h_s - h_t
     vocab_size: int
     tile: int
@@ -113,7 +113,7 @@ def _sweep(task: _Task, h_t: Tensor, h_s: Tensor, labels: Tensor, *, careful: bo
     rows = len(labels)
     sums = _Sums(rows, labels.device)
     k = min(max(task.top_k, 1), task.vocab_size)
-    top_t, top_s = Leaders(rows, k, labels.device), Leaders(rows, k, labels.device)
+    top_t, top_s = TopK(rows, k, labels.device), TopK(rows, k, labels.device)
     label_t, label_s = torch.zeros(2, rows, device=labels.device)
     for start in range(0, task.vocab_size, task.tile):
         stop = min(start + task.tile, task.vocab_size)
@@ -175,7 +175,7 @@ class _Sums:
         self.R += u.mul_(x).sum(1)
 
 
-def _finish(sums: _Sums, label_t: Tensor, label_s: Tensor, top_t: Leaders, top_s: Leaders, top_k: int) -> TokenScores:
+def _finish(sums: _Sums, label_t: Tensor, label_s: Tensor, top_t: TopK, top_s: TopK, top_k: int) -> TokenScores:
     gain = torch.log1p(sums.S / sums.Z)
     lse_t = sums.m_t.double() + torch.log(sums.Z)
     lse_s = sums.m_t.double() + sums.c.double() + torch.log(sums.Z + sums.S)
@@ -198,7 +198,7 @@ def _finish(sums: _Sums, label_t: Tensor, label_s: Tensor, top_t: Leaders, top_s
     return scores
 
 
-def reference_kl(hidden_t: Tensor, hidden_s: Tensor, head_t: Head, head_s: Head, *, vocab_size: int) -> Tensor:
+def reference_kl(hidden_t: Tensor, hidden_s: Tensor, head_t: LmHead, head_s: LmHead, *, vocab_size: int) -> Tensor:
     """Forward KL of T positions (T,) the plain way, in float64 from full logits: the exact one beside the fast one."""
     log_t = torch.log_softmax(head_t.reference_logits(hidden_t)[:, :vocab_size], 1)
     log_s = torch.log_softmax(head_s.reference_logits(hidden_s)[:, :vocab_size], 1)

@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engine.scoring.batches import Batch, TokenSample, collate, plan_rounds
-from engine.scoring.heads import Head
-from engine.scoring.hidden import HiddenCache, device_of, final_hidden, head_of
+from engine.batching.rounds import Batch, TokenSample, collate, plan_rounds
+from engine.common.errors import WinnowError
+from engine.common.memory import is_out_of_memory
+from engine.scoring.hidden import HiddenCache, device_of, final_hidden, lm_head_of
 from engine.scoring.kl import token_scores
-from engine.workspace import WinnowError
+from engine.scoring.lm_head import LmHead
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,6 @@ Item = TypeVar("Item")
 
 # What a batch costs before its first token, in tokens: launching some thirty operations per layer, twice.
 BATCH_COST = {"cpu": 64, "cuda": 4096}
-OUT_OF_MEMORY = ("allocate memory", "out of memory", "not enough memory", "ALLOC_FAILED")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ def _mean(values: Floats) -> float:
 
 
 def score_samples(
-    teacher: nn.Module | Head,
+    teacher: nn.Module | LmHead,
     student: nn.Module,
     samples: Sequence[TokenSample],
     *,
@@ -98,8 +98,8 @@ def score_samples(
     and where a `Head` is given without cached states.
     """
     _check(samples, vocab_size)
-    head_s = head_of(student)
-    head_t = teacher if isinstance(teacher, Head) else head_of(teacher)
+    head_s = lm_head_of(student)
+    head_t = teacher if isinstance(teacher, LmHead) else lm_head_of(teacher)
     for name, head in (("teacher", head_t), ("student", head_s)):
         if vocab_size > len(head.weight):
             raise WinnowError(
@@ -181,12 +181,6 @@ def _unless_out_of_memory(work: Callable[[list[list[int]]], Columns], batches: l
         return None
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an allocation failed: torch.OutOfMemoryError is a RuntimeError, and the CPU allocator's has no name."""
-    typed = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return typed or any(words in str(error) for words in OUT_OF_MEMORY)
-
-
 def _smaller(
     waiting: list[list[list[int]]], samples: Sequence[TokenSample], lengths: list[int], batch_cost: int
 ) -> list[list[list[int]]]:
@@ -215,8 +209,8 @@ class _TeacherStates:
 
     def __init__(
         self,
-        teacher: nn.Module | Head,
-        head: Head,
+        teacher: nn.Module | LmHead,
+        head: LmHead,
         samples: Sequence[TokenSample],
         cache: HiddenCache | None,
         key: str,
@@ -225,7 +219,7 @@ class _TeacherStates:
         self.starts = np.cumsum([0, *(len(sample.input_ids) for sample in samples)]).tolist()
         self.stamp = _stamp(samples, head)
         self.known = None if cache is None else cache.get(key, self.stamp)
-        self.body = None if isinstance(teacher, Head) else teacher
+        self.body = None if isinstance(teacher, LmHead) else teacher
         if self.known is None and self.body is None:
             raise WinnowError(
                 f"The hidden states of the teacher are not cached under {key!r}; load the teacher and score again."
@@ -252,7 +246,7 @@ class _TeacherStates:
             log.warning("the cache of hidden states is full; %s is made again in the next epoch", self.key)
 
 
-def _stamp(samples: Sequence[TokenSample], head: Head) -> str:
+def _stamp(samples: Sequence[TokenSample], head: LmHead) -> str:
     """What cached states were made from: every token, in order, and the width and dtype of the teacher."""
     total = hashlib.sha256(f"{tuple(head.weight.shape)} {head.weight.dtype}".encode())
     for sample in samples:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engine.training.batches import Batch, Tokens, collate, epoch_batches
+from engine.batching.batch import Batch, Tokens, collate, epoch_batches
 
 Tick = Callable[[int, int], object]  # (tokens done, tokens in all); raises to stop
 

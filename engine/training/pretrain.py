@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from engine.training.batches import Tokens, collate, epoch_batches
+from engine.batching.batch import Tokens, collate, epoch_batches
 from engine.training.finetune import Tick, logits_of
 
 WARMUP = 0.05  # share of all steps

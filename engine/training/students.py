@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from engine.pruning.thresholds import random_subset
+from engine.common.random_streams import random_subset
 from engine.training.views import Samples
 
 WARM_UP = 0.1  # of the steps; then the learning rate falls to zero in a line

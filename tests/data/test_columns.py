@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from engine.config.data import ColumnMap
 from engine.data.columns import ColumnError, find_columns
-from engine.recipes import ColumnMap
 
 NAME = "the CSV file x.csv"
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.common.errors import WinnowError
 from engine.data.files import BATCH_ROWS, read_file
-from engine.workspace import WinnowError
 
 ROWS = [{"instruction": f"Say {i}", "input": "", "output": str(i)} for i in range(10)]
 Write = Callable[[Path], object]

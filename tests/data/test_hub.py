@@ -14,8 +14,9 @@ import httpx2
 import huggingface_hub
 import pytest
 
+from engine.common.errors import WinnowError
+from engine.common.paths import CHECKOUT
 from engine.data.sources import load_records, read_rows
-from engine.workspace import CHECKOUT, WinnowError
 
 ROWS = [{"instruction": f"Say {i}", "output": str(i)} for i in range(20)]
 
@@ -29,7 +30,7 @@ def visits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "PYTHONPATH": str(CHECKOUT),
         "NO_PROXY": "127.0.0.1",
     }
-    script = Path(__file__).with_name("stand_in_hub.py")
+    script = CHECKOUT / "tests" / "fixtures" / "stand_in_hub.py"
     done = subprocess.run(
         [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=120, check=False
     )

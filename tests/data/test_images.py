@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from engine.common.errors import WinnowError
 from engine.data import images
 from engine.data.images import FORMATS, MOST_PIXELS, SHOWN_PIXELS, decode_images, png, pngs
-from engine.workspace import WinnowError
-from tests.data.labelled_files import picture, pixels_of
+from tests.fixtures.labelled_files import picture, pixels_of
 
 
 def decode(values: list[Any], size: int | None = None) -> np.ndarray:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from engine.common.errors import WinnowError
+from engine.config.data import ColumnMap, DataSettings
 from engine.data.preview import READ_ROWS, preview
 from engine.data.samples import encode_rows
 from engine.data.sources import read_rows
-from engine.recipes import ColumnMap, DataSettings
-from engine.workspace import WinnowError
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> str:

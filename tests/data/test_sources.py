@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.data.demo import demo_corpus, demo_samples
+from engine.common.errors import WinnowError
+from engine.config.data import ColumnMap
+from engine.data.demo.instructions import demo_corpus, demo_samples
 from engine.data.records import Records
 from engine.data.sources import NO_INSTRUCTION, NO_RESPONSE, as_text, clean_text, read_rows, to_rows
-from engine.recipes import ColumnMap
-from engine.workspace import WinnowError
 
 HOSTILE = (
     "<script>alert(1)</script>",

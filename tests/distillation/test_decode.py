@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from engine.common.choices import Similarity
+from engine.common.errors import WinnowError
 from engine.distillation import decode
 from engine.distillation.decode import allowed_tokens, nearest_tokens, pull
-from engine.synthetic import Similarity
-from engine.workspace import WinnowError
 
 SIMILARITIES = get_args(Similarity)
 all_similarities = pytest.mark.parametrize("similarity", SIMILARITIES)

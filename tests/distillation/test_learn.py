@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.distillation_rivals import full_graph_hypergradient
+from bench.distillation_baselines import full_graph_hypergradient
+from engine.common.errors import WinnowError
 from engine.distillation.decode import pull
-from engine.distillation.inner import InnerOptimizer, Optimizer
 from engine.distillation.learn import (
     EXPLODED,
     GOOD_EVERY,
@@ -26,9 +26,9 @@ from engine.distillation.learn import (
     MOST_RETREATS,
     WARM_UP,
     Labels,
-    Learned,
     Limits,
-    Outer,
+    OuterLoop,
+    SyntheticSet,
     attention_loss,
     head_seed,
     inner_loss,
@@ -37,9 +37,9 @@ from engine.distillation.learn import (
     targets_of,
     weighted_loss,
 )
-from engine.models.learners import softplus_inverse
-from engine.models.states import load_state, save_state
-from engine.workspace import WinnowError
+from engine.distillation.optimizers import InnerOptimizer, Optimizer
+from engine.models.checkpoint import load_checkpoint, save_checkpoint
+from engine.models.functional import softplus_inverse
 
 WIDTH, CLASSES, TOKENS = 5, 3, 4
 STEPS = 40  # of the outer loop
@@ -68,9 +68,9 @@ def drawn(seed: int, *shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def learned_of(kind: Labels = "unrestricted", steps: int = 3, attention: bool = False) -> Learned:
+def learned_of(kind: Labels = "unrestricted", steps: int = 3, attention: bool = False) -> SyntheticSet:
     """Two inputs of each class."""
-    return Learned(
+    return SyntheticSet(
         drawn(1, 2 * CLASSES, WIDTH),
         drawn(2, 2 * CLASSES, CLASSES),
         torch.full((steps,), softplus_inverse(0.3), dtype=torch.float64),
@@ -79,9 +79,11 @@ def learned_of(kind: Labels = "unrestricted", steps: int = 3, attention: bool = 
     )
 
 
-def outer_of(learned: Learned | None = None, name: InnerOptimizer = "sgd", window: int = 99, **changes: Any) -> Outer:
+def outer_of(
+    learned: SyntheticSet | None = None, name: InnerOptimizer = "sgd", window: int = 99, **changes: Any
+) -> OuterLoop:
     given = {"steps": STEPS, "rates": RATES, "limits": Limits(8, window), "seed": 4} | changes
-    return Outer(Small(), learned or learned_of(), Optimizer(name), **given)
+    return OuterLoop(Small(), learned or learned_of(), Optimizer(name), **given)
 
 
 def batch(number: int) -> Batch:
@@ -94,7 +96,7 @@ def broken(number: int) -> Batch:
     return (batch(number)[0][0] * math.nan,), batch(number)[1]
 
 
-def copy_of(outer: Outer) -> dict[str, Tensor]:
+def copy_of(outer: OuterLoop) -> dict[str, Tensor]:
     """All that is learned and the moments of Adam."""
     found = {name: tensor.detach().clone() for name, tensor in outer.learned.tensors().items()}
     for place, state in outer.adam.state_dict()["state"].items():
@@ -354,7 +356,7 @@ def test_windows_are_everywhere() -> None:
 # -- where a step goes wrong --------------------------------------------------------------------------------------
 
 
-def with_bad_pull() -> tuple[Outer, Callable[[], None]]:
+def with_bad_pull() -> tuple[OuterLoop, Callable[[], None]]:
     """A sound loss with a gradient that is NaN once the switch is thrown."""
     factor = [0.0]
     outer = outer_of(pull=lambda inputs: (factor[0] * inputs).sum())
@@ -430,15 +432,15 @@ def test_a_distillation_that_keeps_diverging_ends() -> None:
 def test_a_distillation_goes_on_as_if_it_had_not_stopped(attention: bool, tmp_path: Path) -> None:
     """Six steps are bit for bit three, a checkpoint on disk, and three more in another process's Outer."""
 
-    def fresh() -> Outer:
+    def fresh() -> OuterLoop:
         return outer_of(learned_of(steps=4, attention=attention), window=2)
 
     whole = fresh()
     losses = [whole.step(number, *batch(number)) for number in range(6)]
     first, second = fresh(), fresh()
     found = [first.step(number, *batch(number)) for number in range(3)]
-    save_state(tmp_path / "state", first.state(), first.adam, step=3)
-    tensors, counters = load_state(tmp_path / "state", second.adam)
+    save_checkpoint(tmp_path / "state", first.state(), first.adam, step=3)
+    tensors, counters = load_checkpoint(tmp_path / "state", second.adam)
     second.restore(tensors)
     assert_bitwise(copy_of(second), copy_of(first))
     found += [second.step(number, *batch(number)) for number in range(counters["step"], 6)]

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.func import functional_call
 from transformers import BertConfig, BertForSequenceClassification
 
-from bench.distillation_rivals import full_graph_hypergradient
-from engine.distillation.inner import InnerOptimizer, Optimizer
+from bench.distillation_baselines import full_graph_hypergradient
+from engine.distillation.optimizers import InnerOptimizer, Optimizer
 from engine.distillation.unroll import InnerLoss, OuterLoss, Unroll
 
 NAMES: list[InnerOptimizer] = ["sgd", "momentum", "adam"]

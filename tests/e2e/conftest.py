@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from engine.workspace import CHECKOUT, Workspace
+from engine.common.paths import CHECKOUT
+from engine.storage.workspace import Workspace
 
 START_SECONDS = 60
 expect.set_options(timeout=20_000)  # a busy machine may take its time; nothing here measures time

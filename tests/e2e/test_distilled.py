@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from engine.workspace import Workspace
+from engine.storage.workspace import Workspace
 from tests.e2e.conftest import settled
-from tests.synthetic_distilled import HOSTILE_CLASSES, distillation_recipe, fill_distilled_workspace
+from tests.fixtures.distillation_workspace import HOSTILE_CLASSES, distillation_recipe, fill_distilled_workspace
 
 pytestmark = pytest.mark.browser
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from engine.workspace import Workspace
+from engine.storage.workspace import Workspace
 from tests.e2e.conftest import settled
-from tests.synthetic_grid import fill_grid_workspace
+from tests.fixtures.kd_workspace import fill_grid_workspace
 
 pytestmark = pytest.mark.browser
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from engine.ledger import Ledger
-from engine.store import SampleQuery, Store
-from engine.workspace import Workspace
-from pages.parts.report import html_report
-from tests.synthetic import fill_workspace
+from engine.storage.ledger import Ledger
+from engine.storage.store import SampleQuery, Store
+from engine.storage.workspace import Workspace
+from pages.shared.report import html_report
+from tests.fixtures.pruning_workspace import fill_workspace
 
 pytestmark = pytest.mark.browser
 

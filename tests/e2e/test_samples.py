@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from engine.workspace import Workspace
+from engine.storage.workspace import Workspace
 from tests.e2e.conftest import settled
-from tests.synthetic import HOSTILE, fill_workspace
+from tests.fixtures.pruning_workspace import HOSTILE, fill_workspace
 
 pytestmark = pytest.mark.browser
 

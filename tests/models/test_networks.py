@@ -8,10 +8,12 @@ import pytest
 import torch
 from transformers import ViTConfig, ViTForImageClassification
 
-from engine.grids import NetworkSettings, Task
+from engine.common.errors import WinnowError
+from engine.config.data import Task
+from engine.config.models import NetworkSettings
 from engine.models.networks import Classifier, make_network, parameters_of
-from engine.models.outputs import find_output, has_output, keep_output
-from engine.workspace import WinnowError, Workspace
+from engine.models.tensor_cache import has_tensors, load_tensors, save_tensors
+from engine.storage.workspace import Workspace
 
 IMAGE = (3, 16, 16)
 
@@ -106,15 +108,15 @@ def test_a_teacher_of_other_classes_is_said(tmp_path: Path, caplog: pytest.LogCa
 
 def test_outputs_are_kept_whole(workspace: Workspace) -> None:
     """What a teacher said is found again with its facts; a torn file counts as not there and is made again."""
-    keep_output(workspace, "key", {"outputs": torch.arange(6.0).view(2, 3)}, {"seconds": 1.5})
-    assert has_output(workspace, "key")
-    found = find_output(workspace, "key")
+    save_tensors(workspace, "key", {"outputs": torch.arange(6.0).view(2, 3)}, {"seconds": 1.5})
+    assert has_tensors(workspace, "key")
+    found = load_tensors(workspace, "key")
     assert found is not None
     assert torch.equal(found.tensors["outputs"], torch.arange(6.0).view(2, 3))
     assert found.facts == {"seconds": 1.5}
     path = workspace.outputs / "key.safetensors"
     assert found.size == path.stat().st_size
     path.write_bytes(path.read_bytes()[:40])
-    assert find_output(workspace, "key") is None
-    assert not has_output(workspace, "key")
-    assert find_output(workspace, "other") is None
+    assert load_tensors(workspace, "key") is None
+    assert not has_tensors(workspace, "key")
+    assert load_tensors(workspace, "other") is None

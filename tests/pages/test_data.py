@@ -12,14 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
+from engine.common.errors import ReadOnlyError, WinnowError
+from engine.config.data import DataSettings
+from engine.config.load import parse_recipe
 from engine.data.preview import preview
-from engine.ledger import Ledger
-from engine.recipes import DataSettings, parse_recipe
-from engine.workspace import ReadOnlyError, WinnowError, Workspace
-from pages.parts import data_known, data_models, data_preview, data_upload
-from pages.parts.data_known import Known
-from tests.driven import Show, opener
-from tests.synthetic import fill_workspace, synthetic_recipe
+from engine.storage.ledger import Ledger
+from engine.storage.workspace import Workspace
+from pages.data import known as data_known
+from pages.data import models
+from pages.data import preview as data_preview
+from pages.data import upload as data_upload
+from pages.data.known import Known
+from tests.fixtures.app import Show, opener
+from tests.fixtures.pruning_workspace import fill_workspace, synthetic_recipe
 
 ROWS = [
     {"question": "What is 2 + 2?", "answer": "4", "kind": "sum"},
@@ -38,7 +43,7 @@ def rows(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def show(monkeypatch: pytest.MonkeyPatch) -> Show:
-    return opener(monkeypatch, "pages/data.py")
+    return opener(monkeypatch, "pages/data/page.py")
 
 
 def said(app: AppTest) -> str:
@@ -55,7 +60,7 @@ def press(app: AppTest, label: str) -> AppTest:
 
 def answered(app: AppTest, ledger: Ledger) -> AppTest:
     """The page after an engine has answered what it asked."""
-    ask = ledger.take_ask()
+    ask = ledger.next_request()
     assert ask is not None
     assert ask.kind == "preview"
     try:
@@ -279,7 +284,7 @@ def test_pairs_are_told_apart_by_where_they_were_read(ledger: Ledger) -> None:
     runs = [ledger.submit(synthetic_recipe("r", 50, 1, [0], ["dynamic"])) for _ in range(3)]
     for run, folder in zip(runs, ("a", "a", "b"), strict=True):
         ledger.set_provenance(run, teacher_source=folder, student_source=folder)
-    assert sorted(len(pair.runs) for pair in data_models.pairs(ledger.runs())) == [1, 2]
+    assert sorted(len(pair.runs) for pair in models.pairs(ledger.runs())) == [1, 2]
 
 
 LOOK: dict[str, Any] = {"total": 10, "read": 10, "dropped": {}}

@@ -9,17 +9,17 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine.grids import PrunedKdRecipe
-from engine.ledger import Ledger
-from engine.recipes import load_recipe, to_dict
-from engine.store import Store
-from engine.workspace import Workspace
-from pages.parts import kd_costs, kd_gallery
-from tests.driven import Show, opener
-from tests.synthetic import fill_workspace
-from tests.synthetic_grid import HOSTILE_CLASSES, fill_grid_workspace, grid_recipe
+from engine.config.kd import PrunedKdRecipe
+from engine.config.load import load_recipe, to_dict
+from engine.storage.ledger import Ledger
+from engine.storage.store import Store
+from engine.storage.workspace import Workspace
+from pages.kd import costs, gallery
+from tests.fixtures.app import Show, opener
+from tests.fixtures.kd_workspace import HOSTILE_CLASSES, fill_grid_workspace, grid_recipe
+from tests.fixtures.pruning_workspace import fill_workspace
 
-PAGE = "pages/kd_on_pruned_data.py"
+PAGE = "pages/kd/page.py"
 CHARTS = ["kd_curves", "kd_map", "kd_why_curve"]
 
 
@@ -174,7 +174,7 @@ def test_hostile_classes_stay_text(workspace: Workspace, show: Show) -> None:
     assert ":gray[label]" in drawer
     with_store = Store.in_memory(workspace, run)
     with_store.sync(Ledger(workspace))
-    cards = kd_gallery.cards(with_store, run, [0, 1, 2, 3, 999])
+    cards = gallery.cards(with_store, run, [0, 1, 2, 3, 999])
     assert [card["row"] for card in cards] == [0, 1, 2, 3]
     assert all(card["image"] and not card["words"] for card in cards)
     assert not any(character in card["label"] for card in cards for character in "\x1b\u202e\n")
@@ -188,9 +188,9 @@ def _labels(workspace: Workspace, run: str, rows: list[int]) -> list[str]:
 
 def test_only_a_png_is_shown_as_a_picture() -> None:
     """Bytes that are no PNG never reach the page as an image."""
-    assert kd_gallery.picture(b"<svg onload=alert(1)>") == ""
-    assert kd_gallery.picture(None) == ""
-    assert kd_gallery.picture(kd_gallery.PNG + b"rest")
+    assert gallery.picture(b"<svg onload=alert(1)>") == ""
+    assert gallery.picture(None) == ""
+    assert gallery.picture(gallery.PNG + b"rest")
 
 
 def test_texts_instead_of_pictures(workspace: Workspace, show: Show) -> None:
@@ -201,7 +201,7 @@ def test_texts_instead_of_pictures(workspace: Workspace, show: Show) -> None:
     assert "Summarise [this page](javascript:alert(1))" in "\n".join(text.value for text in app.text)
     store = Store.in_memory(workspace, run)
     store.sync(Ledger(workspace))
-    (card,) = kd_gallery.cards(store, run, [1])
+    (card,) = gallery.cards(store, run, [1])
     assert (card["image"], card["words"]) == ("", "Summarise [this page](javascript:alert(1))")
 
 
@@ -350,7 +350,7 @@ def test_all_cells_as_csv(full: Workspace) -> None:
     store = Store.in_memory(full, run)
     store.sync(Ledger(full))
     grid = store.grid(run)
-    read = pd.read_csv(io.BytesIO(kd_costs.csv(grid)), keep_default_na=True)
+    read = pd.read_csv(io.BytesIO(costs.csv(grid)), keep_default_na=True)
     assert len(read) == len(grid)
     assert read["accuracy"].sum() == pytest.approx(grid["accuracy"].sum())
 
@@ -362,7 +362,7 @@ def test_other_pages_live_with_a_grid(workspace: Workspace, show: Show, page: st
     run = fill_grid_workspace(workspace, grid_recipe(seeds=(0, 1)))
     if both:
         fill_workspace(workspace, samples=80, epochs=2, seeds=(0, 1))
-    app = show(workspace, f"pages/{page}.py", run_open=run)
+    app = show(workspace, f"pages/{page}/page.py", run_open=run)
     assert not app.error
     if page == "runs":
         assert "distilled students on digits" in said(app).replace("\\", "")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine.ledger import Ledger
-from engine.recipes import load_recipe, parse_recipe, to_dict
-from engine.workspace import Workspace
+from engine.config.load import load_recipe, parse_recipe, to_dict
+from engine.storage.ledger import Ledger
+from engine.storage.workspace import Workspace
 from tests.conftest import CHECKOUT
-from tests.synthetic import fill_workspace, synthetic_recipe
+from tests.fixtures.pruning_workspace import fill_workspace, synthetic_recipe
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_see_them_filters_to_exactly_those(full: Workspace, monkeypatch: pytest.
     samples = AppTest.from_file(str(CHECKOUT / "app.py"), default_timeout=60).run()
     for name, value in parameters.items():
         samples.query_params[name] = value
-    samples.switch_page("pages/samples.py").run()
+    samples.switch_page("pages/samples/page.py").run()
     assert not samples.exception
     assert f"{half} of" in "\n".join(text.value for text in samples.text)
 

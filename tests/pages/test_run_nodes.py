@@ -15,11 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from engine.ledger import Attempt, Ledger
-from engine.recipes import load_recipe, parse_recipe, to_dict
-from engine.workspace import Workspace
-from pages.parts import run_nodes, run_nodes_chart, run_nodes_view
-from tests.driven import Show, opener
+from engine.analysis import cluster as run_nodes
+from engine.config.load import load_recipe, parse_recipe, to_dict
+from engine.storage.ledger import Attempt, Ledger
+from engine.storage.workspace import Workspace
+from pages.runs import nodes as run_nodes_view
+from pages.runs import nodes_chart
+from tests.fixtures.app import Show, opener
 
 UNTIL = 1000.0
 IDS = itertools.count()
@@ -212,7 +214,7 @@ def test_the_timeline_draws_every_attempt_in_its_place() -> None:
         tried("y", "a", 105, 125, "lost", LOST),
         tried("y", "c", 130, None, ""),
     ]
-    drawn = run_nodes_chart.timeline(attempts, ["a", "b", "c"], 140, live=True)
+    drawn = nodes_chart.timeline(attempts, ["a", "b", "c"], 140, live=True)
     bars = {trace.name: (list(trace.y), list(trace.base)) for trace in drawn.data}
     assert bars == {"done": ([0], [0.0]), "lost": ([1], [5.0]), "at work": ([3], [30.0])}
     assert list(drawn.layout.yaxis.ticktext) == ["a", "b", "c"]
@@ -225,16 +227,16 @@ def test_the_timeline_draws_every_attempt_in_its_place() -> None:
 def test_long_names_of_one_machine_stay_apart() -> None:
     """Two nodes of one machine differ at the end of their names, which therefore stays in what is shown."""
     names = ["ip-10-0-0-12.somewhere.internal a1b2c3", "ip-10-0-0-12.somewhere.internal d4e5f6"]
-    drawn = run_nodes_chart.timeline([tried("x", name, 1, 2, "done") for name in names], [], UNTIL, live=False)
+    drawn = nodes_chart.timeline([tried("x", name, 1, 2, "done") for name in names], [], UNTIL, live=False)
     assert list(drawn.layout.yaxis.ticktext) == ["ip-10-0-0-12.…l a1b2c3", "ip-10-0-0-12.…l d4e5f6"]
 
 
 def test_a_timeline_of_many_nodes_stays_bounded() -> None:
     """Hundreds of nodes do not make a picture of many screens, and their names do not lie on each other."""
     attempts = [tried("x", f"node-{each}", 1, 2, "done") for each in range(900)]
-    drawn = run_nodes_chart.timeline(attempts, [], UNTIL, live=False)
+    drawn = nodes_chart.timeline(attempts, [], UNTIL, live=False)
     assert drawn.layout.height < 900
-    assert len(drawn.layout.yaxis.ticktext) <= run_nodes_chart.LABELS
+    assert len(drawn.layout.yaxis.ticktext) <= nodes_chart.LABELS
 
 
 # -- the view -------------------------------------------------------------------------------------------------------
@@ -242,7 +244,7 @@ def test_a_timeline_of_many_nodes_stays_bounded() -> None:
 
 @pytest.fixture
 def show(monkeypatch: pytest.MonkeyPatch) -> Show:
-    return opener(monkeypatch, "pages/runs.py")
+    return opener(monkeypatch, "pages/runs/page.py")
 
 
 def said(app: AppTest) -> str:
@@ -262,7 +264,7 @@ def begun(ledger: Ledger, cluster: Any = "auto", nodes: Sequence[str] = ("node-1
 
 
 def did(ledger: Ledger, run: str, name: str, node: str, outcome: str = "done", why: str = "") -> None:
-    ledger.end_shards(run, outcome, why, [ledger.begin_shard(run, name, node)])
+    ledger.end_units(run, outcome, why, [ledger.begin_unit(run, name, node)])
 
 
 @pytest.fixture
@@ -300,12 +302,12 @@ def test_what_is_at_work_now(workspace: Workspace, ledger: Ledger, show: Show) -
     """While it runs the table names what each node has in hand; the next look sees what came since."""
     run = begun(ledger)
     for name in ("a", "b", "c", "d"):
-        ledger.begin_shard(run, name, "node-1")
+        ledger.begin_unit(run, name, "node-1")
     app = show(workspace, run_open=run, run_view="nodes")
     assert "1 node is at work on 4 shards, none done yet; nothing was lost." in said(app)
     assert list(app.dataframe[0].value["at work on now"]) == ["a, b, c and 1 more", ""]
     assert len(app.dataframe) == 1
-    ledger.end_shards(run, "done")
+    ledger.end_units(run, "done")
     app.run()
     assert "1 of 2 nodes has done 4 shards so far; nothing was lost." in said(app)
 
@@ -313,7 +315,7 @@ def test_what_is_at_work_now(workspace: Workspace, ledger: Ledger, show: Show) -
 def test_a_run_whose_engine_died(workspace: Workspace, ledger: Ledger, show: Show) -> None:
     """Nobody is said to be at work in a run that was interrupted."""
     run = begun(ledger)
-    ledger.begin_shard(run, "a", "node-1")
+    ledger.begin_unit(run, "a", "node-1")
     with closing(sqlite3.connect(workspace.ledger)) as db, db:
         db.execute("UPDATE runs SET heartbeat = heartbeat - 3600")
         db.execute("UPDATE shards SET began = began - 3700")
@@ -350,7 +352,7 @@ def test_before_the_first_shard(workspace: Workspace, ledger: Ledger, show: Show
 
 def test_a_picture_has_a_limit(workspace: Workspace, ended: str, show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of too many attempts the last are drawn and listed, and the page says of how many; the numbers count all."""
-    monkeypatch.setattr(run_nodes_chart, "MOST", 2)
+    monkeypatch.setattr(nodes_chart, "MOST", 2)
     app = show(workspace, run_open=ended, run_view="nodes")
     assert "The last 2 of 3 attempts are drawn" in said(app)
     assert app.dataframe[0].value["shards done"].sum() == 2
@@ -414,12 +416,12 @@ def test_attempts_of_a_real_ledger(ledger: Ledger) -> None:
     run = begun(ledger)
     before = time.time()
     did(ledger, run, "first", "node-1")
-    open_one = ledger.begin_shard(run, "second", "node-1")
-    attempts = ledger.shards(run)
+    open_one = ledger.begin_unit(run, "second", "node-1")
+    attempts = ledger.attempts(run)
     (node,) = run_nodes.nodes(attempts, time.time(), True)
     assert (node.done, node.now) == (1, ("second",))
     assert 0 <= node.seconds <= time.time() - before
-    ledger.end_shards(run, "lost", "the engine ended")
-    (node,) = run_nodes.nodes(ledger.shards(run), time.time(), False)
+    ledger.end_units(run, "lost", "the engine ended")
+    (node,) = run_nodes.nodes(ledger.attempts(run), time.time(), False)
     assert (node.lost, node.gone, node.now) == (1, False, ())
-    assert ledger.shards(run)[1].id == open_one
+    assert ledger.attempts(run)[1].id == open_one

@@ -8,17 +8,18 @@ from contextlib import closing
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine.ledger import Ledger
-from engine.recipes import parse_recipe, to_dict
-from engine.workspace import Workspace
-from pages.parts import run_detail, run_words
-from tests.driven import Show, opener
-from tests.synthetic import fill_workspace, synthetic_recipe
+from engine.config.load import parse_recipe, to_dict
+from engine.storage.ledger import Ledger
+from engine.storage.workspace import Workspace
+from pages.runs import detail
+from pages.shared import run_labels
+from tests.fixtures.app import Show, opener
+from tests.fixtures.pruning_workspace import fill_workspace, synthetic_recipe
 
 
 @pytest.fixture
 def show(monkeypatch: pytest.MonkeyPatch) -> Show:
-    return opener(monkeypatch, "pages/runs.py")
+    return opener(monkeypatch, "pages/runs/page.py")
 
 
 @pytest.fixture
@@ -208,11 +209,11 @@ def test_hostile_recipe(workspace: Workspace, show: Show) -> None:
 
 def test_times_in_words() -> None:
     """Ages are told in the largest unit that fits."""
-    now = run_words.time.time()
-    ages = [run_words.ago(now - seconds) for seconds in (3, 125, 7300, 90_000, 200_000)]
+    now = run_labels.time.time()
+    ages = [run_labels.ago(now - seconds) for seconds in (3, 125, 7300, 90_000, 200_000)]
     assert ages == ["just now", "2 min ago", "2 h ago", "1 day ago", "2 days ago"]
 
 
 def test_tail_of_a_missing_log(workspace: Workspace) -> None:
     """No file is no text, not an error."""
-    assert run_detail.tail(workspace.logs / "none.log") == ""
+    assert detail.tail(workspace.logs / "none.log") == ""

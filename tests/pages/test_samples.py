@@ -12,13 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine.ledger import Ledger
-from engine.recipes import parse_recipe, to_dict
-from engine.store import Count, Scoring
-from engine.tables import write_part
-from engine.workspace import CHECKOUT, Workspace
-from pages.parts import samples_cut, samples_list, samples_words
-from tests.synthetic import fill_workspace
+from engine.analysis import samples
+from engine.common.paths import CHECKOUT
+from engine.config.load import parse_recipe, to_dict
+from engine.storage.ledger import Ledger
+from engine.storage.parts import write_part
+from engine.storage.store import Count, Scoring
+from engine.storage.workspace import Workspace
+from pages.samples import listing
+from pages.shared import histogram
+from tests.fixtures.pruning_workspace import fill_workspace
 
 SCORED = 271  # of 300 samples; the others are held out
 
@@ -37,7 +40,7 @@ def run(workspace: Workspace) -> str:
 
 def open_page(app: AppTest, **address: str | list[str]) -> AppTest:
     app.run()
-    app.switch_page("pages/samples.py")
+    app.switch_page("pages/samples/page.py")
     for name, value in address.items():
         app.query_params[name] = value
     app.run()
@@ -401,27 +404,23 @@ def test_hostile_text_never_reaches_markdown(app: AppTest, run: str) -> None:
 
 def test_sentences() -> None:
     """Numbers are said in words, and singular and plural are right."""
-    assert samples_words.kept(Count(731, 63), Count(1800, 100)) == (
-        "Kept 731 of 1,800 samples (41 %), 63 % of the tokens."
-    )
-    assert samples_words.kept(Count(1, 1), Count(1, 1), 1).endswith("100 % of the tokens; 1 decided by hand.")
-    assert samples_words.missing(2) == "2 samples have no score (the model gave no number) and cannot be kept."
-    assert samples_words.partial(5, 5) == ""
-    assert "Only 5 of 9 samples" in samples_words.partial(5, 9)
-    assert "keep 9 → 5 and then stop: fewer than 4" in samples_words.coming(
-        [Count(9, 9), Count(5, 5), Count(3, 3)], 10, 4
-    )
+    assert samples.kept(Count(731, 63), Count(1800, 100)) == ("Kept 731 of 1,800 samples (41 %), 63 % of the tokens.")
+    assert samples.kept(Count(1, 1), Count(1, 1), 1).endswith("100 % of the tokens; 1 decided by hand.")
+    assert samples.missing(2) == "2 samples have no score (the model gave no number) and cannot be kept."
+    assert samples.partial(5, 5) == ""
+    assert "Only 5 of 9 samples" in samples.partial(5, 9)
+    assert "keep 9 → 5 and then stop: fewer than 4" in samples.coming([Count(9, 9), Count(5, 5), Count(3, 3)], 10, 4)
 
 
 def test_finds_is_honest_about_chance() -> None:
     """A difference between field values that chance could make is not announced as a finding."""
     clear = pd.DataFrame({"value": ["yes", "no"], "samples": [200, 1800], "kept": [180, 540]})
-    assert samples_words.finds("corrupted", clear, "KL") == (
+    assert samples.finds("corrupted", clear, "KL") == (
         "KL keeps 90 % of the 200 samples with corrupted = yes, but only 30 % of the 1,800 samples with corrupted = no."
     )
     faint = pd.DataFrame({"value": ["a", "b"], "samples": [10, 12], "kept": [5, 5]})
-    assert "chance" in samples_words.finds("field", faint, "KL")
-    assert "nothing to compare" in samples_words.finds("field", clear[:1], "KL")
+    assert "chance" in samples.finds("field", faint, "KL")
+    assert "nothing to compare" in samples.finds("field", clear[:1], "KL")
 
 
 def test_finds_says_what_it_cannot_tell_apart() -> None:
@@ -431,13 +430,13 @@ def test_finds_says_what_it_cannot_tell_apart() -> None:
         "samples": [1939, 46, 45, 44, 60],
         "kept": [1322, 45, 31, 33, 10],
     }
-    assert samples_words.apart("corrupted", pd.DataFrame(kinds)) == (
+    assert samples.apart("corrupted", pd.DataFrame(kinds)) == (
         "Beside corrupted = no (68 %), it keeps clearly more of off topic, keeps clearly less of easy and "
         "cannot tell wrong answer and swapped from it."
     )
-    assert samples_words.apart("corrupted", pd.DataFrame(kinds)[:2]) == ""
+    assert samples.apart("corrupted", pd.DataFrame(kinds)[:2]) == ""
     even = pd.DataFrame({"value": ["a", "b", "c"], "samples": [10, 10, 10], "kept": [1, 5, 9]})
-    assert samples_words.apart("task", even) == ""
+    assert samples.apart("task", even) == ""
 
 
 def test_counts_with_decisions_by_hand() -> None:
@@ -452,13 +451,13 @@ def test_counts_with_decisions_by_hand() -> None:
         {"value": [3.0, 1.0, math.nan], "decision": ["prune", "keep", "keep"], "length": [10, 10, 10]}
     )
     scoring = Scoring("run", "base", -1, 1, "kl")
-    counted = samples_cut.counts(Fixed(), scoring, [0.5, 1.0, 2.5, 9.0], by_hand)  # type: ignore[arg-type]
+    counted = histogram.counts(Fixed(), scoring, [0.5, 1.0, 2.5, 9.0], by_hand)  # type: ignore[arg-type]
     assert [count.samples for count in counted] == [4, 3, 2, 2]
     assert [count.tokens for count in counted] == [40, 30, 20, 20]
 
 
 def test_telling_field() -> None:
     """A task-like field is shown in the list; without fields there is no such column."""
-    assert samples_list.telling_field(["corrupted", "Task"]) == "Task"
-    assert samples_list.telling_field(["corrupted"]) == "corrupted"
-    assert samples_list.telling_field([]) is None
+    assert listing.telling_field(["corrupted", "Task"]) == "Task"
+    assert listing.telling_field(["corrupted"]) == "corrupted"
+    assert listing.telling_field([]) is None

@@ -7,8 +7,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from engine.common.errors import WinnowError
 from engine.pruning import geometry
-from engine.workspace import WinnowError
 
 
 def cloud(n: int, d: int, seed: int = 0) -> np.ndarray:

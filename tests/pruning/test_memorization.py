@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.common.errors import WinnowError
 from engine.pruning.memorization import memorization, subsets
-from engine.workspace import WinnowError
 
 
 @given(st.integers(4, 80), st.integers(4, 30), st.floats(0.3, 0.69), st.integers(0, 99))

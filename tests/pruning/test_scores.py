@@ -9,19 +9,19 @@ import pytest
 import torch
 
 from engine.pruning import scores
-from engine.pruning.log import TrainingLog
+from engine.pruning.dynamics import TrainingDynamics
 
 
-def watched(outputs: torch.Tensor, labels: list[int]) -> TrainingLog:
+def watched(outputs: torch.Tensor, labels: list[int]) -> TrainingDynamics:
     """A log of (R, T, n, C) logits that keeps the outputs of every epoch."""
     runs, epochs, samples, classes = outputs.shape
-    log = TrainingLog(runs, epochs, samples, classes, range(1, epochs + 1))
+    log = TrainingDynamics(runs, epochs, samples, classes, range(1, epochs + 1))
     for epoch in range(epochs):
         log.update(epoch + 1, torch.arange(samples), outputs[:, epoch], torch.tensor(labels))
     return log
 
 
-def answers(right: list[list[bool]]) -> TrainingLog:
+def answers(right: list[list[bool]]) -> TrainingDynamics:
     """A log of one run whose answers to label 0 are right or wrong, a list of epochs for each sample."""
     says = torch.tensor(right).T[None, ..., None]
     return watched(torch.where(says, torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])), [0] * len(right))
@@ -137,7 +137,7 @@ def test_random_scores_are_those_of_their_seed() -> None:
 
 def test_numbers_have_scores_where_these_mean_something() -> None:
     """Mean |error| and mean squared error; scores of classes are refused."""
-    log = TrainingLog(2, 1, 2, 0, (1,))
+    log = TrainingDynamics(2, 1, 2, 0, (1,))
     log.update(1, torch.arange(2), torch.tensor([[[1.0], [2.0]], [[0.0], [5.0]]]), torch.tensor([3.0, 2.0]))
     assert scores.el2n(log, 1).tolist() == [2.5, 1.5]
     assert scores.loss(log, 1).tolist() == [6.5, 4.5]
@@ -148,7 +148,7 @@ def test_numbers_have_scores_where_these_mean_something() -> None:
 
 def test_outputs_that_were_not_kept_are_asked_for() -> None:
     """Uncertainty at another epoch than the kept one is not read from that one."""
-    log = TrainingLog(1, 2, 1, 2, (1,))
+    log = TrainingDynamics(1, 2, 1, 2, (1,))
     for epoch in (1, 2):
         log.update(epoch, torch.arange(1), torch.zeros(1, 1, 2), torch.zeros(1, dtype=torch.long))
     assert scores.margin(log, 1)[0] == 1.0
@@ -158,7 +158,7 @@ def test_outputs_that_were_not_kept_are_asked_for() -> None:
 
 def test_an_unfinished_log_is_refused() -> None:
     """A mean over fewer epochs would look like a score."""
-    log = TrainingLog(1, 2, 3, 2)
+    log = TrainingDynamics(1, 2, 3, 2)
     log.update(1, torch.arange(3), torch.zeros(1, 3, 2), torch.zeros(3, dtype=torch.long))
     assert np.isfinite(scores.el2n(log, 1)).all()
     for call in (lambda: scores.el2n(log, 2), lambda: scores.forgetting(log), lambda: scores.aum(log)):

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from engine.common.errors import WinnowError
 from engine.pruning import geometry, memorization
 from engine.pruning.scores import random_score
 from engine.pruning.select import Rule, emptied, kept_count, select
-from engine.workspace import WinnowError
 
 RULES: list[Rule] = ["top", "window", "strata", "quota"]
 numbers = st.one_of(st.floats(-1e6, 1e6), st.sampled_from([0.0, 1.0, np.nan, np.inf, -np.inf]))

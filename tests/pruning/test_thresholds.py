@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from engine.pruning.thresholds import keep, next_tau, quantile, random_subset
+from engine.common.random_streams import random_subset
+from engine.pruning.thresholds import keep, next_tau, quantile
 
 scores = arrays(np.float32, st.integers(1, 60), elements=st.floats(0, 100, width=32))
 

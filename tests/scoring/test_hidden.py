@@ -7,10 +7,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from engine.scoring.batches import collate
-from engine.scoring.hidden import check_head, eval_mode, final_hidden, head_of
-from engine.workspace import WinnowError
-from tests.scoring.made import FAMILIES, VOCAB, build, random_samples
+from engine.batching.rounds import collate
+from engine.common.errors import WinnowError
+from engine.scoring.hidden import check_lm_head, eval_mode, final_hidden, lm_head_of
+from tests.fixtures.models import FAMILIES, VOCAB, build, random_samples
 
 CPU = torch.device("cpu")
 
@@ -23,7 +23,7 @@ def lora(family: str = "llama", targets: tuple[str, ...] = ("q_proj", "v_proj"),
 def assert_same_logits(model: nn.Module) -> None:
     """Padded batch through hidden states and head, against each sample alone through the whole model."""
     samples = random_samples([9, 4, 7])
-    head = head_of(model)
+    head = lm_head_of(model)
     operand = head.operand(final_hidden(model, collate(samples, CPU)))
     found = head.logits(operand, 0, VOCAB, torch.empty(len(operand), VOCAB))
     with torch.no_grad():
@@ -50,8 +50,8 @@ def test_logits_of_a_peft_model() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_check_head_accepts_known_families(family: str) -> None:
     """The check against the model's own logits passes where the head is understood, in bfloat16 too."""
-    check_head(build(family))
-    check_head(build(family).bfloat16())
+    check_lm_head(build(family))
+    check_lm_head(build(family).bfloat16())
 
 
 def test_check_head_refuses_unknown_changes() -> None:
@@ -66,13 +66,13 @@ def test_check_head_refuses_unknown_changes() -> None:
     model = build("llama")
     model.__class__ = Cooled
     with pytest.raises(WinnowError, match="Cooled changes its logits after the head"):
-        check_head(model)
+        check_lm_head(model)
 
 
 def test_lora_on_the_head_is_refused() -> None:
     """A head that is no plain linear layer would be scored without its adapter."""
     with pytest.raises(WinnowError, match="leave the head out of the LoRA targets"):
-        head_of(lora(targets=("q_proj", "lm_head")))
+        lm_head_of(lora(targets=("q_proj", "lm_head")))
 
 
 def test_scored_in_eval_mode_and_put_back() -> None:

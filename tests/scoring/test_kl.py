@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine.scoring import kl
-from engine.scoring.heads import Head
 from engine.scoring.kl import TokenScores, reference_kl, token_scores
+from engine.scoring.lm_head import LmHead
 
 FLOATS = TokenScores._fields[:6]
 
 
 def score(
-    h_t: Tensor, h_s: Tensor, head_t: Head, head_s: Head, vocab_size: int, tile: int = 64, top_k: int = 0
+    h_t: Tensor, h_s: Tensor, head_t: LmHead, head_s: LmHead, vocab_size: int, tile: int = 64, top_k: int = 0
 ) -> TokenScores:
     labels = torch.arange(len(h_t)) % vocab_size
     return token_scores(h_t, h_s, head_t, head_s, labels, vocab_size=vocab_size, tile=tile, top_k=top_k)
@@ -28,16 +28,16 @@ def score(
 def score_logits(z_t: Tensor, z_s: Tensor, tile: int = 64, top_k: int = 0) -> TokenScores:
     """Scores of given logits: the hidden states are the logits and the heads identities (two separate ones)."""
     identity = torch.eye(z_t.shape[1])
-    return score(z_t, z_s, Head(identity), Head(identity.clone()), z_t.shape[1], tile, top_k)
+    return score(z_t, z_s, LmHead(identity), LmHead(identity.clone()), z_t.shape[1], tile, top_k)
 
 
 def random_pair(
     tokens: int, vocab: int, width_t: int = 12, width_s: int = 7, scale: float = 1.0, seed: int = 0
-) -> tuple[Tensor, Tensor, Head, Head]:
+) -> tuple[Tensor, Tensor, LmHead, LmHead]:
     random = torch.Generator().manual_seed(seed)
     h_t, h_s = (scale * torch.randn(tokens, width, generator=random) for width in (width_t, width_s))
     w_t, w_s = (torch.randn(vocab, width, generator=random) for width in (width_t, width_s))
-    return h_t, h_s, Head(w_t), Head(w_s)
+    return h_t, h_s, LmHead(w_t), LmHead(w_s)
 
 
 def plain(z_t: Tensor, z_s: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -82,7 +82,7 @@ def test_gaussian_shift_closed_form() -> None:
 def test_equal_models_give_exactly_zero(shared: bool) -> None:
     """A model against itself has KL 0.0, not something small: otherwise a threshold of 0 would keep noise."""
     h, _, head, _ = random_pair(50, 300)
-    other = head if shared else Head(head.weight.clone())
+    other = head if shared else LmHead(head.weight.clone())
     scores = score(h, h.clone(), head, other, 300)
     for name in ("kl", "reverse_kl", "disagree"):
         assert getattr(scores, name).tolist() == [0.0] * 50
@@ -134,7 +134,7 @@ def test_a_kl_of_one_ten_thousandth_keeps_its_digits(shared: bool) -> None:
     weight = 0.3 * torch.randn(8192, 128, generator=random)
     h_s = h + 0.004 * torch.randn(h.shape, generator=random)
     other = weight if shared else weight + 0.001 * torch.randn(weight.shape, generator=random)
-    heads = Head(weight), Head(other)
+    heads = LmHead(weight), LmHead(other)
     exact = reference_kl(h, h_s, *heads, vocab_size=8192).view(-1, 64).mean(1)
     found = score(h, h_s, *heads, 8192, tile=1000).kl.view(-1, 64).mean(1)
     assert 2e-5 < exact.min() < exact.max() < 5e-4
@@ -144,7 +144,10 @@ def test_a_kl_of_one_ten_thousandth_keeps_its_digits(shared: bool) -> None:
 def test_one_head_for_both_gives_what_two_copies_give() -> None:
     """The short cut through (h_s - h_t) W^T changes no score."""
     h_t, h_s, head, _ = random_pair(30, 200, width_s=12)
-    one, two = score(h_t, h_s, head, head, 200, top_k=3), score(h_t, h_s, head, Head(head.weight.clone()), 200, top_k=3)
+    one, two = (
+        score(h_t, h_s, head, head, 200, top_k=3),
+        score(h_t, h_s, head, LmHead(head.weight.clone()), 200, top_k=3),
+    )
     for name in TokenScores._fields:
         torch.testing.assert_close(getattr(one, name), getattr(two, name), rtol=1e-5, atol=1e-6, msg=name)
 
@@ -202,7 +205,7 @@ def test_one_infinite_logit_is_reported_and_contained() -> None:
 def score_logits_directly(z_t: Tensor, z_s: Tensor) -> TokenScores:
     """As score_logits, with the student's logits as a bias of one row at a time: infinity times zero would be NaN."""
     rows = [
-        score(torch.zeros(1, 1), torch.zeros(1, 1), *(Head(torch.zeros(40, 1), z) for z in pair), 40, tile=16)
+        score(torch.zeros(1, 1), torch.zeros(1, 1), *(LmHead(torch.zeros(40, 1), z) for z in pair), 40, tile=16)
         for pair in zip(z_t, z_s, strict=True)
     ]
     return TokenScores(*map(torch.cat, zip(*rows, strict=True)))
@@ -242,7 +245,7 @@ def test_bias_scale_and_softcap(extra: dict[str, float]) -> None:
     """What a head does after the matrix product is part of the distribution, one shared head included."""
     h_t, h_s, plain_head, _ = random_pair(15, 120, width_s=12)
     bias = torch.linspace(-2, 2, 120) if extra.get("bias") else None
-    head = Head(plain_head.weight, bias, extra.get("scale", 1.0), extra.get("softcap"))
+    head = LmHead(plain_head.weight, bias, extra.get("scale", 1.0), extra.get("softcap"))
     found = score(h_t, h_s, head, head, 120, tile=50).kl
     torch.testing.assert_close(found, reference_kl(h_t, h_s, head, head, vocab_size=120), rtol=1e-5, atol=1e-8)
 
@@ -253,7 +256,7 @@ def test_half_precision_models_are_scored_in_float32(shared: bool) -> None:
     h_t, h_s, head_t, _ = random_pair(40, 500, width_s=12)
     h_s = h_t + 0.01 * h_s
     weight = head_t.weight.bfloat16()
-    heads = Head(weight), Head(weight if shared else weight.clone())
+    heads = LmHead(weight), LmHead(weight if shared else weight.clone())
     found = score(h_t.bfloat16(), h_s.bfloat16(), *heads, 500).kl
     exact = reference_kl(h_t.bfloat16(), h_s.bfloat16(), *heads, vocab_size=500)
     torch.testing.assert_close(found, exact, rtol=1e-3, atol=1e-9)

@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from engine.recipes import METRICS
-from engine.scoring.hidden import HiddenCache, head_of
+from engine.common.errors import WinnowError
+from engine.config.pruning import METRICS
+from engine.scoring.hidden import HiddenCache, lm_head_of
 from engine.scoring.score import SampleScores, score_samples
-from engine.workspace import WinnowError
-from tests.scoring.made import VOCAB, Sample, build, random_samples
+from tests.fixtures.models import VOCAB, Sample, build, random_samples
 
 LENGTHS = [9, 4, 30, 7, 7, 2, 18, 25, 4, 11]
 
@@ -200,7 +200,7 @@ def test_cached_epoch_does_not_run_the_teacher(pair: tuple[nn.Module, nn.Module]
         later = score(*pair, samples, cache=cache, cache_key="shard", token_budget=33)
     assert seen.calls == []
     assert_close(later, first)
-    assert_close(score(head_of(pair[0]), pair[1], samples, cache=cache, cache_key="shard"), first)
+    assert_close(score(lm_head_of(pair[0]), pair[1], samples, cache=cache, cache_key="shard"), first)
 
 
 def test_stale_or_missing_states_are_made_again(pair: tuple[nn.Module, nn.Module], tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_stale_or_missing_states_are_made_again(pair: tuple[nn.Module, nn.Module
     others = random_samples(LENGTHS, seed=5)
     assert_close(score(*pair, others, cache=cache, cache_key="shard"), score(*pair, others))
     with pytest.raises(WinnowError, match="not cached under 'elsewhere'; load the teacher"):
-        score(head_of(pair[0]), pair[1], others, cache=cache, cache_key="elsewhere")
+        score(lm_head_of(pair[0]), pair[1], others, cache=cache, cache_key="elsewhere")
 
 
 def test_full_cache_only_costs_time(pair: tuple[nn.Module, nn.Module], tmp_path: Path) -> None:

@@ -10,18 +10,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from engine.grids import NetworkSettings
+from engine.config.models import NetworkSettings
 from engine.models.networks import make_network
-from engine.training.students import (
-    Group,
-    Schedule,
-    Student,
-    distance,
-    measure,
-    outputs_of,
-    rate_at,
-    train_group,
-)
+from engine.training.students import Group, Schedule, Student, distance, measure, outputs_of, rate_at, train_group
 from engine.training.views import Samples, make_samples
 
 CPU = torch.device("cpu")

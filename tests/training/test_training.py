@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import LlamaForCausalLM
 
-from engine.models.scratch import build
-from engine.recipes import ScratchModel
-from engine.training.batches import collate, epoch_batches
+from engine.batching.batch import collate, epoch_batches
+from engine.config.models import ScratchModel
+from engine.models.scratch.causal import build
 from engine.training.finetune import evaluate, train_epoch
 from engine.training.pretrain import FLOOR, learning_rate, optimizer_for, pretrain
 

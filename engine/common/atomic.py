@@ -1,0 +1,44 @@
+"""Files and folders that appear atomically: after a kill at any moment they are the old ones or the new ones."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.common.errors import WinnowError
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
+    """Let `write(temporary)` fill a temporary file beside `path`, flush it to disk, and rename it into place.
+
+    A process killed at any moment leaves either the old file or the new one, never a torn one.
+    Raises WinnowError where the disk is full or cannot be written.
+    """
+    # Not the process id: two machines that share the folder may have the same one.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        with temporary.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        put_in_place(temporary, path)
+    except OSError as error:
+        raise WinnowError(
+            f"{path} could not be written ({error.strerror or error}); "
+            "free some disk space or choose another --workspace, then resume the run."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)  # there only where something went wrong
+    return path
+
+
+def put_in_place(file: Path, path: Path) -> None:
+    """Rename a file that is flushed already, and flush the renaming. Raises OSError."""
+    file.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

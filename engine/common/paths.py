@@ -1,0 +1,7 @@
+"""Where the checkout lies: recipes, and the folder the engine starts in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]

@@ -1,0 +1,224 @@
+"""Recipes for dataset distillation: a few learned inputs per class, and what they are measured against.
+
+A set is one distillation: of a task, for a student, with so many inputs per class, so many inner steps, and a seed.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field, model_validator
+
+from engine.common.choices import Similarity
+from engine.config.base import Count, Name, Positive, Settings
+from engine.config.cluster import ClusterSettings
+from engine.config.data import LabelledSettings
+from engine.config.models import NetworkSettings, ScratchModel, scratch_name
+
+METHODS = {
+    "full": "all real samples",
+    "embeddings": "distilled embeddings",
+    "text_labels": "decoded text, learned labels",
+    "text": "decoded text",
+    "random": "random real samples",
+    "k_center": "k-center real samples",
+    "herding": "herding real samples",
+}
+"""What a student can be trained on; in `worth`. Of pictures "embeddings" are the learned pictures themselves."""
+
+MERGED = {
+    "merged_embeddings": "both distilled sets",
+    "merged_text": "both decoded texts",
+    "merged_random": "random real samples of both tasks",
+}
+"""One body with a head for each task, trained on both at once; measured on each task."""
+
+REPLAYS = {
+    "replay_none": "nothing",
+    "replay_embeddings": "distilled embeddings",
+    "replay_text": "decoded text",
+    "replay_random": "random real samples",
+}
+"""What is repeated of the first task while the other is learned; measured on the first task afterwards."""
+
+PROMPTS = {
+    "prompt_none": "no example",
+    "prompt_text": "decoded text",
+    "prompt_random": "random real samples",
+}
+"""The examples a causal language model is shown before it is asked."""
+
+MAIN, OTHER = "main", "other"  # tasks: of `data`, and of `other`
+FIRST_HEAD = 10_000  # fresh heads of the measurement are drawn from here on; the distillation never sees them
+
+
+class SetKey(NamedTuple):
+    """One distillation."""
+
+    task: str  # MAIN or OTHER
+    student: str  # as the recipe writes its model
+    per_class: int
+    inner_steps: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """A file name, and the arm of its curves in `metrics`."""
+        student = "".join(
+            letter if letter.isalnum() else "-" for letter in self.student.rstrip("/").rsplit("/")[-1][-60:]
+        )
+        return f"{self.task}-{student}-k{self.per_class}-T{self.inner_steps}-s{self.seed}"
+
+
+class SyntheticSettings(Settings):
+    """What is learned. `per_class`: sizes; every one is a set of its own, and the first is the one shown first.
+
+    `start`: real samples of the class, or noise. `labels`: one class each ("hard"), learned probabilities ("soft"), or
+    learned numbers of any size and sign ("unrestricted"). `attention_labels`: where the first token of each layer is to
+    look is learned as well. `pull`: how strongly vectors are drawn to the embeddings of tokens.
+    """
+
+    per_class: Annotated[list[Count], Field(min_length=1)] = [1]
+    length: Annotated[int, Field(ge=1, le=512)] = 32  # vectors of one input; pictures have the size of their data
+    start: Literal["samples", "noise"] = "samples"
+    labels: Literal["hard", "soft", "unrestricted"] = "unrestricted"
+    attention_labels: bool = False
+    pull: Annotated[float, Field(ge=0)] = 0.0
+    similarity: Similarity = "cosine"  # by which vectors are read as tokens
+
+
+class InnerSettings(Settings):
+    """How the student learns from the synthetic inputs. `steps`: numbers of steps; every one is a set of its own.
+
+    `learning_rate` is where the learned rates, one for each step, begin. `window`: go back through so many steps, at a
+    random place, instead of all. `states`: where the weights of the way forward are kept.
+    """
+
+    optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
+    steps: Annotated[list[Count], Field(min_length=1)] = [5]
+    learning_rate: Positive = 0.05
+    window: Count | None = None
+    states: Literal["device", "host"] = "device"
+
+
+class OuterSettings(Settings):
+    """How the inputs learn: Adam, on real batches of samples of similar length.
+
+    The rates of Adam are for the inputs, for their labels, and for (the logarithms of) the inner rates.
+    """
+
+    steps: Count = 500
+    batch_size: Count = 32
+    learning_rate: Positive = 0.02
+    label_rate: Positive = 0.02
+    step_rate: Positive = 0.02
+    snapshots: Count = 20  # moments that are kept, decoded and measured on held-out samples
+    snapshot_heads: Count = 3
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # of the real batches; the inner steps stay in float32
+
+
+class EvaluationSettings(Settings):
+    """How sets are compared. Each is measured with `heads` fresh heads.
+
+    Texts and real samples are trained on with AdamW for at most `steps` steps; at which of them to stop, and at which
+    of `learning_rates`, is chosen on the held-out part of the training set. So is the epoch of the full data.
+    """
+
+    heads: Annotated[int, Field(ge=2)] = 10
+    steps: Count = 60
+    learning_rates: Annotated[list[Positive], Field(min_length=1)] = [1e-4]
+    full_epochs: Count = 3
+    full_learning_rate: Positive = 5e-5
+    batch_size: Count = 32
+    transfer: list[NetworkSettings] = []  # other encoders that are trained on the decoded text
+
+
+class PromptSettings(Settings):
+    """A causal language model (Hub id or folder) that is shown examples and asked for the class of test samples."""
+
+    model: str
+    samples: Count = 200  # test samples it is asked about
+    draws: Annotated[int, Field(ge=2)] = 10  # orders of the examples, and draws of real ones
+
+
+class DistillationRecipe(Settings):
+    """Learn a few synthetic inputs per class, read them, and measure what they are worth."""
+
+    kind: Literal["distillation"]
+    name: Name = "distillation"
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
+    data: LabelledSettings
+    other: LabelledSettings | None = None  # a second task, to merge with the first and to learn after it
+    students: Annotated[list[NetworkSettings], Field(min_length=1)]
+    scratch: dict[Name, ScratchModel] = {}  # encoders made from nothing: `scratch:NAME`
+    synthetic: SyntheticSettings = SyntheticSettings()
+    inner: InnerSettings = InnerSettings()
+    outer: OuterSettings = OuterSettings()
+    worth: EvaluationSettings = EvaluationSettings()
+    prompting: PromptSettings | None = None
+    cluster: ClusterSettings = ClusterSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DistillationRecipe:
+        models = [student.model for student in self.students]
+        lists: dict[str, list[object]] = {
+            "seeds": [*self.seeds],
+            "students": [*models],
+            "synthetic.per_class": [*self.synthetic.per_class],
+            "inner.steps": [*self.inner.steps],
+        }
+        for name, values in lists.items():
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} names something twice")
+        for model in [*models, *(network.model for network in self.worth.transfer)]:
+            if not model.strip():
+                raise ValueError("a student has no model; name a Hub id, a folder, scratch:NAME, mlp or cnn")
+            made = scratch_name(model)
+            if made is not None and made not in self.scratch:
+                raise ValueError(f"{model} is to be made from nothing, but there is no [scratch.{made}] that says how")
+            if self.data.task == "text" and model in ("mlp", "cnn"):
+                raise ValueError(
+                    f"{model} reads no text; name a text classifier of the Hub, its folder, or scratch:NAME"
+                )
+            if self.data.task == "images" and made is not None:
+                raise ValueError(f"{model} would read text, and this data has images; choose mlp or cnn")
+        if not all(network.pretrained for network in [*self.students, *self.worth.transfer]):
+            raise ValueError(
+                "pretrained = false leaves a student nothing to start from; leave it out, or use scratch:NAME"
+            )
+        if len({key.name for key in self.sets()}) < len(self.sets()):
+            raise ValueError(
+                "two students end in the same word, by which their sets are named; give each a run of its own"
+            )
+        if self.data.task == "numbers":
+            raise ValueError("data.task is numbers, and distillation needs classes")
+        if self.data.task == "images":
+            if self.other or self.prompting or self.worth.transfer or self.synthetic.attention_labels:
+                raise ValueError(
+                    "other, prompting, worth.transfer and synthetic.attention_labels belong to text, "
+                    "and this data has images"
+                )
+            if self.synthetic.pull:
+                raise ValueError("synthetic.pull draws vectors to tokens, and images have none")
+        if self.other and self.other.task != self.data.task:
+            raise ValueError(f"other.task is {self.other.task}, but data.task is {self.data.task}")
+        if self.inner.window and self.inner.window > min(self.inner.steps):
+            raise ValueError(f"inner.window is {self.inner.window}, longer than {min(self.inner.steps)} inner steps")
+        if self.synthetic.attention_labels and self.synthetic.labels == "hard":
+            raise ValueError('synthetic.attention_labels are learned, so synthetic.labels cannot be "hard"')
+        return self
+
+    def sets(self) -> list[SetKey]:
+        """Every distillation, the one shown first at the front.
+
+        The first student is distilled for at every size (with the first number of inner steps) and every number of
+        inner steps (at the first size), with every seed; the other students, and the other task, at the first of each.
+        """
+        size, steps = self.synthetic.per_class[0], self.inner.steps[0]
+        first = self.students[0].model
+        points = [(MAIN, first, size, steps)]
+        points += [(MAIN, student.model, size, steps) for student in self.students[1:]]
+        points += [(OTHER, first, size, steps)] if self.other else []
+        points += [(MAIN, first, each, steps) for each in self.synthetic.per_class[1:]]
+        points += [(MAIN, first, size, each) for each in self.inner.steps[1:]]
+        return [SetKey(*point, seed) for point in points for seed in self.seeds]

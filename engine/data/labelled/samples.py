@@ -1,0 +1,233 @@
+"""Labelled samples as arrays: images, texts or rows of numbers, each with its class or the number to be predicted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from engine.common.errors import WinnowError
+from engine.common.hashing import digest
+from engine.config.data import LabelledSettings, Task
+from engine.data.images import decode_images, pngs
+from engine.data.labelled.columns import class_labels, features, find_column, number_labels
+from engine.data.labelled.sources import Pool, read_pool
+from engine.data.labelled.splits import hold_out
+from engine.data.labelled.texts import Tokens, read_texts, tokenise
+from engine.data.samples import content_id
+from engine.data.sources import as_text, clean_text
+from engine.data.tokenizers import tokenizer_hash
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TEST_SHARE = 0.2  # of the rows, where there is no test set
+NO_TEXT = "no text"
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """n samples in the order of their source; those of a test set of its own come after the others.
+
+    The arrays are one for all splits: `inputs[split == "train"]` is what is trained on.
+    """
+
+    dataset: str  # changes with everything in the settings, the tokenizer and the content
+    origin: str  # a sentence for people
+    task: Task
+    inputs: NDArray[Any]  # uint8 (n, C, H, W), C 1 or 3; token ids int64 (n, L); or float32 (n, d)
+    mask: NDArray[np.int64] | None  # of texts (n, L): 1 for tokens, 0 for padding
+    labels: NDArray[Any]  # int64 (n,), from 0; or float32 (n,) where numbers are predicted
+    class_names: list[str]  # by label; empty where numbers are predicted
+    split: NDArray[np.str_]  # (n,): "train", "valid" or "test"
+    row: NDArray[
+        np.int32
+    ]  # (n,): position in the source; in a test set of its own, after all rows read from the source
+    texts: list[str] | None
+    features: list[str]  # names of the d numbers; empty where the samples are images or texts
+    fields: list[dict[str, str]]  # of each sample, the other columns that hold one value, as text
+    lengths: NDArray[np.int32]  # (n,): tokens of a text; 0 for images and numbers
+    truncated: NDArray[np.bool_]  # (n,): the text was longer than `max_length`
+    dropped: dict[str, int]  # reason: rows that were read and are not here
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def sample_columns(self) -> dict[str, Any]:
+        """The columns of the samples table, one value per sample.
+
+        A text, or numbers as "age = 0.04, bmi = 0.06", is the instruction, and the label the response; images have an
+        image and no text. The content id is that of what is seen, whatever its label.
+        """
+        count = len(self)
+        labels = [self.class_names[label] if self.class_names else f"{label:g}" for label in self.labels.tolist()]
+        if self.task == "images":
+            images: Any = pngs(self.inputs)
+            instructions, responses = [""] * count, [""] * count
+            contents = [_pixels_id(image) for image in self.inputs]
+        else:
+            images = pa.nulls(count)
+            instructions, responses = self.texts or [self._numbers(values) for values in self.inputs.tolist()], labels
+            contents = [content_id(instruction, "", "") for instruction in instructions]
+        return {
+            "dataset": pa.repeat(self.dataset, count),
+            "row": self.row,
+            "content_id": contents,
+            "split": self.split.tolist(),
+            "instruction": instructions,
+            "input": pa.repeat("", count),
+            "response": responses,
+            "fields": [list(fields.items()) for fields in self.fields],
+            "length": self.lengths,
+            "response_length": np.zeros(count, dtype=np.int32),
+            "truncated": self.truncated,
+            "image": images,
+            "label": labels,
+        }
+
+    def _numbers(self, values: Sequence[float]) -> str:
+        return ", ".join(f"{name} = {value:.6g}" for name, value in zip(self.features, values, strict=True))
+
+
+def read_labelled(settings: LabelledSettings, tokenizer: PreTrainedTokenizerBase | None = None) -> Labelled:
+    """Read, check and split a labelled set. Texts need the tokenizer of the network that is to read them.
+
+    The test set is `test_source`, else the split `test_split` of a source that has splits, else a fifth of the rows,
+    at most `test_limit`; round(valid_fraction · n) of the n rows that are left are for validation. Both are drawn at
+    random by `split_seed`, from each class its share, and no class loses its last training row.
+
+    Raises WinnowError with one sentence, naming file and row, where anything cannot be used; ValueError where texts are
+    read without a tokenizer.
+    """
+    if settings.task == "text" and tokenizer is None:
+        raise ValueError("labelled texts cannot be read without a tokenizer")
+    if settings.task == "numbers" and settings.input:
+        raise WinnowError(
+            "data.input names one column, and numbers are read from all columns that hold numbers; leave it out."
+        )
+    pool = read_pool(settings)
+    label = find_column(pool, "label", settings.label, "data.label")
+    names: list[str] = []
+    texts: list[str] | None = None
+    tokens: Tokens | None = None
+    kept = list(range(len(pool.rows)))
+    classes: list[str] = []
+    inputs: NDArray[Any]
+    labels: NDArray[Any]
+    used = {label}
+    if settings.task == "numbers":
+        inputs, names = features(pool, label)
+        labels = number_labels(pool, label)
+        used |= set(names)
+    else:
+        role = "image" if settings.task == "images" else "text"
+        column = find_column(pool, role, settings.input, "data.input", taken=label)
+        used.add(column)
+        if role == "text":
+            texts, kept = read_texts(pool, column)
+        labels, classes = class_labels(pool, label, kept)
+        if texts is None:
+            inputs = decode_images([record.pop(column, None) for record in pool.rows], pool.place, settings.size)
+        else:
+            assert tokenizer is not None
+            tokens = tokenise(texts, [pool.place(row) for row in kept], tokenizer, settings.max_length)
+            inputs = tokens.ids
+    row = np.array(kept, dtype=np.int32)
+    groups = labels if classes else np.zeros(len(row), dtype=np.int64)  # numbers have no classes to share out
+    split = _split(pool, row, np.asarray(groups, dtype=np.int64), settings)
+    dropped = len(pool.rows) - len(kept)
+    return Labelled(
+        dataset=digest(
+            {
+                "settings": settings.model_dump(),
+                "tokenizer": tokenizer_hash(tokenizer) if texts is not None and tokenizer is not None else None,
+                "content": _content_hash(inputs, labels, row, split),
+                "texts": None if texts is None else digest(texts),
+                "names": [classes, names],
+            }
+        ),
+        origin=_origin(pool, split, label, dropped),
+        task=settings.task,
+        inputs=inputs,
+        mask=tokens.mask if tokens else None,
+        labels=labels,
+        class_names=classes,
+        split=split,
+        row=row,
+        texts=texts,
+        features=names,
+        fields=[_fields(pool.rows[position], used) for position in kept],
+        lengths=tokens.lengths if tokens else np.zeros(len(row), dtype=np.int32),
+        truncated=tokens.truncated if tokens else np.zeros(len(row), dtype=np.bool_),
+        dropped={NO_TEXT: dropped} if dropped else {},
+    )
+
+
+def training_texts(settings: LabelledSettings) -> list[str]:
+    """The texts that `read_labelled` gives to training, in their order, before any tokenizer has seen them.
+
+    Raises WinnowError as `read_labelled` does.
+    """
+    pool = read_pool(settings)
+    label = find_column(pool, "label", settings.label, "data.label")
+    texts, kept = read_texts(pool, find_column(pool, "text", settings.input, "data.input", taken=label))
+    labels, _ = class_labels(pool, label, kept)
+    split = _split(pool, np.array(kept, dtype=np.int32), np.asarray(labels, dtype=np.int64), settings)
+    return [text for text, where in zip(texts, split, strict=True) if where == "train"]
+
+
+def _split(
+    pool: Pool, row: NDArray[np.int32], groups: NDArray[np.int64], settings: LabelledSettings
+) -> NDArray[np.str_]:
+    test = row >= pool.train
+    if pool.test_name is None:
+        count = round(TEST_SHARE * len(row))
+        test = hold_out(groups, min(count, settings.test_limit or count), settings.split_seed)
+    left = np.flatnonzero(~test)
+    count = max(round(settings.valid_fraction * len(left)), 1)
+    valid = left[hold_out(groups[left], count, settings.split_seed + 1)]
+    split = np.where(test, "test", "train").astype("<U5")
+    split[valid] = "valid"
+    for name in ("train", "valid", "test"):
+        if not (split == name).any():
+            raise WinnowError(
+                f"The {len(row):,} rows that can be used from {pool.name} are too few to leave any for "
+                f"{_PURPOSE[name]}, with one of each class to train on; give more rows."
+            )
+    return split
+
+
+_PURPOSE = {"train": "training", "valid": "validation", "test": "testing"}
+
+
+def _origin(pool: Pool, split: NDArray[np.str_], label: str, dropped: int) -> str:
+    counts = ", ".join(f"{int((split == name).sum()):,} for {purpose}" for name, purpose in _PURPOSE.items())
+    test = f"test set from {pool.test_name}" if pool.test_name else "test rows kept apart from them"
+    left_out = f", {dropped:,} rows without text left out" if dropped else ""
+    return f"{counts}: rows of {pool.name}, {test}, labels from column {label}{left_out}."
+
+
+def _fields(record: dict[str, Any], used: set[str]) -> dict[str, str]:
+    return {
+        clean_text(name): clean_text(text)
+        for name, value in record.items()
+        if name not in used and isinstance(value, str | bool | int | float) and (text := as_text(value)) is not None
+    }
+
+
+def _content_hash(*arrays: NDArray[Any]) -> str:
+    content = hashlib.sha256()
+    for array in arrays:
+        content.update(f"{array.dtype.str} {array.shape} ".encode())
+        content.update(np.ascontiguousarray(array).data)
+    return content.hexdigest()
+
+
+def _pixels_id(pixels: NDArray[np.uint8]) -> str:
+    """Sixteen hex digits of the pixels alone: the same picture has the same id in every file, format and order."""
+    return hashlib.sha256(f"{pixels.shape} ".encode() + pixels.tobytes()).hexdigest()[:16]

@@ -1,0 +1,331 @@
+"""A distilled set, to take away: what was learned, how it reads, what it is worth, and how to train on it.
+
+out/data.parquet            the inputs as text (or PNG), with their class, learned label, and tokens that changed
+out/distilled.safetensors   the tensors themselves: inputs, labels, rates, and attention where it has labels
+out/manifest.json           run, set, recipe, classes, sizes, hashes, accuracy by method
+out/README.md               a dataset card whose Python trains a student on distilled.safetensors
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.analysis.intervals import interval
+from engine.common.errors import WinnowError
+from engine.config.distillation import METHODS, DistillationRecipe, SetKey
+from engine.config.models import scratch_name
+from engine.export.samples import described, write_folder, write_words
+from engine.storage.ledger import Ledger, Run
+from engine.storage.store import Store
+from engine.storage.tables import DISTILLED
+from engine.storage.workspace import Workspace
+
+TENSORS = "distilled.safetensors"
+COLUMNS = {False: ["text", "label", "labels", "changed", "length"], True: ["image", "label", "labels"]}
+"""Of data.parquet, by whether inputs are pictures."""
+LONGEST_HEADER = 1 << 20  # bytes; a few tensors need some hundred
+
+
+def export_distilled(
+    workspace: Workspace, ledger: Ledger, store: Store, run: str, *, out: Path, key: SetKey | None = None
+) -> dict[str, Any]:
+    """Write one finished set of a distillation into the folder `out`, which must not hold anything yet.
+
+    Returns the manifest. Without `key` it is the first set of the recipe that is finished. What is written is the
+    snapshot whose tensors the run kept, which is the chosen one. `changed_tokens` of the manifest counts the tokens
+    that learning has changed; texts in which it changed none are named in `unchanged` and are no distilled text.
+    Raises WinnowError where the run or the set cannot be exported, its tensors are missing or damaged, or `out` cannot
+    be written; nothing is left behind.
+    """
+    if out.resolve().is_relative_to(workspace.root.resolve()):
+        workspace.require_writable("write an export into it")
+    found = ledger.run(run)
+    recipe = found.parsed()
+    if not isinstance(recipe, DistillationRecipe):
+        raise WinnowError(f"Run {found.id} is a run of kind {found.kind}, and only a distillation has distilled sets.")
+    key = _chosen_key(store, found, recipe, key)
+    kept = found.provenance.get("distilled", {}).get(key.name)
+    if kept is None:
+        raise WinnowError(f"Run {found.id} has not kept the tensors of the set {key.name} yet; wait for it, or resume.")
+    file = workspace.outputs / f"{kept['output']}.safetensors"
+    tensors = _header(file, key)
+    inputs = store.distilled(found.id, key, kept["step"])
+    if len(inputs) != tensors["inputs"]["shape"][0]:
+        raise WinnowError(
+            f"{file} has {tensors['inputs']['shape'][0]} inputs, but step {kept['step']} of the set {key.name} was "
+            f"recorded with {len(inputs)}; `python -m engine doctor` says which part is missing."
+        )
+    pictures = recipe.data.task == "images"
+    manifest = describe(store, found, recipe, key, inputs, kept["step"])
+    columns = COLUMNS[pictures]
+    data = pa.Table.from_pylist(
+        inputs[columns].to_dict("records"), schema=pa.schema([DISTILLED.field(name) for name in columns])
+    )
+
+    def fill(folder: Path) -> None:
+        pq.write_table(data, folder / "data.parquet", compression="zstd")
+        shutil.copyfile(file, folder / TENSORS)
+        manifest["distilled"] = described(folder / TENSORS) | {"output": kept["output"], "tensors": tensors}
+        manifest["data"] = described(folder / "data.parquet") | {"rows": data.num_rows, "columns": columns}
+        write_words(folder, manifest, card(manifest, recipe, key))
+
+    write_folder(out, fill)
+    return manifest
+
+
+def _chosen_key(store: Store, run: Run, recipe: DistillationRecipe, key: SetKey | None) -> SetKey:
+    """The set that is asked for, or the first of the recipe, among those that are finished."""
+    sets = store.distilled_sets(run.id)
+    finished = [SetKey(*row) for row in sets[list(SetKey._fields)].itertuples(index=False)]
+    if not finished:
+        raise WinnowError(f"No set of run {run.id} is finished yet; wait for the first one, or resume the run.")
+    if key is None:
+        return next((planned for planned in recipe.sets() if planned in finished), finished[0])
+    if key not in finished:
+        raise WinnowError(
+            f"Run {run.id} has no finished set {key.name}; it has {', '.join(each.name for each in finished)}."
+        )
+    return key
+
+
+def _header(file: Path, key: SetKey) -> dict[str, dict[str, Any]]:
+    """dtype and shape of each tensor, read from the head of a safetensors file without reading the tensors.
+
+    The format: eight bytes with the length of the head, lowest first, then the head as JSON with the places of the
+    tensors in what follows (github.com/huggingface/safetensors, README).
+    """
+    try:
+        with file.open("rb") as handle:
+            length = int.from_bytes(handle.read(8), "little")
+            head: dict[str, Any] = json.loads(handle.read(min(length, LONGEST_HEADER)))
+        head.pop("__metadata__", None)
+        end = 8 + length + max(each["data_offsets"][1] for each in head.values())
+        whole = {"inputs", "labels", "rates"} <= head.keys() and file.stat().st_size == end
+    except FileNotFoundError as error:
+        raise WinnowError(
+            f"The tensors of the set {key.name} are gone ({file} is missing); run its recipe again to make them."
+        ) from error
+    except OSError as error:
+        raise WinnowError(f"{file} cannot be read ({error.strerror or error}); check its permissions.") from error
+    except (ValueError, TypeError, KeyError, AttributeError):  # not a head at all
+        whole = False
+    if not whole:
+        raise WinnowError(
+            f"The tensors of the set {key.name} are damaged ({file}); delete the file and run its recipe again."
+        )
+    return {name: {"dtype": each["dtype"], "shape": each["shape"]} for name, each in head.items()}
+
+
+def describe(
+    store: Store, run: Run, recipe: DistillationRecipe, key: SetKey, inputs: pd.DataFrame, step: int
+) -> dict[str, Any]:
+    """Everything another person needs to know about a set, and to learn it again."""
+    pictures = recipe.data.task == "images"
+    same = [] if pictures else inputs.loc[inputs["changed"] == 0, "input"].tolist()
+    return {
+        "run": run.id,
+        "kind": run.kind,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "set": {"name": key.name, **key._asdict()},
+        "step": step,
+        "class_names": inputs["label"].iloc[:: key.per_class].tolist(),  # inputs stand in the order of their classes
+        "inputs": len(inputs),
+        "tokens": int(inputs["length"].sum()),
+        "changed_tokens": int(inputs["changed"].sum()),
+        "unchanged": same,
+        "note": _unchanged(recipe, len(same), len(inputs)),
+        "measure": run.provenance.get("measure", "accuracy"),
+        "accuracy": accuracies(store.worth(run.id), key),
+        "recipe": run.recipe,
+        "provenance": {name: value for name, value in run.provenance.items() if name not in ("recipe", "distilled")},
+    }
+
+
+def _unchanged(recipe: DistillationRecipe, same: int, count: int) -> str:
+    """What has to be said where texts read as they did before anything was learned; else nothing."""
+    if not same:
+        return ""
+    began = "the real sample it started from" if recipe.synthetic.start == "samples" else "the noise it started from"
+    which = "the text" if count == 1 else "every text" if same == count else f"{same} of {count} texts"
+    return (
+        f"Token by token, {which} still reads as {began}: what was learned lies between the tokens, in the vectors. "
+        "No such text is counted as distilled text."
+    )
+
+
+def accuracies(worth: pd.DataFrame, key: SetKey) -> list[dict[str, Any]]:
+    """method, trained, mean, low, high, heads: test accuracy over fresh heads, with its 95 % interval (Student's t).
+
+    In the order of METHODS, the student of the set first. Without a second head there is no interval: low and high are
+    None.
+    """
+    mine = worth[(worth["task"] == key.task) & (worth["student"] == key.student)]
+    own = mine[(mine[["per_class", "inner_steps", "seed"]] == list(key[2:])).all(axis=1)]
+    models = sorted(mine["trained"].unique(), key=lambda model: (model != key.student, model))
+    found = []
+    for model in models:
+        for method in METHODS:
+            rows = mine if method == "full" else own
+            rows = rows[(rows["method"] == method) & (rows["trained"] == model)]
+            values = rows.drop_duplicates("head")["accuracy"].dropna()
+            if len(values):
+                over = interval(values)
+                low, high = (None, None) if over.seeds < 2 else (over.low, over.high)
+                found.append(
+                    {"method": method, "trained": model, "mean": over.mean, "low": low, "high": high}
+                    | {"heads": over.seeds}
+                )
+    return found
+
+
+def card(manifest: dict[str, Any], recipe: DistillationRecipe, key: SetKey) -> str:
+    """The dataset card. Names of classes, and texts, are strangers' words and stay out of it."""
+    pictures = recipe.data.task == "images"
+    what = "pictures" if pictures else "texts"
+    steps = f"{key.inner_steps} step{'s' * (key.inner_steps > 1)} of {OPTIMIZERS[recipe.inner.optimizer]}"
+    lines = [
+        "---\nconfigs:\n- config_name: default\n  data_files: data.parquet\n---\n",
+        f"# {manifest['inputs']} distilled inputs, {key.per_class} per class\n",
+        f"Learned by Winnow for {_code(key.student)}, so that {steps} on them train it. `{TENSORS}` holds what was "
+        f"learned; `data.parquet` shows it as {what}, and `manifest.json` says how it was made.\n",
+    ]
+    if not pictures:
+        lines.append(
+            f"The texts are the tokens nearest to the learned vectors: {manifest['changed_tokens']} of "
+            f"{manifest['tokens']} tokens differ from the start. They show what was learned and do not hold all of it."
+            + (f" {manifest['note']}" if manifest["note"] else "")
+            + "\n"
+        )
+    if manifest["accuracy"]:
+        lines += ["| trained | on | test accuracy | 95 % interval | heads |", "| --- | --- | --- | --- | --- |"]
+        lines += [_row(each, pictures) for each in manifest["accuracy"]]
+        lines.append("\nEach head is a fresh start; the interval is Student's, over heads.\n")
+    lines += ["## Train on it\n", _picture_hints() if pictures else _text_hints(recipe, key), "```python"]
+    lines += [_picture_code(manifest, recipe, key) if pictures else _text_code(manifest, recipe, key), "```"]
+    return "\n".join(lines) + "\n"
+
+
+OPTIMIZERS = {"sgd": "SGD", "momentum": "SGD with momentum", "adam": "Adam"}
+
+
+def _row(each: dict[str, Any], pictures: bool) -> str:
+    method = "learned pictures" if pictures and each["method"] == "embeddings" else METHODS[each["method"]]
+    between = "" if each["low"] is None else f"{each['low']:.3f} to {each['high']:.3f}"
+    return f"| {_code(each['trained'])} | {method} | {each['mean']:.3f} | {between} | {each['heads']} |"
+
+
+def _code(text: str) -> str:
+    """A name between backticks, which it cannot leave."""
+    return "`" + "".join(" " if letter in "`|\r\n" else letter for letter in text) + "`"
+
+
+def _text_hints(recipe: DistillationRecipe, key: SetKey) -> str:
+    hints = [
+        "In the folder of this file. The vectors take the place of token embeddings, the special ones included, so the "
+        "word table is not trained. Dropout is off, and every start draws a fresh head."
+    ]
+    if scratch_name(key.student) is not None:
+        hints.append(
+            "The student was made from nothing by Winnow and is on no Hub: `student` has to be its folder, which lies "
+            "under `models/` in the workspace of the run."
+        )
+    return " ".join(hints) + "\n"
+
+
+def _picture_hints() -> str:
+    return (
+        "In the folder of this file, with Winnow's checkout on `PYTHONPATH`, because the network is Winnow's own. The "
+        "pixels are standardised as those of the training samples were: so must be the pictures it is tested on.\n"
+    )
+
+
+def _text_code(manifest: dict[str, Any], recipe: DistillationRecipe, key: SetKey) -> str:
+    classes = manifest["distilled"]["tensors"]["labels"]["shape"][1]
+    asked = ", output_attentions=True" if recipe.synthetic.attention_labels else ""
+    return "\n".join(
+        [
+            "import torch",
+            "from safetensors.torch import load_file",
+            "from transformers import AutoModelForSequenceClassification",
+            "",
+            f"student = {key.student!r}",
+            f"data = load_file({TENSORS!r})",
+            "model = AutoModelForSequenceClassification.from_pretrained(",
+            f'    student, num_labels={classes}, ignore_mismatched_sizes=True, attn_implementation="eager"',
+            ").eval()  # dropout off",
+            "model.get_input_embeddings().requires_grad_(False)",
+            *_loop(
+                recipe,
+                [
+                    f'out = model(inputs_embeds=data["inputs"]{asked})',
+                    'loss = -(data["labels"] * out.logits.log_softmax(-1)).sum(-1).mean()',
+                    *(ATTENTION if recipe.synthetic.attention_labels else []),
+                ],
+            ),
+        ]
+    )
+
+
+ATTENTION = [
+    "first = torch.stack([layer[:, :, 0] for layer in out.attentions], 1)  # where the first token looks",
+    'wanted = data["attention"]',
+    "loss = loss + torch.xlogy(wanted, wanted / first.clamp(min=1e-12)).sum(-1).mean()",
+]
+
+
+def _picture_code(manifest: dict[str, Any], recipe: DistillationRecipe, key: SetKey) -> str:
+    tensors = manifest["distilled"]["tensors"]
+    settings = next(student for student in recipe.students if student.model == key.student)
+    shape = tuple(tensors["inputs"]["shape"][1:])
+    given = ", ".join(f"{name}={value!r}" for name, value in settings)
+    return "\n".join(
+        [
+            "from engine.config.kd import NetworkSettings",
+            "from engine.models.networks import make_network",
+            "import torch",
+            "from safetensors.torch import load_file",
+            "",
+            f"data = load_file({TENSORS!r})",
+            f"settings = NetworkSettings({given})",
+            f'model = make_network(settings, "images", {shape}, {tensors["labels"]["shape"][1]}, seed=0).eval()',
+            *_loop(
+                recipe,
+                [
+                    'logits = model(data["inputs"])',
+                    'loss = -(data["labels"] * logits.log_softmax(-1)).sum(-1).mean()',
+                ],
+            ),
+        ]
+    )
+
+
+def _loop(recipe: DistillationRecipe, loss: list[str]) -> list[str]:
+    """Training with one learned rate for each step."""
+    if recipe.inner.optimizer == "adam":
+        return [*ADAM[:2], *(f"    {line}" for line in [*loss, *ADAM[2:]])]
+    momentum = ", momentum=0.9" if recipe.inner.optimizer == "momentum" else ""
+    step = ["optimizer.zero_grad()", "loss.backward()", "optimizer.step()"]
+    return [
+        f"optimizer = torch.optim.SGD(model.parameters(), lr=0.0{momentum})",
+        'for rate in data["rates"].tolist():',
+        *(f"    {line}" for line in ['optimizer.param_groups[0]["lr"] = rate', *loss, *step]),
+    ]
+
+
+ADAM = [
+    "weights = [(w, torch.zeros_like(w), torch.zeros_like(w)) for w in model.parameters() if w.requires_grad]",
+    'for step, rate in enumerate(data["rates"].tolist(), 1):',
+    "gradients = torch.autograd.grad(loss, [w for w, _, _ in weights], materialize_grads=True)",
+    "for (w, m, v), g in zip(weights, gradients):  # torch.optim.Adam adds its epsilon outside the root",
+    "    m.lerp_(g, 0.1)",
+    "    v.lerp_(g * g, 0.001)",
+    "    w.data -= rate * m / (1 - 0.9**step) / (v / (1 - 0.999**step) + 1e-12).sqrt()",
+]

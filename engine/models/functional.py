@@ -1,0 +1,210 @@
+"""Students as functions of their weights, for training that is differentiated through.
+
+A learner has a list of weights θ and no state: `start(seed)` is θ_0, `read` are the logits of real samples, and `see`
+those of synthetic ones, which are vectors in the place of token embeddings, or pixels. Dropout is off throughout.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerBase
+
+from engine.common.errors import WinnowError
+from engine.config.models import NetworkSettings
+from engine.models.loading import reading
+from engine.models.networks import Classifier, make_network
+
+log = logging.getLogger(__name__)
+
+EAGER = "eager"  # the only attention of transformers whose gradient can be differentiated again on every device
+
+
+class FunctionalModel:
+    """A network whose weights are given with every call. `weights[i]` belongs to `names[i]`.
+
+    `heads` are the names of those that are drawn afresh; the others are the pretrained body.
+    """
+
+    heads: set[str]
+
+    def __init__(self, network: nn.Module, left_out: set[int], device: torch.device) -> None:
+        self.network = network.to(device).eval().requires_grad_(False)
+        self.device = device
+        parameters = {name: weight for name, weight in network.named_parameters() if id(weight) not in left_out}
+        self.names = list(parameters)
+        self._base = [weight.detach() for weight in parameters.values()]
+
+    @property
+    def parameters(self) -> int:
+        """Weights that are trained."""
+        return sum(weight.numel() for weight in self._base)
+
+    def start(self, seed: int) -> list[Tensor]:
+        """θ_0, drawn by `seed`: a pretrained body with a fresh head, or a fresh network."""
+        raise NotImplementedError
+
+    def read(self, weights: list[Tensor], *inputs: Tensor) -> Tensor:
+        """Logits (n, C) of real samples, as `Samples.take` gives them."""
+        raise NotImplementedError
+
+    def see(self, weights: list[Tensor], inputs: Tensor, attention: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Logits (n, C) of synthetic inputs (n, …), and where asked how the first token attends to all.
+
+        The attention (n, layers, heads, tokens) sums to 1 over the tokens.
+        """
+        raise NotImplementedError
+
+    def _call(self, weights: list[Tensor], *inputs: Tensor, **named: Any) -> Any:
+        return functional_call(self.network, dict(zip(self.names, weights, strict=True)), inputs, named)
+
+
+class ImageModel(FunctionalModel):
+    """A network for images: one made here starts afresh as a whole, one of transformers with a fresh head."""
+
+    def __init__(self, settings: NetworkSettings, shape: tuple[int, ...], classes: int, device: torch.device) -> None:
+        self.settings, self.shape, self.classes = settings, shape, classes
+        network = make_network(settings, "images", shape, classes, 0)
+        model: Any = network.model if isinstance(network, Classifier) else None
+        if model is not None:
+            model.set_attn_implementation(EAGER)
+        super().__init__(network, set(), device)
+        self.heads = set(self.names) if model is None else _heads(model, "model.")
+        self._spread = None if model is None else _spread(model)
+
+    def start(self, seed: int) -> list[Tensor]:
+        if self._spread is not None:
+            return _with_fresh_heads(self.names, self._base, self.heads, self._spread, seed)
+        fresh = dict(make_network(self.settings, "images", self.shape, self.classes, seed).named_parameters())
+        return [fresh[name].detach().to(self.device) for name in self.names]
+
+    def read(self, weights: list[Tensor], *inputs: Tensor) -> Tensor:
+        return self._call(weights, *inputs)
+
+    def see(self, weights: list[Tensor], inputs: Tensor, attention: bool = False) -> tuple[Tensor, Tensor | None]:
+        if attention:
+            raise ValueError("pictures have no attention labels")
+        return self._call(weights, inputs), None
+
+
+class TextModel(FunctionalModel):
+    """A text classifier of transformers that reads (ids, mask), or vectors in the place of token embeddings.
+
+    The word table is no part of θ: vectors do not pass through it, so training on them could not change it. `table`
+    (V, d) is that table; `prefix` (p, d) and `suffix` (s, d) are the embeddings of what the tokenizer puts around a
+    text, and stand around synthetic vectors as well.
+    """
+
+    def __init__(
+        self,
+        settings: NetworkSettings,
+        source: str,
+        tokenizer: PreTrainedTokenizerBase,
+        classes: int,
+        device: torch.device,
+    ) -> None:
+        model, fresh, asked = _text_classifier(settings, source, classes)
+        if asked != EAGER:
+            log.info("%s asks for %s attention, which has no second derivative; switched to eager", source, asked)
+        try:
+            words = model.get_input_embeddings()
+        except (NotImplementedError, AttributeError):
+            words = None
+        if not isinstance(words, nn.Embedding):
+            raise WinnowError(
+                f"{settings.model} has no table of token embeddings, so learned vectors could not be read as text; "
+                "choose an encoder that has one, such as BERT."
+            )
+        super().__init__(model, {id(words.weight)}, device)
+        self.heads, self._spread = _heads(model) | fresh, _spread(model)
+        self.table = words.weight.detach()
+        before, after = _frame(tokenizer)
+        self.prefix, self.suffix = self.table[before], self.table[after]
+        self.context = _context(model)
+
+    def start(self, seed: int) -> list[Tensor]:
+        return _with_fresh_heads(self.names, self._base, self.heads, self._spread, seed)
+
+    def read(self, weights: list[Tensor], *inputs: Tensor) -> Tensor:
+        return self._call(weights, input_ids=inputs[0], attention_mask=inputs[1]).logits
+
+    def framed(self, inputs: Tensor) -> Tensor:
+        """Vectors (n, L, d) with those of the prefix and the suffix around them."""
+        around = [part.expand(len(inputs), -1, -1) for part in (self.prefix, self.suffix)]
+        return torch.cat([around[0], inputs, around[1]], 1)
+
+    def see(self, weights: list[Tensor], inputs: Tensor, attention: bool = False) -> tuple[Tensor, Tensor | None]:
+        framed = self.framed(inputs)
+        mask = torch.ones(framed.shape[:2], dtype=torch.long, device=framed.device)
+        out = self._call(weights, inputs_embeds=framed, attention_mask=mask, output_attentions=attention)
+        return out.logits, torch.stack([layer[:, :, 0] for layer in out.attentions], 1) if attention else None
+
+
+def _text_classifier(settings: NetworkSettings, source: str, classes: int) -> tuple[Any, set[str], str]:
+    """The classifier with eager attention, its weights that no file has, and the attention it would have had."""
+    with reading("model", source) as options:
+        config = AutoConfig.from_pretrained(source, **options)
+        with torch.device("meta"):
+            asked = AutoModelForSequenceClassification.from_config(config).config._attn_implementation
+        model, loaded = AutoModelForSequenceClassification.from_pretrained(
+            source,
+            num_labels=classes,
+            ignore_mismatched_sizes=True,
+            use_safetensors=True,
+            attn_implementation=EAGER,
+            output_loading_info=True,
+            **options,
+        )
+    return model, {*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])}, str(asked)
+
+
+def _heads(model: Any, before: str = "") -> set[str]:
+    """Names of the weights after the pretrained body."""
+    body = f"{model.base_model_prefix}."
+    return {before + name for name, _ in model.named_parameters() if not name.startswith(body)}
+
+
+def _spread(model: Any) -> float:
+    return float(getattr(model.config, "initializer_range", None) or 0.02)
+
+
+def _with_fresh_heads(names: list[str], base: list[Tensor], heads: set[str], spread: float, seed: int) -> list[Tensor]:
+    """The body as it is; of the head matrices from N(0, spread²), scales 1, biases 0, as transformers starts them."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = []
+    for name, weight in zip(names, base, strict=True):
+        if name not in heads:
+            weights.append(weight)
+        elif weight.dim() > 1:
+            weights.append((torch.randn(weight.shape, generator=generator) * spread).to(weight))
+        else:
+            weights.append(torch.full_like(weight, float(name.endswith(".weight"))))  # the scale of a norm
+    return weights
+
+
+def _frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """The ids that the tokenizer puts before and after a text."""
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    whole = tokenizer("a")["input_ids"]
+    for start in range(len(whole) - len(bare) + 1):
+        if whole[start : start + len(bare)] == bare:
+            return whole[:start], whole[start + len(bare) :]
+    return [], []
+
+
+def _context(model: Any) -> int:
+    """The longest input in tokens, special ones included. Where positions have a padding row they begin after it."""
+    for name, table in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(table, nn.Embedding) and table.padding_idx is not None:
+            return table.num_embeddings - table.padding_idx - 1
+    return int(getattr(model.config, "max_position_embeddings", None) or 1 << 30)
+
+
+def softplus_inverse(value: float) -> float:
+    """x with log(1 + exp(x)) = value."""
+    return value + math.log(-math.expm1(-value))

@@ -1,0 +1,266 @@
+"""Small BERTs made from nothing, to be fine-tuned as text classifiers: a tokenizer of whole words, and its encoder.
+
+An encoder is trained on texts alone, to name words that were hidden in them (Devlin et al. 2019, section 3.1). Like
+the models of engine.models.scratch.causal it lies in the workspace under a key of everything that determines it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import Tensor, nn
+from transformers import (
+    BertConfig,
+    BertForPreTraining,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+
+from engine.batching.batch import epoch_batches
+from engine.common.hashing import digest
+from engine.config.models import ScratchModel
+from engine.models.scratch.causal import Checkpoint, only_one, save_folder, train_once
+from engine.storage.workspace import Workspace
+from engine.training.finetune import Tick
+
+PAD, UNKNOWN, BEGIN, END, MASK = SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+CHOSEN = 0.15  # share of the words of a text that are to be named
+HIDDEN, SWAPPED = 0.8, 0.1  # shares of the chosen words; the rest stay as they are
+NOT_ASKED = -100  # the label of a token that is not to be named
+WARMUP = 0.1  # share of all steps
+VERSION = 1  # raise it when the same settings would give another tokenizer or encoder
+
+
+def word_tokenizer_folder(
+    workspace: Workspace, texts: Callable[[], Iterable[str]], fingerprint: str, vocab_size: int
+) -> Path:
+    """The folder of a tokenizer whose tokens are whole words and marks in lower case; made where it is missing.
+
+    It knows the `vocab_size` - 5 most frequent words of `texts()`, whose content `fingerprint` stands for, and puts
+    [CLS] before and [SEP] after every text.
+    """
+    key = digest(["word tokenizer", VERSION, fingerprint, vocab_size])
+    folder = workspace.models / f"words-{key}"
+    with only_one(workspace, folder):
+        if not folder.exists():
+            tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
+            tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+            tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+            tokenizer.decoder = decoders.WordPiece()  # no space before a comma or a full stop
+            trainer = trainers.WordLevelTrainer(
+                vocab_size=vocab_size, special_tokens=list(SPECIALS), show_progress=False
+            )
+            tokenizer.train_from_iterator(texts(), trainer)
+            tokenizer.post_processor = processors.TemplateProcessing(
+                single=f"{BEGIN} $A {END}",
+                pair=f"{BEGIN} $A {END} $B:1 {END}:1",
+                special_tokens=[(token, SPECIALS.index(token)) for token in (BEGIN, END)],
+            )
+            fast = PreTrainedTokenizerFast(
+                tokenizer_object=tokenizer,
+                pad_token=PAD,
+                unk_token=UNKNOWN,
+                cls_token=BEGIN,
+                sep_token=END,
+                mask_token=MASK,
+            )
+            save_folder(folder, fast.save_pretrained)
+    return folder
+
+
+def encoder_folder(
+    workspace: Workspace, name: str, settings: ScratchModel, tokenizer: Path, max_length: int, data: str
+) -> Path:
+    """Where an encoder with these settings lies, or will lie; `data` is the hash of the texts it is trained on."""
+    key = digest(["encoder", VERSION, settings.model_dump(), tokenizer.name, max_length, data])
+    return workspace.models / f"{name}-{key}"
+
+
+def build_encoder(settings: ScratchModel, vocab_size: int, max_length: int) -> BertForPreTraining:
+    """An untrained BERT for texts of at most `max_length` tokens; its weights depend on the settings alone.
+
+    Inner layers are four times as wide, dropout is 0.1, and input and output embeddings are tied, as in BERT.
+    """
+    torch.manual_seed(settings.seed)
+    model = BertForPreTraining(
+        BertConfig(
+            vocab_size=vocab_size,
+            hidden_size=settings.width,
+            intermediate_size=4 * settings.width,
+            num_hidden_layers=settings.layers,
+            num_attention_heads=settings.heads,
+            max_position_embeddings=max_length,
+            initializer_range=settings.width**-0.5,  # BERT's 0.02 is made for a width of 768
+            pad_token_id=SPECIALS.index(PAD),
+        )
+    )
+    assert model.bert.pooler is not None
+    with torch.no_grad():  # naming hidden words teaches the pooling layer nothing, so it passes [CLS] on
+        nn.init.eye_(model.bert.pooler.dense.weight).mul_(0.5)
+    model.config.initializer_range = 0.02  # of the head that somebody puts on it
+    return model
+
+
+def make_encoder(
+    workspace: Workspace,
+    folder: Path,
+    settings: ScratchModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[Sequence[int]],
+    max_length: int,
+    device: torch.device,
+    tick: Tick,
+) -> float | None:
+    """Train the encoder of `folder` on `texts` unless it is there.
+
+    `texts` are token ids of `tokenizer` with its [CLS] and [SEP], at most `max_length` of them each; `tick(steps done,
+    steps)` may raise to stop. The answer is the mean loss of the last tenth of the steps, in nats per word that was to
+    be named: None where the encoder was there, NaN where no step was left to do. Killed at any moment it goes on from
+    a checkpoint. Raises ValueError where there are no texts, or one is too long.
+    """
+    longest = max((len(text) for text in texts), default=0)
+    if not 0 < longest <= max_length:
+        raise ValueError(f"an encoder needs texts of 1 to {max_length} tokens, and the longest has {longest}")
+
+    def train(model: PreTrainedModel, optimizer: torch.optim.Optimizer, first: int, checkpoint: Checkpoint) -> float:
+        assert isinstance(model, BertForPreTraining)
+        return _train(model, optimizer, settings, texts, first, tick, checkpoint)
+
+    def built() -> BertForPreTraining:
+        model = build_encoder(settings, len(tokenizer), max_length)
+        vectors = word_vectors(texts, len(tokenizer), settings.width)
+        known = vectors.any(1)
+        with torch.no_grad():
+            model.bert.embeddings.word_embeddings.weight[known] = vectors[known]
+        return model
+
+    return train_once(workspace, folder, built, tokenizer, device, train)
+
+
+def hide_words(
+    ids: NDArray[np.int64], vocab_size: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The (B, L) ids of a batch with words hidden, and the (B, L) labels: the word itself where it is to be named.
+
+    Of the n words of each text round(CHOSEN · n), at least one, are to be named. [MASK] takes the place of a chosen
+    word with probability HIDDEN, a random word with probability SWAPPED. Special tokens, padding among them, are
+    neither chosen nor put in. Other labels are NOT_ASKED. Devlin et al. 2019, section 3.1, where the share is one of
+    the whole corpus: of a short text it would often choose no word at all.
+    """
+    words = ids >= len(SPECIALS)
+    count = words.sum(axis=1, keepdims=True)
+    count = np.minimum(np.maximum(np.floor(CHOSEN * count + 0.5), 1), count)
+    turn = np.where(words, rng.random(ids.shape), 2.0).argsort(axis=1).argsort(axis=1)
+    chosen = turn < count
+    lot = rng.random(ids.shape)
+    swapped = rng.integers(len(SPECIALS), vocab_size, ids.shape)
+    hidden = np.where(chosen & (lot < HIDDEN), SPECIALS.index(MASK), ids)
+    hidden = np.where(chosen & (lot >= HIDDEN) & (lot < HIDDEN + SWAPPED), swapped, hidden)
+    return hidden, np.where(chosen, ids, NOT_ASKED)
+
+
+def masked_logits(
+    model: BertForPreTraining, ids: NDArray[np.int64], hidden: NDArray[np.int64], labels: NDArray[np.int64]
+) -> Tensor:
+    """(words to be named, V): what the model makes of each, in row-major order of `labels`; all arrays are (B, L)."""
+    device = next(model.parameters()).device
+    states = model.bert(
+        input_ids=torch.from_numpy(hidden).to(device),
+        attention_mask=torch.from_numpy((ids != SPECIALS.index(PAD)).astype(np.int64)).to(device),
+    ).last_hidden_state
+    logits: Tensor = model.cls.predictions(states[torch.from_numpy(labels != NOT_ASKED).to(device)])
+    return logits
+
+
+def word_vectors(texts: Sequence[Sequence[int]], vocab_size: int, width: int) -> Tensor:
+    """(V, width) float32: where each word starts, from the company it keeps; zero for special tokens and unseen words.
+
+    Positive pointwise mutual information of words in one text, and its leading singular vectors, scaled by the roots
+    of the singular values, each row then to length 1 (Levy, Goldberg 2014, "Neural Word Embedding as Implicit Matrix
+    Factorization"). A thousand short texts teach a transformer grammar; what words mean they teach only by counting.
+    """
+    together = np.zeros((vocab_size, vocab_size))
+    for text in texts:
+        words = np.unique([token for token in text if token >= len(SPECIALS)]).astype(np.int64)
+        together[np.ix_(words, words)] += 1
+    np.fill_diagonal(together, 0)
+    alone = together.sum(1)
+    total = max(float(alone.sum()), 1.0)
+    expected = np.maximum(np.outer(alone, alone) / total, 1e-12)
+    information = np.log(np.maximum(together / expected, 1.0))
+    left, values, _ = np.linalg.svd(information, hermitian=True)
+    found = np.zeros((vocab_size, width))
+    rank = min(width, vocab_size)
+    found[:, :rank] = left[:, :rank] * np.sqrt(values[:rank])
+    lengths = np.linalg.norm(found, axis=1, keepdims=True)
+    # A word that was never beside another has rounding errors for a vector.
+    return torch.from_numpy(np.where(alone[:, None] > 0, found / np.maximum(lengths, 1e-12), 0.0)).float()
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """Linear warm-up over the first WARMUP of the steps, then linear decay, with which the step after the last is 0."""
+    warmup = max(1, round(WARMUP * steps))
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * (steps - step) / max(1, steps - warmup)
+
+
+def _train(
+    model: BertForPreTraining,
+    optimizer: torch.optim.Optimizer,
+    settings: ScratchModel,
+    texts: Sequence[Sequence[int]],
+    first_step: int,
+    tick: Tick,
+    checkpoint: Checkpoint,
+) -> float:
+    """Every random number depends on (seed, step) alone: a step after a restart is the step it would have been."""
+    device = next(model.parameters()).device
+    lengths = np.array([len(text) for text in texts])
+    everything = np.ones(len(texts), dtype=np.bool_)
+    steps = max(1, round(settings.epochs * math.ceil(len(texts) / settings.batch_size)))
+    recent: list[float] = []
+    model.train()
+    step = 0
+    for epoch in range(math.ceil(settings.epochs)):
+        for indices in epoch_batches(lengths, everything, settings.batch_size, settings.seed, epoch):
+            if step >= steps:
+                break
+            if step >= first_step:
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate(step, steps, settings.learning_rate)
+                rng = np.random.default_rng([settings.seed, step, 3])
+                torch.manual_seed(int(rng.integers(2**63)))  # dropout
+                ids = _padded([texts[i] for i in indices])
+                hidden, labels = hide_words(ids, model.config.vocab_size, rng)
+                with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                    logits = masked_logits(model, ids, hidden, labels)
+                asked = torch.from_numpy(labels[labels != NOT_ASKED]).to(device)
+                # a batch of unknown words alone asks for nothing, and its loss is 0
+                loss = F.cross_entropy(logits.float(), asked, reduction="sum") / max(len(asked), 1)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
+                if step >= math.floor(0.9 * steps):
+                    recent.append(loss.item())
+                tick(step + 1, steps)
+                checkpoint(step + 1)
+            step += 1
+    model.eval()
+    return float(np.mean(recent)) if recent else math.nan
+
+
+def _padded(texts: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    ids = np.full((len(texts), max(len(text) for text in texts)), SPECIALS.index(PAD), dtype=np.int64)
+    for row, text in enumerate(texts):
+        ids[row, : len(text)] = text
+    return ids

@@ -1,0 +1,100 @@
+"""Parts: append-only Parquet files of one table of one run, written atomically and then recorded in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from engine.common.atomic import write_atomically
+from engine.common.errors import WinnowError
+from engine.common.hashing import file_sha256
+from engine.storage.tables import SCHEMAS
+from engine.storage.workspace import Workspace
+
+ROW_GROUP = 8192
+
+
+TOKEN_ROW_GROUP = 64  # one sample is looked up at a time, so a lookup reads few neighbours
+
+
+@dataclass(frozen=True)
+class Part:
+    """A finished file of one table of one run."""
+
+    run: str
+    table: str
+    name: str
+    rows: int
+    size: int  # bytes
+    sha256: str
+
+    def path(self, workspace: Workspace) -> Path:
+        return part_path(workspace, self.run, self.table, self.name)
+
+
+def part_path(workspace: Workspace, run: str, table: str, name: str) -> Path:
+    return workspace.parts / run / table / f"{name}.parquet"
+
+
+def write_part(
+    workspace: Workspace,
+    run: str,
+    table: str,
+    name: str,
+    columns: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    seconds: float = 0.0,
+) -> Part:
+    """Write one part whole or not at all, and return what the ledger records of it.
+
+    `columns` is a mapping of column to values, or a list of row objects. The `run` column is filled in here.
+    `seconds` is what the part took to compute; it travels in the file, so that a killed run still knows it.
+    Raises WinnowError where the disk is full, pyarrow.ArrowInvalid where the values do not fit the schema.
+    """
+    schema = SCHEMAS[table]
+    if isinstance(columns, Mapping):
+        values = dict(columns)
+        if "run" in schema.names and "run" not in values:
+            values["run"] = pa.repeat(run, len(next(iter(values.values()))))
+        data = pa.table({field: values[field] for field in schema.names}, schema=schema)
+    else:
+        rows = [{"run": run, **row} for row in columns] if "run" in schema.names else list(columns)
+        data = pa.Table.from_pylist(rows, schema=schema)
+    data = data.replace_schema_metadata({"seconds": repr(seconds)})
+    group = TOKEN_ROW_GROUP if table == "token_scores" else ROW_GROUP
+    path = write_atomically(
+        part_path(workspace, run, table, name),
+        lambda temporary: pq.write_table(data, temporary, compression="zstd", row_group_size=group),
+    )
+    return Part(run, table, name, data.num_rows, path.stat().st_size, file_sha256(path))
+
+
+def read_seconds(path: Path) -> float:
+    """The seconds that a part took to compute."""
+    return float(pq.read_schema(path).metadata[b"seconds"])
+
+
+def read_column(path: Path, column: str) -> NDArray[Any]:
+    """One numeric column of a part, in the order it was written."""
+    return pq.read_table(path, columns=[column]).column(column).to_numpy()
+
+
+def read_table(workspace: Workspace, parts: Sequence[Part], table: str) -> pa.Table:
+    """Every row of the given parts of one table, in the order the parts were recorded.
+
+    Raises WinnowError where a part is missing or torn.
+    """
+    found = []
+    for part in parts:
+        try:
+            found.append(pq.read_table(part.path(workspace), schema=SCHEMAS[table]))
+        except (OSError, pa.ArrowInvalid) as error:
+            raise WinnowError(
+                f"The part {part.path(workspace)} is missing or torn; run `python -m engine doctor`."
+            ) from error
+    return pa.concat_tables(found) if found else SCHEMAS[table].empty_table()

@@ -1,0 +1,120 @@
+"""Questions about distilled sets: what was learned, how it reads, and what it is worth.
+
+A part may say again what an earlier one said, as when a set is done over: of each snapshot (which comes whole, in one
+part) and of each measurement, what was recorded last counts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from engine.config.distillation import SetKey
+from engine.storage.store.database import Database
+from engine.storage.tables import DISTILLED_TOKENS, EVALUATION
+
+KEY = ", ".join(SetKey._fields)
+INPUT_COLUMNS = ["input", "label", "labels", "text", "changed", "length", "image", "near_rows", "near_values", "chosen"]
+TOKEN_COLUMNS = [name for name in DISTILLED_TOKENS.names if name not in ("run", *SetKey._fields, "step")]
+WORTH_COLUMNS = [name for name in EVALUATION.names if name != "run"]
+MEASURED = f"{KEY}, method, trained, head"
+
+LAST = (
+    f"last AS (SELECT * FROM distilled WHERE run = $run QUALIFY part = max(part) OVER (PARTITION BY {KEY}, step)), "
+    f"shown AS (SELECT * FROM last WHERE chosen QUALIFY part = max(part) OVER (PARTITION BY {KEY}))"
+)
+"""Each snapshot as it was recorded last, and of them the chosen one of each set."""
+OF_KEY = " AND ".join(f"{name} = ${name}" for name in SetKey._fields)
+
+
+class DistillationQueries(Database):
+    def distilled_sets(self, run: str) -> pd.DataFrame:
+        """task, student, per_class, inner_steps, seed, step, inputs, changed, length: every set that has been chosen.
+
+        `step` is that of its chosen snapshot, `inputs` how many it has; `changed` and `length` count the tokens of all
+        of them. In the order in which the sets were first recorded.
+        """
+        return self._remember(
+            run,
+            ("distilled sets",),
+            lambda: self._frame(
+                f"WITH {LAST}, "
+                f"first AS (SELECT {KEY}, min(rowid) AS place FROM distilled WHERE run = $run GROUP BY ALL) "
+                f"SELECT {KEY}, any_value(step) AS step, count(*) AS inputs, sum(changed)::BIGINT AS changed, "
+                f"sum(length)::BIGINT AS length FROM shown JOIN first USING ({KEY}) "
+                f"GROUP BY {KEY}, place ORDER BY place",
+                run=run,
+            ),
+        ).copy()
+
+    def snapshots(self, run: str, key: SetKey) -> list[int]:
+        """The outer steps of which a set has a snapshot, ascending."""
+        return [
+            row["step"]
+            for row in self._rows(
+                f"SELECT DISTINCT step FROM distilled WHERE run = $run AND {OF_KEY} ORDER BY 1",
+                run=run,
+                **_named(key),
+            )
+        ]
+
+    def distilled(self, run: str, key: SetKey, step: int | None = None) -> pd.DataFrame:
+        """The inputs of one snapshot of a set, in the columns INPUT_COLUMNS; without `step`, of the chosen one.
+
+        labels, near_rows and near_values are lists. Empty where there is no such snapshot.
+        """
+        source, values = ("shown", {}) if step is None else ("last", {"step": step})
+        return self._lists(
+            f"WITH {LAST} SELECT {_quoted(INPUT_COLUMNS)} FROM {source} "
+            f"WHERE {OF_KEY}{'' if step is None else ' AND step = $step'} ORDER BY input",
+            INPUT_COLUMNS,
+            run=run,
+            **_named(key),
+            **values,
+        )
+
+    def distilled_tokens(self, run: str, key: SetKey, step: int | None = None) -> pd.DataFrame:
+        """input, position, start, nearest (list of tokens), similarity (list) of one snapshot; as `distilled`."""
+        chosen = f"(SELECT any_value(step) FROM shown WHERE {OF_KEY})"
+        values = {} if step is None else {"step": step}
+        return self._lists(
+            f"WITH {LAST} SELECT {_quoted(TOKEN_COLUMNS)} FROM distilled_tokens "
+            f"WHERE run = $run AND {OF_KEY} AND step = {chosen if step is None else '$step'} "
+            "QUALIFY part = max(part) OVER () ORDER BY input, position",
+            TOKEN_COLUMNS,
+            run=run,
+            **_named(key),
+            **values,
+        )
+
+    def worth(self, run: str) -> pd.DataFrame:
+        """Every measurement, in the columns of `tables.WORTH` without the run, in the order first recorded.
+
+        A measurement (set, method, trained, head) stands here once: where it was done again, what was recorded last
+        counts.
+        """
+        return self._remember(
+            run,
+            ("worth",),
+            lambda: self._frame(
+                f"WITH every AS (SELECT *, min(rowid) OVER (PARTITION BY {MEASURED}) AS place FROM worth "
+                "  WHERE run = $run) "
+                f"SELECT {_quoted(WORTH_COLUMNS)} FROM every QUALIFY row_number() OVER ("
+                f"  PARTITION BY {MEASURED} ORDER BY part DESC) = 1 ORDER BY place",
+                run=run,
+            ),
+        ).copy()
+
+    def _lists(self, sql: str, columns: list[str], **values: Any) -> pd.DataFrame:
+        """The answer to one question as a frame whose lists are lists and whose pictures are bytes."""
+        return pd.DataFrame(self._rows(sql, **values), columns=columns)
+
+
+def _named(key: SetKey) -> dict[str, str | int]:
+    """The parts of a key as plain values: one read from a frame holds numpy's numbers."""
+    return SetKey(key.task, key.student, int(key.per_class), int(key.inner_steps), int(key.seed))._asdict()
+
+
+def _quoted(columns: list[str]) -> str:
+    return ", ".join(f'"{name}"' for name in columns)

@@ -1,0 +1,71 @@
+"""Where synthetic inputs begin: at real samples of their class, or at noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.common.errors import WinnowError
+from engine.config.distillation import SetKey
+from engine.models.functional import FunctionalModel, TextModel
+from engine.studies.distillation.setup import DistillationStudy, Task
+
+
+def start_of(study: DistillationStudy, key: SetKey, task: Task, learner: FunctionalModel) -> Tensor:
+    """Where the inputs start: real samples of each class, or noise of the size of real ones; of the seed alone.
+
+    A text of `length` tokens is as many random real ones, one after the other, as it takes. Raises WinnowError where a
+    class has too few samples, or the student's context is too short.
+    """
+    settings, rng = study.recipe.synthetic, np.random.default_rng([key.seed, 13])
+    labels = task.labels["train"].cpu().numpy()
+    counts = np.bincount(labels, minlength=task.classes)
+    if settings.start == "samples" and counts.min() < key.per_class:
+        raise WinnowError(
+            f"synthetic.per_class asks for {key.per_class} inputs of each class, and the class "
+            f"{task.data.class_names[int(counts.argmin())]} has {counts.min()} training samples; ask for fewer."
+        )
+    count = task.classes * key.per_class
+    if not isinstance(learner, TextModel):
+        if settings.start == "noise":
+            generator = torch.Generator().manual_seed(key.seed)
+            return torch.randn(count, *task.data.inputs.shape[1:], generator=generator).to(learner.device)
+        picked = [rng.choice(np.flatnonzero(labels == label), key.per_class, False) for label in range(task.classes)]
+        return task.inputs("train", np.concatenate(picked))[0].clone()
+    around = len(learner.prefix) + len(learner.suffix)
+    if settings.length + around > learner.context:
+        raise WinnowError(
+            f"synthetic.length is {settings.length}, and with {around} special tokens that is more than the "
+            f"{learner.context} tokens {key.student} can read; lower it."
+        )
+    if settings.start == "noise":
+        generator = torch.Generator().manual_seed(key.seed)
+        spread = float(learner.table.std())
+        noise = torch.randn(count, settings.length, learner.table.shape[1], generator=generator)
+        return (spread * noise).to(learner.device)
+    rows = []
+    for label in range(task.classes):
+        order = rng.permutation(np.flatnonzero(labels == label))
+        for place in range(key.per_class):
+            # Each input begins with another sample, and goes on with those that come after it.
+            ids: list[int] = []
+            for sample in np.roll(order, -place * max(1, len(order) // key.per_class)):
+                ids += _bare(task, int(sample))
+                if len(ids) >= settings.length:
+                    break
+            if not ids:
+                raise WinnowError(
+                    f"{key.student} knows no word of any training text of the class {task.data.class_names[label]}, so "
+                    'nothing can start from them; set synthetic.start = "noise", or choose another student.'
+                )
+            rows.append((ids * (settings.length // len(ids) + 1))[: settings.length])
+    return learner.table[torch.tensor(rows, device=learner.device)].clone()
+
+
+def _bare(task: Task, sample: int) -> list[int]:
+    """The tokens of one training sample without special ones."""
+    assert task.tokenizer is not None
+    special = set(task.tokenizer.all_special_ids)
+    ids = task.inputs("train", np.array([sample]))[0][0].tolist()
+    return [token for token in ids if token not in special]

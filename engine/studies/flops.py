@@ -1,0 +1,41 @@
+"""How much a run has to do, in floating-point operations: for progress, time left, and the estimate before a start."""
+
+from __future__ import annotations
+
+from engine.config.models import ScratchModel
+from engine.config.pruning import DynamicPruningRecipe, ScoreRecipe
+
+# Per parameter and token: a forward pass takes 2; a LoRA step 2 forward and 3 back, because the frozen weights need no
+# gradients of their own; training from nothing 2 forward and 4 back.
+FORWARD, LORA_STEP, TRAINING_STEP = 2.0, 5.0, 6.0
+
+
+def parameters_of(settings: ScratchModel, vocab_size: int) -> int:
+    """Weights of a model made from nothing, norms left out."""
+    return 12 * settings.layers * settings.width**2 + vocab_size * settings.width
+
+
+def pretraining(settings: ScratchModel, vocab_size: int, corpus_tokens: int) -> float:
+    return TRAINING_STEP * parameters_of(settings, vocab_size) * settings.epochs * corpus_tokens
+
+
+def scoring(tokens: int, parameters: int) -> float:
+    """One pass over the samples; `parameters` of every model that is run."""
+    return FORWARD * tokens * parameters
+
+
+def epoch(student: int, train_tokens: int, valid_tokens: int) -> float:
+    """Training on `train_tokens` and measuring on `valid_tokens`; `student` is its number of parameters."""
+    return student * (LORA_STEP * train_tokens + FORWARD * valid_tokens)
+
+
+def study(
+    recipe: DynamicPruningRecipe | ScoreRecipe, teacher: int, student: int, train_tokens: int, valid_tokens: int
+) -> float:
+    """A whole run on a pair of models, as if every arm read everything in every epoch: an upper bound."""
+    work = scoring(train_tokens, teacher + student)
+    if isinstance(recipe, DynamicPruningRecipe):
+        epochs = recipe.training.epochs
+        each_seed = len(recipe.arms) * epochs * epoch(student, train_tokens, valid_tokens)
+        work += len(recipe.seeds) * (each_seed + (epochs - 1) * scoring(train_tokens, student))
+    return work

@@ -1,0 +1,254 @@
+"""Scores of labelled samples: short trainings on everything are watched, and each score is read from what was seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.common.hashing import digest
+from engine.config.kd import arm
+from engine.models.tensor_cache import has_tensors, load_tensors, save_tensors
+from engine.pruning import geometry, gradients, memorization, scores
+from engine.pruning.dynamics import TrainingDynamics
+from engine.pruning.select import kept_count
+from engine.studies.kd.setup import KdStudy
+from engine.studies.kd.teachers import teacher_key
+from engine.training.students import Group, Student, batches_of, outputs_of, train_group
+
+RANDOM = ("random", "random_fresh")
+OF_SUBSETS = 0.7  # of the samples in each training for memorization, as in Feldman and Zhang (2020)
+WATCHED_SEED, SUBSET_SEED = 20_000, 30_000  # apart from the seeds of students and teachers
+GRADIENTS_AT_ONCE = 256
+
+Scores = NDArray[np.float64]
+
+
+@dataclass
+class Watched:
+    """What the watched trainings have shown."""
+
+    log: TrainingDynamics
+    gradients: Scores | None  # mean gradient norm over the runs at the early epoch
+    embeddings: NDArray[np.float32]  # of the first run at its end
+    seconds: float
+
+
+def score_key(study: KdStudy, name: str, noise: float) -> str:
+    """What a score depends on; a cached one may be used by any run with the same key."""
+    recipe = study.recipe
+    own: list[object] = []
+    if name == "kl":
+        assert recipe.kl_teacher is not None  # the recipe was checked
+        own = [teacher_key(study, recipe.kl_teacher, noise, recipe.seeds[0])]
+    if name in ("k_center", "herding"):
+        own = [max(recipe.grid.fractions)]
+    return "score-" + digest(
+        [
+            name,
+            study.data.dataset,
+            recipe.network.model_dump(mode="json"),
+            recipe.scores.model_dump(mode="json"),
+            recipe.watched_epochs,
+            recipe.training.model_dump(mode="json", exclude={"temperature", "equal", "epochs"}),
+            str(study.dtype),
+            noise,
+            own,
+        ]
+    )
+
+
+def scoring_work(study: KdStudy, noise: float) -> float:
+    """Planned work of making the scores that the workspace does not have yet."""
+    missing = missing_scores(study, noise)
+    work = _watching(study) if any(name != "memorization" for name in missing) else 0.0
+    return work + (_subsets_work(study) if "memorization" in missing else 0.0)
+
+
+def make_scores(study: KdStudy, noise: float, labels: Tensor, teacher: Tensor | None) -> None:
+    """Make and keep every score the grid needs and the workspace does not have, but the random ones.
+
+    `teacher` (n, C) is what the first teacher says of the training samples; None where no score asks for it.
+    """
+    missing = missing_scores(study, noise)
+    if any(name != "memorization" for name in missing):
+        watched = _watch(study, noise, labels, "grand" in missing)
+        for name in missing:
+            if name != "memorization":
+                started = time.perf_counter()
+                values = _read(study, name, watched, labels, teacher)
+                _keep(study, name, noise, values, watched.seconds + time.perf_counter() - started)
+    if "memorization" in missing:
+        started = time.perf_counter()
+        values = _memorization(study, noise, labels)
+        _keep(study, "memorization", noise, values, time.perf_counter() - started)
+
+
+def read_scores(study: KdStudy, noise: float) -> dict[str, Scores]:
+    """Every score the grid needs but the random ones, (n,) each, high = keep; recorded in the run's parts."""
+    made = {}
+    for name in study.recipe.used_scores():
+        if name not in RANDOM:
+            output = load_tensors(study.job.workspace, score_key(study, name, noise))
+            assert output is not None  # they are made first
+            made[name] = output.tensors["score"].numpy()
+            _record(study, name, noise, made[name], output.facts["seconds"])
+    return made
+
+
+def missing_scores(study: KdStudy, noise: float) -> list[str]:
+    """The scores of the grid that the workspace does not have yet."""
+    workspace = study.job.workspace
+    return [
+        name
+        for name in study.recipe.used_scores()
+        if name not in RANDOM and not has_tensors(workspace, score_key(study, name, noise))
+    ]
+
+
+def _keep(study: KdStudy, name: str, noise: float, values: Scores, seconds: float) -> None:
+    tensors = {"score": torch.from_numpy(np.asarray(values, dtype=np.float64))}
+    save_tensors(study.job.workspace, score_key(study, name, noise), tensors, {"seconds": seconds})
+
+
+def _record(study: KdStudy, name: str, noise: float, values: Scores, seconds: float) -> None:
+    unit = f"score-{name}-noise-{noise:g}"
+    if study.job.has("metrics", unit):
+        return
+    n = study.count
+    columns = {
+        "arm": [arm("base", noise)] * n,
+        "seed": np.full(n, -1, dtype=np.int32),
+        "epoch": np.ones(n, dtype=np.int32),
+        "row": study.rows,
+        "metric": [name] * n,
+        "value": values.astype(np.float32),
+    }
+    cost = {
+        "arm": arm(f"score {name}", noise),
+        "seed": -1,
+        "epoch": study.recipe.watched_epochs,
+        "step": 0,
+        "split": "",
+        "name": "seconds_scoring",
+        "value": seconds,
+    }
+    study.job.record([study.job.write("scores", unit, columns), study.job.write("metrics", unit, [cost])])
+
+
+def _watching(study: KdStudy) -> float:
+    """Work of the watched trainings; looking at every sample after each epoch costs as much as a third of it."""
+    runs = study.recipe.scores.runs
+    return study.work(study.recipe.network, study.schedule(study.recipe.watched_epochs), study.count, runs) * 4 / 3
+
+
+def _watch(study: KdStudy, noise: float, labels: Tensor, grand: bool) -> Watched:
+    settings, network = study.recipe.scores, study.recipe.network
+    epochs, seeds = study.recipe.watched_epochs, [WATCHED_SEED + i for i in range(settings.runs)]
+    log = TrainingDynamics(
+        settings.runs,
+        epochs,
+        study.count,
+        0 if study.numbers else study.outputs,
+        keep_epochs=(settings.early_epoch, epochs),
+    )
+    train, known = study.samples["train"], labels.cpu()
+    norms: list[Scores] = []
+
+    def look(epoch: int, group: Group) -> None:
+        for index, outputs in batches_of(group, train):
+            log.update(epoch, index, outputs, known[index])
+        if grand and epoch == settings.early_epoch:
+            norms.append(_gradients(study, group, labels))
+
+    started = time.perf_counter()
+    group = study.group(network, seeds)
+    everything = np.arange(study.count)
+    words = f"watching {settings.runs} trainings on {arm('everything', noise)}"
+    with study.job.phase(words, _watching(study)) as tick:
+        train_group(
+            group,
+            [Student(everything, seed) for seed in seeds],
+            train,
+            labels,
+            study.schedule(epochs),
+            tick=tick,
+            watch=look,
+        )
+    embeddings = outputs_of(group, train, features=True)[0].numpy()
+    return Watched(log, norms[0] if norms else None, embeddings, time.perf_counter() - started)
+
+
+def _gradients(study: KdStudy, group: Group, labels: Tensor) -> Scores:
+    """The mean over the watched runs of each sample's gradient norm."""
+    inputs = study.samples["train"].take(torch.arange(study.count, device=study.job.device))
+    at_once = GRADIENTS_AT_ONCE if group.base.stacks else 1
+    norms = [gradients.grand(group.network(member), inputs, labels, _loss, at_once) for member in range(group.size)]
+    return np.mean(norms, axis=0)
+
+
+def _loss(output: Tensor, target: Tensor) -> Tensor:
+    return (output[0] - target) ** 2 if target.is_floating_point() else F.cross_entropy(output, target)
+
+
+def _read(study: KdStudy, name: str, watched: Watched, labels: Tensor, teacher: Tensor | None) -> Scores:
+    """One score from what the watched trainings have shown."""
+    settings, log = study.recipe.scores, watched.log
+    early, last = settings.early_epoch, study.recipe.watched_epochs
+    seed = study.recipe.data.split_seed
+    clusters = min(settings.prototypes or 10 * study.outputs, study.count)
+    picks = kept_count(study.count, min(1.0, max(study.recipe.grid.fractions)))
+    of_class = None if study.numbers else labels.cpu().numpy()
+    if name == "grand":
+        assert watched.gradients is not None
+        return watched.gradients
+    if name == "kl":
+        assert teacher is not None
+        return scores.kl_from_teacher(teacher.numpy(), log.outputs[early])
+    embeddings = watched.embeddings
+    ways: dict[str, Callable[[], Scores]] = {
+        "el2n": lambda: scores.el2n(log, early),
+        "forgetting": lambda: scores.forgetting(log),
+        "aum": lambda: scores.aum(log),
+        "loss": lambda: scores.loss(log, last),
+        "least_confidence": lambda: scores.least_confidence(log, last),
+        "entropy": lambda: scores.entropy(log, last),
+        "margin": lambda: scores.margin(log, last),
+        "k_center": lambda: geometry.k_center(embeddings, picks, seed),
+        "herding": lambda: geometry.herding(embeddings, picks, of_class),
+        "prototypes_far": lambda: geometry.prototypes(embeddings, clusters, seed),
+        "prototypes_near": lambda: -geometry.prototypes(embeddings, clusters, seed),
+        "inliers": lambda: geometry.inliers(embeddings, seed),
+    }
+    return ways[name]()
+
+
+def _subsets_work(study: KdStudy) -> float:
+    kept = round(OF_SUBSETS * study.count)
+    return study.work(
+        study.recipe.network, study.schedule(study.recipe.watched_epochs), kept, study.recipe.scores.subsets
+    )
+
+
+def _memorization(study: KdStudy, noise: float, labels: Tensor) -> Scores:
+    recipe, count = study.recipe, study.recipe.scores.subsets
+    member = memorization.subsets(study.count, count, OF_SUBSETS, recipe.data.split_seed)
+    seeds = [SUBSET_SEED + i for i in range(count)]
+    group = study.group(recipe.network, seeds)
+    students = [Student(kept.nonzero()[0], seed) for kept, seed in zip(member, seeds, strict=True)]
+    train = study.samples["train"]
+    words = f"training on {count} random subsets of {arm('everything', noise)}"
+    with study.job.phase(words, _subsets_work(study)) as tick:
+        train_group(group, students, train, labels, study.schedule(recipe.watched_epochs), tick=tick)
+    outputs = outputs_of(group, train)
+    if study.numbers:
+        right = -((outputs[..., 0] - labels.cpu()) ** 2)
+    else:
+        right = torch.softmax(outputs, -1).gather(-1, labels.cpu().expand(count, -1)[..., None])[..., 0]
+    return memorization.memorization(right.double().numpy(), member)

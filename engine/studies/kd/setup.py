@@ -1,0 +1,223 @@
+"""What every step of a grid of distilled students shares: the samples as tensors, the networks, the labels."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import sklearn
+import torch
+import transformers
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedTokenizerBase
+
+from engine.common.errors import WinnowError
+from engine.config.kd import PrunedKdRecipe, TeacherSettings
+from engine.config.load import to_dict
+from engine.config.models import NetworkSettings
+from engine.data.labelled.samples import Labelled, read_labelled
+from engine.data.tokenizers import same_tokenizer
+from engine.models.loading import load_tokenizer
+from engine.models.networks import make_network, parameters_of
+from engine.studies.job import Job
+from engine.training.students import Group, Measured, Schedule, measure, outputs_of
+from engine.training.views import Samples, make_samples
+
+SPLITS = ("train", "valid", "test")
+STEP_COST = 1e8  # floating-point operations that starting one training step is worth
+FORWARD_AND_BACK = 3.0  # a training step in forward passes
+
+
+@dataclass
+class KdStudy:
+    job: Job
+    recipe: PrunedKdRecipe
+    data: Labelled
+    samples: dict[str, Samples]  # by split
+    labels: dict[str, Tensor]  # class numbers; numbers to be predicted are standardised
+    rows: NDArray[np.int32]  # of the training samples, in order
+    shape: tuple[int, ...]
+    outputs: int
+    costs: dict[NetworkSettings, float]  # floating-point operations of a forward pass, one sample
+    parameters: dict[NetworkSettings, int]
+
+    @property
+    def count(self) -> int:
+        """Training samples."""
+        return len(self.rows)
+
+    @property
+    def numbers(self) -> bool:
+        return self.recipe.data.task == "numbers"
+
+    def network(self, settings: NetworkSettings, seed: int) -> nn.Module:
+        return make_network(settings, self.recipe.data.task, self.shape, self.outputs, seed)
+
+    def group(self, settings: NetworkSettings, seeds: Sequence[int]) -> Group:
+        return Group([self.network(settings, seed) for seed in seeds], self.job.device, self.dtype)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.job.dtype(self.recipe.training.dtype)
+
+    def schedule(self, epochs: int | None = None, **more: Any) -> Schedule:
+        """How the recipe trains, for students where no `epochs` are given; their steps are those of the whole set."""
+        training = self.recipe.training
+        steps = None
+        if training.equal == "steps" and epochs is None:
+            steps = training.epochs * -(-self.count // training.batch_size)
+        return Schedule(
+            epochs=epochs or training.epochs,
+            batch_size=training.batch_size,
+            learning_rate=training.learning_rate,
+            weight_decay=training.weight_decay,
+            temperature=training.temperature,
+            steps=steps,
+            dtype=self.dtype,
+            **more,
+        )
+
+    def measured(self, group: Group) -> dict[str, list[Measured]]:
+        """Every member of a trained group, on the samples held out of training and on the test set."""
+        return {
+            split: measure(outputs_of(group, self.samples[split]), self.labels[split].cpu())
+            for split in ("valid", "test")
+        }
+
+    def work(self, settings: NetworkSettings, schedule: Schedule, samples: int, students: int) -> float:
+        """Planned work of training `students` together."""
+        steps = schedule.steps_of(samples)
+        each = FORWARD_AND_BACK * self.costs[settings] * min(schedule.batch_size, samples)
+        return steps * (STEP_COST + students * each)
+
+
+def open_study(job: Job, recipe: PrunedKdRecipe) -> KdStudy:
+    """Read the data, and make the samples ready on the device."""
+    data: Labelled = job.broadcast("data", partial(_read, job, recipe))
+    places = {split: (data.split == split).nonzero()[0] for split in SPLITS}
+    values = torch.from_numpy(data.inputs)
+    mask = None if data.mask is None else torch.from_numpy(data.mask)
+    samples = {
+        split: make_samples(
+            values[place],
+            None if mask is None else mask[place],
+            values[places["train"]],
+            views=recipe.training.views if split == "train" else 1,
+            mirror=recipe.training.mirror,
+            seed=recipe.data.split_seed,
+            device=job.device,
+        )
+        for split, place in places.items()
+    }
+    given = data.labels
+    if recipe.data.task == "numbers":  # predicted in units of their own spread, or networks would only learn the mean
+        known = given[places["train"]]
+        given = ((given - known.mean()) / max(float(known.std()), 1e-12)).astype(np.float32)
+    labels = {split: torch.from_numpy(given[place]).to(job.device) for split, place in places.items()}
+    study = KdStudy(
+        job,
+        recipe,
+        data,
+        samples,
+        labels,
+        data.row[places["train"]],
+        tuple(data.inputs.shape[1:]),
+        max(len(data.class_names), 1),
+        {},
+        {},
+    )
+    teachers = (network_of(recipe, recipe.teachers[name]) for name in recipe.used_teachers())
+    for settings in dict.fromkeys([recipe.network, *teachers]):
+        network = study.network(settings, 0)
+        study.parameters[settings] = parameters_of(network)
+        study.costs[settings] = _forward_cost(network, samples["train"])
+    return study
+
+
+def _read(job: Job, recipe: PrunedKdRecipe) -> Labelled:
+    tokenizer = shared_tokenizer(recipe) if recipe.data.task == "text" else None
+    with job.phase(f"reading {recipe.data.source}", 0):
+        return read_labelled(recipe.data, tokenizer)
+
+
+def write_down(study: KdStudy) -> None:
+    """The samples, and what the run as a whole is made of."""
+    job, recipe = study.job, study.recipe
+    if not job.has("samples", "samples"):
+        job.record([job.write("samples", "samples", study.data.sample_columns())])
+    size = study.parameters[recipe.network]
+    job.ledger.set_provenance(job.run.id, **_provenance(study), student_parameters=size)
+    if not job.has("metrics", "student"):
+        row = {"arm": "student", "seed": -1, "epoch": recipe.training.epochs, "step": 0, "split": ""}
+        job.record([job.write("metrics", "student", [row | {"name": "parameters", "value": float(size)}])])
+
+
+def shared_tokenizer(recipe: PrunedKdRecipe) -> PreTrainedTokenizerBase:
+    """The tokenizer of the student. Raises WinnowError where a teacher of the grid reads text in another way."""
+    tokenizer = load_tokenizer(recipe.network.model, ends=False)
+    for name in recipe.used_teachers():
+        model = network_of(recipe, recipe.teachers[name]).model
+        if model != recipe.network.model:
+            difference = same_tokenizer(load_tokenizer(model, ends=False), tokenizer)
+            if difference:
+                raise WinnowError(
+                    f"The teacher {name} ({model}) and {recipe.network.model} do not share a tokenizer; "
+                    f"choose a teacher of the student's family. {difference}"
+                )
+    return tokenizer
+
+
+def network_of(recipe: PrunedKdRecipe, teacher: TeacherSettings) -> NetworkSettings:
+    """The network of a teacher: the student's, with what the teacher names otherwise."""
+    named = {
+        key: value for key in ("model", "width", "depth", "pretrained") if (value := getattr(teacher, key)) is not None
+    }
+    return recipe.network.model_copy(update=named)
+
+
+def _forward_cost(network: nn.Module, samples: Samples) -> float:
+    inputs = samples.take(torch.zeros(1, dtype=torch.long, device=samples.values.device))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network.to(samples.values.device).eval()(*inputs)
+    return float(counter.get_total_flops())
+
+
+def _provenance(study: KdStudy) -> dict[str, Any]:
+    return {
+        "recipe": to_dict(study.recipe),
+        "dataset": study.data.dataset,
+        "data_origin": study.data.origin,
+        "samples": {split: len(study.samples[split]) for split in SPLITS},
+        "class_names": study.data.class_names,
+        "measure": "R²" if study.numbers else "accuracy",
+        "dtype": str(study.dtype).removeprefix("torch."),
+        "device": study.job.device_name,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "scikit-learn": sklearn.__version__,
+        },
+    }
+
+
+def flip_labels(labels: Tensor, share: float, classes: int, seed: int) -> tuple[Tensor, NDArray[np.bool_]]:
+    """Give `share` of the labels (n,) another class, drawn evenly; which ones are flipped depends on `seed` alone.
+
+    A larger share flips what a smaller one does, and more.
+    """
+    flipped = np.zeros(len(labels), dtype=bool)
+    if not share:
+        return labels, flipped
+    rng = np.random.default_rng([seed, 3])
+    order, away = rng.permutation(len(labels)), rng.integers(1, classes, len(labels))
+    flipped[order[: round(share * len(labels))]] = True
+    moved = (labels.cpu().numpy() + away) % classes
+    noisy = np.where(flipped, moved, labels.cpu().numpy())
+    return torch.from_numpy(noisy).to(labels.device), flipped

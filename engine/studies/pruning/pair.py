@@ -1,0 +1,86 @@
+"""A pair of language models opened on one machine, and what every run on a pair begins with: scores before training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.common.errors import WinnowError
+from engine.config.pruning import ScoringSettings
+from engine.data.samples import TokenSample
+from engine.models.loading import LoadedModel
+from engine.studies import flops
+from engine.studies.job import Job, run_units
+from engine.studies.pruning.prepare import Models, model_facts
+from engine.studies.pruning.scoring import FIRST, Scored, Scorer, tokens_of
+from engine.studies.work_units import Range, WorkUnit
+
+SCORING = "scoring every sample before training"
+
+
+@dataclass(frozen=True)
+class Check:
+    """Key of a shard: load both models, write down what they are, and refuse one that is its own teacher."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Key of a shard: score a piece of the samples before any training."""
+
+    piece: Range
+    samples: Sequence[TokenSample]
+
+
+class PairRun:
+    """Does those shards on one machine. Models are loaded when the first shard needs them."""
+
+    def __init__(self, job: Job, models: Models, settings: ScoringSettings, dataset: str) -> None:
+        self.job = job
+        self.models = models
+        self.scorer = Scorer(job, models, settings, dataset)
+
+    @property
+    def student(self) -> LoadedModel:
+        return self.models.student(self.job)
+
+    def do(self, key: object) -> None:
+        if isinstance(key, Check):
+            self._check()
+        else:
+            assert isinstance(key, Score)
+            self._score(key)
+
+    def first(self, samples: Sequence[TokenSample]) -> Scored:
+        """The scores of all samples before any training, shard by shard, wherever the shards are done."""
+        shards = [WorkUnit("the two models", Check())]
+        for piece in self.scorer.ranges(samples):
+            own = samples[piece.start : piece.stop]
+            if self.scorer.has(piece, FIRST):
+                self.job.skip(self._work(own))
+            else:
+                shards.append(WorkUnit(f"scores {piece.index}", Score(piece, own), self._work(own)))
+        run_units(self.job, self, shards, SCORING)
+        return self.scorer.read(samples, FIRST)
+
+    def cache_facts(self) -> dict[str, int]:
+        """Provenance of the teacher's hidden states; on a cluster every node has some of them, for itself."""
+        return {} if self.job.cluster else {"hidden_cache_bytes": self.scorer.cache_bytes}
+
+    def _work(self, samples: Sequence[TokenSample]) -> float:
+        return flops.scoring(tokens_of(samples), sum(self.models.parameters.values()))
+
+    def _check(self) -> None:
+        """Raises WinnowError where teacher and student are one model."""
+        job = self.job
+        with job.phase("loading the models", 0):
+            teacher, student = self.models.teacher(job), self.student
+        job.ledger.set_provenance(job.run.id, **model_facts("teacher", teacher), **model_facts("student", student))
+        if student.hash == teacher.hash:
+            raise WinnowError(
+                f"{teacher.name} and {student.name} are the same model, so every KL would be zero; choose another "
+                "teacher."
+            )
+
+    def _score(self, key: Score) -> None:
+        with self.job.phase(SCORING, self._work(key.samples)) as tick:
+            self.scorer.score_piece(self.student.model, key.piece, key.samples, FIRST, tick)

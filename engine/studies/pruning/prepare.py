@@ -1,0 +1,207 @@
+"""What every run on a pair of language models starts with: its rows, its tokenizer, its samples, its models."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+import transformers
+from transformers import PreTrainedTokenizerBase
+
+from engine.common.errors import WinnowError
+from engine.common.hashing import digest
+from engine.config.data import CorpusSettings, DataSettings
+from engine.config.load import to_dict
+from engine.config.models import PairSettings, ScratchModel, ScratchSettings, scratch_name
+from engine.config.pruning import DynamicPruningRecipe, ScoreRecipe
+from engine.data.samples import Encoding, Prepared, TokenSample, encode_rows, prepare
+from engine.data.sources import DEMO, DEMO_CORPUS, Rows, read_rows
+from engine.data.templates import render, template_hash
+from engine.data.tokenizers import same_tokenizer, tokenizer_hash
+from engine.models.loading import LoadedModel, load_model, load_tokenizer, model_facts_of
+from engine.models.scratch import causal
+from engine.studies import flops
+from engine.studies.job import Job
+
+
+@dataclass
+class Corpus:
+    """The text that models made from nothing are trained on, and the tokenizer learned from it."""
+
+    rows: Rows
+    tokenizer_folder: Path
+    tokenizer: PreTrainedTokenizerBase
+    samples: list[Encoding]
+    hash: str
+
+
+@dataclass
+class Models:
+    """Where the pair is, and how to have it in memory. The teacher is loaded only when something needs it."""
+
+    teacher_source: str
+    student_source: str
+    pair: PairSettings
+    tokenizer: PreTrainedTokenizerBase
+    dtype: torch.dtype
+    parameters: dict[str, int]  # of "teacher" and "student", as the work is planned
+
+    def teacher(self, job: Job) -> LoadedModel:
+        return load_model(self.pair.teacher, job.local_path(self.teacher_source), self.dtype, job.device)
+
+    def student(self, job: Job) -> LoadedModel:
+        return load_model(self.pair.student, job.local_path(self.student_source), self.dtype, job.device)
+
+
+def corpus_settings(data: DataSettings, corpus: CorpusSettings) -> CorpusSettings:
+    """The corpus a recipe means: without a source of its own, the rows of the data that the run does not use."""
+    if corpus.source:
+        return corpus
+    if data.source == DEMO:
+        return corpus.model_copy(update={"source": DEMO_CORPUS})
+    after = data.skip + (data.limit or 0) if data.limit else 0
+    return corpus.model_copy(
+        update={
+            "source": data.source,
+            "split": data.split,
+            "columns": corpus.columns if corpus.columns.response else data.columns,
+            "skip": corpus.skip or after,
+        }
+    )
+
+
+def read_corpus(job: Job, data: DataSettings, settings: ScratchSettings, max_length: int) -> Corpus:
+    """Read the corpus, learn its tokenizer where the workspace has none yet, and tokenise it."""
+    corpus = corpus_settings(data, settings.corpus)
+    with job.phase(f"reading the corpus {corpus.source}", 0):
+        rows = read_rows(corpus.source, corpus.split, corpus.skip, corpus.limit, corpus.columns)
+        prompts = partial(_texts, rows, data.template)
+        folder = causal.tokenizer_folder(
+            job.workspace, prompts, digest([rows.fingerprint, template_hash(data.template)]), settings.vocab_size
+        )
+        tokenizer = load_tokenizer(str(folder))
+        samples = [e for e in encode_rows(rows.rows, data.template, tokenizer, max_length) if e.response_length]
+    return Corpus(rows, folder, tokenizer, samples, digest([rows.fingerprint, template_hash(data.template)]))
+
+
+def _texts(rows: Rows, template: str) -> Iterator[str]:
+    for row in rows.rows:
+        yield render(template, row["instruction"], row["input"]) + row["response"]
+
+
+def make_scratch(job: Job, name: str, settings: ScratchModel, corpus: Corpus, max_length: int) -> Path:
+    """Train the model called `scratch:<name>` unless the workspace has it; the answer is its folder."""
+    folder = _scratch_folder(job, name, settings, corpus, max_length)
+    if folder.exists():
+        return folder
+    with job.phase(f"training {name} from nothing", _scratch_work(settings, corpus)) as tick:
+        loss = causal.make(
+            job.workspace, folder, settings, corpus.tokenizer, corpus.samples, max_length, job.device, tick
+        )
+    if loss is not None:
+        job.log.info("%s ended at a training loss of %.3f nats per token", name, loss)
+    return folder
+
+
+def plan_scratch(job: Job, name: str, settings: ScratchModel, corpus: Corpus, max_length: int) -> None:
+    """Plan the training of a model that the workspace does not have yet."""
+    if not _scratch_folder(job, name, settings, corpus, max_length).exists():
+        job.plan(_scratch_work(settings, corpus))
+
+
+def _scratch_folder(job: Job, name: str, settings: ScratchModel, corpus: Corpus, max_length: int) -> Path:
+    return causal.model_folder(job.workspace, name, settings, corpus.tokenizer_folder, max_length, corpus.hash)
+
+
+def _scratch_work(settings: ScratchModel, corpus: Corpus) -> float:
+    tokens = sum(len(sample.input_ids) for sample in corpus.samples)
+    return flops.pretraining(settings, len(corpus.tokenizer), tokens)
+
+
+def open_pair(job: Job, recipe: DynamicPruningRecipe | ScoreRecipe) -> tuple[Models, Prepared]:
+    """Rows, tokenizer, samples (written as a part) and models of a run, checked against each other."""
+    pair, data = recipe.models, recipe.data
+    roles = {"teacher": scratch_name(pair.teacher), "student": scratch_name(pair.student)}
+    corpus = None
+    if any(roles.values()):
+        assert recipe.scratch is not None  # the recipe was checked
+        corpus = read_corpus(job, data, recipe.scratch, pair.max_length)
+    tokenizers = {
+        role: corpus.tokenizer if name and corpus else load_tokenizer(getattr(pair, role))
+        for role, name in roles.items()
+    }
+    difference = same_tokenizer(tokenizers["teacher"], tokenizers["student"])
+    if difference:
+        raise WinnowError(
+            f"{pair.teacher} and {pair.student} do not share a tokenizer; choose a pair of one family. {difference}"
+        )
+    with job.phase(f"reading {data.source}", 0):
+        rows = read_rows(data.source, data.split, data.skip, data.limit, data.columns)
+        prepared = prepare(
+            rows, data.template, tokenizers["student"], pair.max_length, data.valid_fraction, data.split_seed
+        )
+    parameters: dict[str, int] = {}
+    for role, name in roles.items():
+        if name and corpus and recipe.scratch:
+            settings = recipe.scratch.models[name]
+            parameters[role] = flops.parameters_of(settings, len(corpus.tokenizer))
+            plan_scratch(job, name, settings, corpus, pair.max_length)
+        else:
+            parameters[role] = model_facts_of(getattr(pair, role))["parameters"]
+    tokens = {split: sum(sample.length for sample in of_split(prepared, split)) for split in ("train", "valid")}
+    job.plan(flops.study(recipe, parameters["teacher"], parameters["student"], tokens["train"], tokens["valid"]))
+    sources = {}
+    for role, name in roles.items():
+        if name and corpus and recipe.scratch:
+            sources[role] = str(make_scratch(job, name, recipe.scratch.models[name], corpus, pair.max_length))
+        else:
+            sources[role] = getattr(pair, role)
+    models = Models(
+        sources["teacher"], sources["student"], pair, tokenizers["student"], job.dtype(pair.dtype), parameters
+    )
+    if not job.has("samples", "samples"):
+        job.record([job.write("samples", "samples", prepared.sample_columns())])
+    job.ledger.set_provenance(job.run.id, **provenance(job, recipe, models, rows, prepared))
+    return models, prepared
+
+
+def provenance(
+    job: Job, recipe: DynamicPruningRecipe | ScoreRecipe, models: Models, rows: Rows, prepared: Prepared
+) -> dict[str, Any]:
+    """What another person needs to repeat the run, and what was left out of it."""
+    return {
+        "recipe": to_dict(recipe),
+        "dataset": prepared.dataset,
+        "data_origin": rows.origin,
+        "data_fingerprint": rows.fingerprint,
+        "dropped": prepared.dropped,
+        "truncated": prepared.truncated,
+        "template_hash": template_hash(recipe.data.template),
+        "tokenizer_hash": tokenizer_hash(models.tokenizer),
+        "teacher_source": models.teacher_source,
+        "student_source": models.student_source,
+        "dtype": str(models.dtype).removeprefix("torch."),
+        "device": job.device_name,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "peft": peft.__version__,
+        },
+    }
+
+
+def model_facts(role: str, loaded: LoadedModel) -> dict[str, Any]:
+    """Provenance of a model once it has been loaded."""
+    return {f"{role}_hash": loaded.hash, f"{role}_parameters": loaded.parameters}
+
+
+def of_split(prepared: Prepared, split: str) -> list[TokenSample]:
+    """The samples of "train" or "valid", in the order of the source."""
+    return [sample for sample in prepared.samples if sample.split == split]

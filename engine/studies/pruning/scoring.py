@@ -1,0 +1,218 @@
+"""Scoring training samples piece by piece: scores, and token scores where the pages show them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from engine.common.hashing import digest
+from engine.config.pruning import METRICS, ScoringSettings
+from engine.data.samples import TokenSample
+from engine.scoring.hidden import HiddenCache
+from engine.scoring.score import SampleScores, score_samples
+from engine.storage.parts import read_column, read_seconds
+from engine.studies.job import Job, Tick
+from engine.studies.pruning.prepare import Models
+from engine.studies.work_units import Range, split
+
+BASE = "base"  # the arm of the scores before any training, which every arm and seed shares
+TOP_TOKENS = 5
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of one epoch in the order of the samples, and the seconds they took over all lives of the run."""
+
+    values: dict[str, NDArray[np.float32]]
+    seconds: float
+
+
+class Epoch(NamedTuple):
+    """Whose scores: of which arm and seed, before which epoch. `detail` also keeps those of every token, for pages."""
+
+    arm: str
+    seed: int
+    epoch: int
+    detail: bool
+
+    def part(self, piece: Range) -> str:
+        """The name of the parts that hold one piece."""
+        whose = BASE if self.arm == BASE else f"{self.arm}-s{self.seed}"
+        return f"{whose}-e{self.epoch:03d}-{piece.index:05d}"
+
+
+FIRST = Epoch(BASE, -1, 1, detail=True)
+
+
+class Scorer:
+    """Scores samples again and again against one frozen teacher, whose hidden states are cached."""
+
+    def __init__(self, job: Job, models: Models, settings: ScoringSettings, dataset: str) -> None:
+        self.job = job
+        self.models = models
+        self.settings = settings
+        self._words = TokenText(models.tokenizer)
+        self._dataset = dataset
+        self._cache: HiddenCache | None = None
+
+    def ranges(self, samples: Sequence[TokenSample]) -> list[Range]:
+        """The samples in pieces, each of which ends in parts of its own."""
+        return split(len(samples), self.settings.shard_rows)
+
+    def score(
+        self, student: PreTrainedModel, samples: Sequence[TokenSample], words: str, work: float, epoch: Epoch
+    ) -> Scored:
+        """Score all samples with this student, here; pieces an earlier life finished are read back, not done again."""
+        total = tokens_of(samples)
+        with self.job.phase(words, work) as tick:
+            before = 0
+            for piece in self.ranges(samples):
+                own = samples[piece.start : piece.stop]
+                if not self.has(piece, epoch):
+                    self.score_piece(student, piece, own, epoch, partial(_after, tick, before, total))
+                before += tokens_of(own)
+        return self.read(samples, epoch)
+
+    def finished(self, samples: Sequence[TokenSample], epoch: Epoch) -> bool:
+        """Whether every part of an epoch's scores is there."""
+        return all(self.has(piece, epoch) for piece in self.ranges(samples))
+
+    def has(self, piece: Range, epoch: Epoch) -> bool:
+        """Whether the parts of one piece are there."""
+        tables = ("scores", "token_scores") if epoch.detail else ("scores",)
+        return all(self.job.has(table, epoch.part(piece)) for table in tables)
+
+    def score_piece(
+        self, student: PreTrainedModel, piece: Range, samples: Sequence[TokenSample], epoch: Epoch, tick: Tick
+    ) -> None:
+        """Score the samples of one piece and record its parts."""
+        started = time.perf_counter()
+        results = score_samples(
+            self.models.teacher(self.job).model,
+            student,
+            samples,
+            vocab_size=len(self.models.tokenizer),
+            token_budget=self.settings.token_budget,
+            tile=self.settings.tile,
+            top_k=TOP_TOKENS if epoch.detail else 0,
+            cache=self._hidden_cache(),
+            cache_key=f"shard-{piece.index:05d}",
+            tick=tick,
+        )
+        seconds = time.perf_counter() - started
+        name = epoch.part(piece)
+        parts = [self.job.write("scores", name, _score_columns(results, epoch), seconds=seconds)]
+        if epoch.detail:
+            parts.append(self.job.write("token_scores", name, self._token_rows(results, samples, epoch.epoch)))
+        self.job.record(parts)
+        for sample, result in zip(samples, results, strict=True):
+            if not np.isfinite(result.kl).all():
+                self.job.log.warning("row %d has no score: a model gave NaN or Inf for it", sample.row)
+
+    def _hidden_cache(self) -> HiddenCache:
+        if self._cache is None:
+            teacher = self.models.teacher(self.job)
+            key = digest([teacher.hash, self._dataset, self.settings.shard_rows, str(self.models.dtype)])
+            self._cache = HiddenCache(self.job.workspace.hidden / key, int(self.settings.hidden_cache_gb * 1e9))
+            width = teacher.model.config.get_text_config().hidden_size
+            self.job.log.info(
+                "the teacher's hidden states take %.1f MB for a million tokens (limit %.1f MB)",
+                HiddenCache.estimate(1_000_000, width, self.models.dtype) / 1e6,
+                self.settings.hidden_cache_gb * 1e3,
+            )
+        return self._cache
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of cached hidden states on disk."""
+        return self._hidden_cache().bytes
+
+    def _token_rows(
+        self, results: Sequence[SampleScores], samples: Sequence[TokenSample], epoch: int
+    ) -> list[dict[str, Any]]:
+        return [
+            token_row(self._words, sample, result) | {"epoch": epoch}
+            for sample, result in zip(samples, results, strict=True)
+        ]
+
+    def read(self, samples: Sequence[TokenSample], epoch: Epoch) -> Scored:
+        """Read the scores of an epoch back from its parts, in the order of the samples."""
+        values: dict[str, list[NDArray[np.float32]]] = {metric: [] for metric in METRICS}
+        seconds = 0.0
+        for piece in self.ranges(samples):
+            path = self.job.part_path("scores", epoch.part(piece))
+            column = read_column(path, "value").reshape(len(METRICS), -1)
+            for metric, row in zip(METRICS, column, strict=True):
+                values[metric].append(row)
+            seconds += read_seconds(path)
+        return Scored({metric: np.concatenate(parts) for metric, parts in values.items()}, seconds)
+
+
+def tokens_of(samples: Iterable[TokenSample]) -> int:
+    """Tokens of prompts and responses together."""
+    return sum(len(sample.input_ids) for sample in samples)
+
+
+def _after(tick: Tick, before: int, total: int, done: int, _of_piece: int) -> None:
+    tick(before + done, total)
+
+
+def unscored_rows(samples: Sequence[TokenSample], scored: Scored) -> list[int]:
+    """Rows for which a model gave NaN or Inf."""
+    return [s.row for s, value in zip(samples, scored.values["kl"], strict=True) if not np.isfinite(value)]
+
+
+def _score_columns(results: Sequence[SampleScores], epoch: Epoch) -> dict[str, Any]:
+    """The scores table of one shard: metric by metric, in the order of METRICS and of the samples."""
+    rows = np.array([result.row for result in results], dtype=np.int32)
+    metrics = [result.metrics() for result in results]
+    count = len(rows) * len(METRICS)
+    return {
+        "arm": [epoch.arm] * count,
+        "seed": [epoch.seed] * count,
+        "epoch": [epoch.epoch] * count,
+        "row": np.tile(rows, len(METRICS)),
+        "metric": np.repeat(list(METRICS), len(rows)),
+        "value": np.array([values[metric] for metric in METRICS for values in metrics], dtype=np.float32),
+    }
+
+
+class TokenText:
+    """The text of single tokens, remembered; a token that is part of a character is shown in its raw form."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._known: dict[int, str] = {}
+
+    def __getitem__(self, token: int) -> str:
+        if token not in self._known:
+            text = str(self._tokenizer.decode([token]))
+            if "\ufffd" in text or not text:
+                text = str(self._tokenizer.convert_ids_to_tokens(token))
+            self._known[token] = text
+        return self._known[token]
+
+
+def token_row(words: TokenText, sample: TokenSample, result: SampleScores) -> dict[str, Any]:
+    """One row of the token_scores table, without its run and epoch."""
+
+    def texts(ids: NDArray[np.integer]) -> list[list[str]]:
+        return [[words[int(i)] for i in row] for row in ids]
+
+    return {
+        "row": sample.row,
+        "tokens": [words[int(i)] for i in sample.input_ids],
+        "response_start": sample.response_start,
+        "kl": result.kl.tolist(),
+        "teacher_tokens": texts(result.teacher_ids),
+        "teacher_probs": result.teacher_probs.tolist(),
+        "student_tokens": texts(result.student_ids),
+        "student_probs": result.student_probs.tolist(),
+    }

@@ -1,0 +1,77 @@
+"""Dynamic pruning by KL, beside three arms to compare it with.
+
+The story: open the pair and the data; score every training sample before any training, once for all seeds; then, for
+each seed, train four copies of the student's LoRA, epoch by epoch:
+
+    dynamic   on what still has a score above τ, scored anew each epoch while τ grows
+    static    on what was above τ in the first epoch
+    random    on a fresh random subset of the size that `dynamic` kept in that epoch
+    full      on everything
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.common.errors import WinnowError
+from engine.config.pruning import DynamicPruningRecipe, PruningSettings
+from engine.pruning.thresholds import keep, quantile
+from engine.studies.job import Job, run_units
+from engine.studies.pruning.arms import Basis, Before, PruningStudy, arm_shards
+from engine.studies.pruning.prepare import of_split, open_pair
+from engine.studies.pruning.scoring import unscored_rows
+from engine.studies.work_units import WorkUnit
+from engine.training.finetune import Evaluation
+
+
+def run(job: Job, recipe: DynamicPruningRecipe) -> None:
+    models, prepared = open_pair(job, recipe)
+    job.broadcast("pair", lambda: (models, prepared.dataset))
+    study = PruningStudy(job, recipe, models, prepared.dataset)
+    train, valid = of_split(prepared, "train"), of_split(prepared, "valid")
+    first = study.first(train)
+    tau, tau_max = resolve_tau(recipe.pruning, first.values[recipe.pruning.metric])
+    check_tau(recipe.pruning, first.values[recipe.pruning.metric], tau)
+    job.ledger.set_provenance(
+        job.run.id,
+        tau=tau,
+        tau_max=tau_max if math.isfinite(tau_max) else None,
+        not_a_number=unscored_rows(train, first),
+        **study.cache_facts(),
+    )
+    run_units(
+        job, study, [WorkUnit("the student before training", Before(valid))], "measuring the student before training"
+    )
+    before = Evaluation(**job.ledger.run(job.run.id).provenance["before_training"])
+    study.basis = job.broadcast("basis", lambda: Basis(train, valid, first, before, tau, tau_max))
+    run_units(job, study, arm_shards(study), "training every arm")
+
+
+def open_run(job: Job, recipe: DynamicPruningRecipe) -> PruningStudy:
+    """The run as a worker of a cluster opens it."""
+    models, dataset = job.broadcasted("pair")
+    return PruningStudy(job, recipe, models, dataset)
+
+
+def resolve_tau(settings: PruningSettings, scores: NDArray[np.float32]) -> tuple[float, float]:
+    """The first threshold and the highest one, as numbers; quantiles are those of the first epoch's scores."""
+    try:
+        tau = quantile(scores, settings.tau_quantile) if settings.tau_quantile is not None else settings.tau
+        if settings.tau_max_quantile is not None:
+            return float(tau or 0.0), quantile(scores, settings.tau_max_quantile)
+    except ValueError as error:
+        raise WinnowError("Every sample's score is NaN, so there is nothing to rank; check the models.") from error
+    return float(tau or 0.0), math.inf if settings.tau_max is None else settings.tau_max
+
+
+def check_tau(settings: PruningSettings, scores: NDArray[np.float32], tau: float) -> None:
+    """Raise WinnowError where the first epoch would already keep too few."""
+    kept, highest = int(keep(scores, tau).sum()), float(np.nanmax(scores))
+    if kept < settings.min_samples:
+        raise WinnowError(
+            f"A threshold of {tau:.4g} keeps {kept} of {len(scores)} samples in the first epoch, fewer than "
+            f"pruning.min_samples = {settings.min_samples}; the highest {settings.metric} is {highest:.4g}: lower tau."
+        )

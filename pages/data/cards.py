@@ -1,0 +1,104 @@
+"""One known set of data as a card: what it is, how much, who read it, and what can be done with it."""
+
+from __future__ import annotations
+
+import re
+
+import streamlit as st
+
+from engine.common import formats
+from engine.config.data import DataSettings
+from engine.config.load import load_recipe, to_dict
+from engine.storage.store import Store
+from pages.data import preview
+from pages.data.known import Known, place, remove
+from pages.pruning import form
+from pages.shared import run_labels, session
+from pages.shared.escape import escape_markdown
+
+MANY_ROWS = 2000  # a form that starts from larger data offers this many of its rows
+
+
+def draw(data: Known, position: int, store: Store) -> None:
+    """The card; `position` on the page tells its widgets apart."""
+    with st.container(border=True, gap="small"):
+        with st.container(horizontal=True, vertical_alignment="top", gap="small"):
+            with st.container(gap=None, width="stretch"):
+                st.markdown(f"**{escape_markdown(data.name)}**")
+                st.markdown(escape_markdown(said(data, store)))
+                st.caption(escape_markdown(" · ".join(_facts(data))))
+            _actions(data, position, store)
+        if data.info.get("rows"):
+            panel = st.expander("First rows and lengths", on_change="rerun", key=f"data_rows_{position}")
+            if panel.open:
+                with panel:
+                    preview.draw(data.info, f"data_{position}")
+
+
+def said(data: Known, store: Store) -> str:
+    """How much there is, from the preview where there was one, else from the newest run that read it. Plain text."""
+    if data.info:
+        return preview.counted(data.info)
+    for run in data.runs:
+        splits = store.samples_in(run.id).set_index("split")
+        if len(splits):
+            samples, tokens, cut = (int(splits[name].sum()) for name in ("samples", "tokens", "truncated"))
+            held = int(splits["samples"].get("valid", 0))
+            truncated = f"; {cut:,} were cut to what the models read" if cut else ""
+            return (
+                f"{formats.count(samples, 'sample')}, {held:,} of them held back for validation, "
+                f"{formats.count(tokens, 'token')}{truncated}."
+            )
+    return "Not read yet; how much it holds is known once a run has started."
+
+
+def _facts(data: Known) -> list[str]:
+    where = place(session.workspace(), data.source)
+    parts = [where if data.source == "demo" else f"{where}: {data.source}"]
+    if data.settings.get("split", "train") != "train":
+        parts.append(f"split {data.settings['split']}")
+    if data.added is not None:
+        parts.append(f"added {run_labels.ago(data.added)}")
+    parts.append(f"read by {formats.count(len(data.runs), 'run') if data.runs else 'no run yet'}")
+    return parts
+
+
+def _actions(data: Known, position: int, store: Store) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", width="content"):
+        scored = next((run for run in data.runs if len(store.scored(run.id))), None)
+        if scored is not None:
+            st.page_link(
+                "pages/samples/page.py", label="See its samples", icon=":material/filter_alt:",
+                query_params={"run": scored.id},
+            )  # fmt: skip
+        if session.read_only():
+            return
+        st.button(
+            "Start a run", icon=":material/play_arrow:", key=f"data_start_{position}", type="tertiary",
+            on_click=_start, args=(data,),
+        )  # fmt: skip
+        if data.added is not None:
+            with st.popover("Remove", icon=":material/delete:", type="tertiary"):
+                st.markdown("Winnow forgets this data. Its runs and their results stay.")
+                st.button(
+                    "Remove it", key=f"data_remove_{position}", type="primary",
+                    on_click=remove, args=(session.ledger(), data),
+                )  # fmt: skip
+
+
+def _start(data: Known) -> None:
+    form.begin_with(recipe_with(data))
+    st.session_state["data_start"] = True
+
+
+def recipe_with(data: Known) -> dict[str, object]:
+    """What the form of the Dynamic pruning page starts from: a ready-made recipe that reads this data."""
+    recipe = to_dict(load_recipe("demo-kl" if data.source == "demo" else "alpaca-kl"))
+    if data.source != "demo":
+        settings = DataSettings.model_validate(data.settings)
+        total = data.info.get("total")
+        if settings.limit is None and (total is None or total > MANY_ROWS):
+            settings = settings.model_copy(update={"limit": MANY_ROWS})
+        recipe["data"] = settings.model_dump(mode="json")
+        recipe["name"] = re.sub(r"[^A-Za-z0-9]+", "-", data.name).strip("-").lower()[:30] or "my-data"
+    return recipe

@@ -1,0 +1,135 @@
+"""The pairs of models that runs have used: where each comes from, how large it is, what it takes on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from engine.common import formats
+from engine.config.models import scratch_name
+from engine.storage.ledger import Run
+from engine.storage.workspace import Workspace
+from pages.shared import run_check, run_labels
+from pages.shared.escape import escape_markdown
+
+BYTES = {"float32": 4, "bfloat16": 2}
+HASH = 12  # digits of a hash that are shown
+
+
+@dataclass(frozen=True)
+class Model:
+    name: str  # as the recipe writes it
+    source: str  # where it was read from; "" where no run has found it yet
+    origin: str  # in words
+    parameters: int | None
+    hash: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    teacher: Model
+    student: Model
+    dtype: str
+    tokenizer: str  # hash
+    max_length: int
+    runs: list[Run]  # newest first
+
+
+def pairs(runs: Iterable[Run]) -> list[Pair]:
+    """Every pair, last used first. Two pairs of the same names are two where they were read from different places."""
+    found: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        if "models" in run.recipe:
+            found.setdefault((_source(run, "teacher"), _source(run, "student")), []).append(run)
+    return [_pair(same) for same in found.values()]
+
+
+def _source(run: Run, role: str) -> str:
+    return str(run.provenance.get(f"{role}_source") or run.recipe["models"][role])
+
+
+def _pair(runs: list[Run]) -> Pair:
+    known = next((run for run in runs if "teacher_hash" in run.provenance), runs[0])
+    facts = known.provenance
+    return Pair(
+        teacher=_model(known, "teacher"),
+        student=_model(known, "student"),
+        dtype=str(facts.get("dtype", "")),
+        tokenizer=str(facts.get("tokenizer_hash", "")),
+        max_length=int(known.recipe["models"]["max_length"]),
+        runs=runs,
+    )
+
+
+def _model(run: Run, role: str) -> Model:
+    name = str(run.recipe["models"][role])
+    source = str(run.provenance.get(f"{role}_source", ""))
+    parameters = run.provenance.get(f"{role}_parameters")
+    return Model(name, source, _origin(run, name), parameters, str(run.provenance.get(f"{role}_hash", "")))
+
+
+def _origin(run: Run, name: str) -> str:
+    scratch = scratch_name(name)
+    if scratch is not None:
+        made = ((run.recipe.get("scratch") or {}).get("models") or {}).get(scratch)
+        return f"Made by Winnow: {made['layers']} layers of width {made['width']}" if made else "Made by Winnow"
+    return "A folder on this machine" if Path(name).is_absolute() or name.startswith((".", "~")) else "Hugging Face Hub"
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all files in a folder; 0 where there is none."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
+
+
+def sentence(known: list[Pair], workspace: Workspace) -> str:
+    """How many pairs there are and what those made here take on disk, in Markdown."""
+    if not known:
+        return "No pair of models has been used here yet."
+    disk = folder_size(workspace.models)
+    made = f" The models Winnow made here take {run_check.size(disk)} in its folder `models`." if disk else ""
+    used = "One pair of models has" if len(known) == 1 else f"{len(known)} pairs of models have"
+    return f"{used} read samples here.{made}"
+
+
+def draw(pair: Pair) -> None:
+    """One pair as a card: the teacher, the student, and what they share."""
+    with st.container(border=True, gap="small"):
+        for column, role, model in zip(
+            st.columns(2, gap="large"), ("Teacher", "Student"), (pair.teacher, pair.student), strict=True
+        ):
+            with column.container(gap=None):
+                st.caption(role)
+                st.markdown(f"**{escape_markdown(model.name)}**")
+                st.markdown(escape_markdown(model.origin))
+                st.caption(escape_markdown(_size(model, pair.dtype)))
+        st.caption(escape_markdown(_shared(pair)))
+
+
+def _size(model: Model, dtype: str) -> str:
+    parts = []
+    if model.parameters:
+        parts.append(run_check.parameters(model.parameters))
+        if dtype in BYTES:
+            parts.append(f"{run_check.size(model.parameters * BYTES[dtype])} in memory as {dtype}")
+    if disk := folder_size(Path(model.source)) if model.source else 0:
+        parts.append(f"{run_check.size(disk)} on disk")
+    if model.hash:
+        # A Hub model is told by its revision, which keeps its prefix.
+        prefix, _, digits = model.hash.rpartition(":")
+        parts.append(f"{'revision' if prefix else 'weights'} {digits[:HASH]}")
+    return " · ".join(parts) or "Not loaded yet; its size is known once a run has read it."
+
+
+def _shared(pair: Pair) -> str:
+    teacher, student = pair.teacher.parameters, pair.student.parameters
+    parts = [f"The teacher is {teacher / student:.1f} times the student"] if teacher and student else []
+    parts.append(f"both read up to {pair.max_length:,} tokens")
+    if pair.tokenizer:
+        parts.append(f"tokenizer {pair.tokenizer[:HASH]}")
+    last = run_labels.ago(pair.runs[0].created)
+    parts.append(f"{formats.count(len(pair.runs), 'run')}, the last {last}")
+    text = " · ".join(parts)
+    return text[0].upper() + text[1:]

@@ -1,0 +1,36 @@
+"""Overview: what does this workspace know?"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.shared import session
+
+st.title("What does this workspace know?", anchor=False)
+
+from pages.overview import cards
+from pages.shared import run_labels, run_list, run_progress
+
+runs = session.ledger().runs()
+if not runs:
+    cards.welcome()
+else:
+    # 1. What it holds, in plain words.
+    store = session.store()
+    st.markdown(cards.holds(runs, store))
+
+    # 2. What is being made, while it is made.
+    ahead = [run for run in reversed(runs) if run_labels.active(run)]
+    if ahead:
+        run_progress.card(next((run for run in ahead if run.state == "running"), ahead[0]))
+
+    # 3. The finding worth showing, and what pruning made of it.
+    cards.findings_row(runs, store)
+
+    # 4. The last runs.
+    st.header("Last runs", anchor=False)
+    for run in runs[:5]:
+        run_list.row(run)
+
+# 5. Where to go next.
+cards.next_steps(runs)

@@ -1,0 +1,51 @@
+"""Try your own: where do teacher and student part on words you choose?"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.shared import session
+
+st.title("Where do two models part on your own words?", anchor=False)
+
+from pages.playground import answer, form
+from pages.shared import requests, waiting
+from pages.shared.escape import escape_markdown
+
+runs = form.can_be_asked(session.scored_runs())
+if not runs:
+    st.subheader("There is no pair of models here yet.", anchor=False)
+    st.markdown(
+        "Once a run has loaded a teacher and a student, both can be asked about anything you type, and this page shows "
+        "word by word where their expectations differ.",
+        width=760,
+    )
+    for coming in session.scored_runs()[:1]:
+        waiting.still_running(coming, waiting.rows_scored(coming.id))
+    st.page_link("pages/overview/page.py", label="See what this workspace holds", icon=":material/home:")
+    st.stop()
+if session.read_only():
+    st.markdown(
+        "This page asks the engine, and a workspace that is open read-only asks nothing. What the run itself read can "
+        "be seen word by word on the Samples page.",
+        width=760,
+    )
+    st.page_link("pages/samples/page.py", label="See the samples", icon=":material/filter_alt:")
+    st.stop()
+
+st.markdown(
+    "Both models read your text from the left and guess every next word. Where their guesses differ, the student still "
+    "has something to learn from the teacher."
+)
+run, student = form.pair(runs)
+wrong = form.sample(run, student)
+if wrong:
+    st.warning(wrong, icon=":material/edit_note:")
+
+question = requests.asked(form.KEY)
+if question is not None and question.answer is None:
+    requests.wait(form.KEY, "Both models are reading your words", height=300)
+elif question is not None and question.answer is not None and question.state == "refused":
+    st.error(escape_markdown(str(question.answer.get("error"))), icon=":material/error:")
+elif question is not None and question.answer is not None:
+    answer.draw(session.store(), run, question.payload, question.answer)

@@ -1,0 +1,67 @@
+"""Two runs side by side: what they were told differently, and where each ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from engine.common.text import escape_text
+from engine.config.toml import recipe_differences
+from engine.storage.ledger import Run
+from pages.pruning import results
+from pages.shared import arm_charts
+
+if TYPE_CHECKING:
+    from engine.storage.store import Store
+
+SHOWN = {
+    "perplexity": ("perplexity", 1, "%.2f"),
+    "accuracy": ("accuracy", 100, "%.1f %%"),
+    "tokens_read": ("tokens", 1, "%,d"),
+    "seconds": ("seconds", 1, "%.0f"),
+}
+"""Title, scale and number format of each column that is compared."""
+
+
+def draw(store: Store, left: Run, right: Run) -> None:
+    """Recipes, then results; `left` is the run that is open."""
+    told = recipe_differences(left.recipe, right.recipe)
+    told = told[told["key"] != "name"]
+    if told.empty:
+        st.markdown("**Both were told the same.** What differs below is chance, or the machine.")
+    else:
+        st.markdown(f"**{len(told)} of their settings differ.**" if len(told) > 1 else "**One setting differs.**")
+        st.dataframe(
+            pd.DataFrame({"setting": told["key"], "this run": told["left"], "the other": told["right"]}).map(escape_text),
+            hide_index=True, width="stretch", alt="The settings in which the two recipes differ",
+        )  # fmt: skip
+    _results(store, left, right)
+
+
+def _results(store: Store, left: Run, right: Run) -> None:
+    ended = {}
+    for side, run in (("this run", left), ("the other", right)):
+        found = results.of(store, run) if run.kind == "dynamic-pruning" else None
+        if found is not None and len(found.last):
+            ended[side] = found.last.groupby("arm")[[*SHOWN]].mean()
+    if len(ended) < 2:
+        st.caption("Results stand here side by side once both runs have finished a seed.")
+        return
+    arms = [arm for arm in arm_charts.LOOKS if any(arm in of_run.index for of_run in ended.values())]
+    columns: dict[str, object] = {"arm": [arm_charts.LOOKS[arm].label for arm in arms]}
+    for name, (title, scale, _) in SHOWN.items():
+        for side, of_run in ended.items():
+            columns[f"{title}, {side}"] = scale * of_run[name].reindex(arms)
+    st.markdown("**Where they ended**, the mean over the finished seeds")
+    st.dataframe(
+        pd.DataFrame(columns), hide_index=True, width="stretch", alt="Where every arm of both runs ended",
+        column_config={
+            f"{title}, {side}": st.column_config.NumberColumn(format=form)
+            for title, _, form in SHOWN.values()
+            for side in ended
+        },
+    )  # fmt: skip
+    if left.recipe["data"] != right.recipe["data"] or left.recipe["models"] != right.recipe["models"]:
+        st.caption("They do not read the same data with the same pair, so their losses are not on one scale.")

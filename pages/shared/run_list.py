@@ -1,0 +1,98 @@
+"""Runs in a list: what is being done right now with its progress, and what has been done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from engine.storage.ledger import Run
+from pages.shared import run_labels, session
+from pages.shared.escape import escape_markdown
+
+EVERY = 1.5  # seconds between looks, only while something is waiting or running
+PER_PAGE = 8
+
+
+def row(run: Run, here: bool = False) -> None:
+    """One run on one line where there is room: name, what it does, state and time, and a way to open it.
+
+    `here` is for the page of the runs itself: it opens below, and can be cancelled or resumed.
+    """
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        with st.container(gap=None, width="stretch"):
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.markdown(f"**{escape_markdown(run.id)}**", width="content")
+                badge(run)
+            said = (run_labels.subject(run), run_labels.where(run), run_labels.took(run), run_labels.ago(run.created))
+            st.caption(escape_markdown(" · ".join(part for part in said if part)))
+        if not here:
+            st.page_link("pages/runs/page.py", label="Open", query_params={"run_open": run.id})
+            return
+        actions(run, "row")
+        st.button("Open", key=f"open_{run.id}", type="tertiary", on_click=_open, args=(run.id,))
+
+
+def _open(run: str) -> None:
+    st.session_state["run_open"] = run
+    st.rerun()  # of the whole page: the list may be redrawn by itself, what is opened stands below it
+
+
+def badge(run: Run) -> None:
+    state = run_labels.state(run)
+    st.badge(state.word, icon=state.icon, color=state.colour)
+
+
+def working() -> None:
+    """Everything waiting or running, looked at again by itself; the page is drawn again when a state changes."""
+    ledger = session.ledger()
+    seen = [(run.id, run_labels.state(run)) for run in ledger.runs() if run_labels.active(run)]
+    if not seen:
+        return
+
+    @st.fragment(run_every=EVERY)
+    def watch() -> None:
+        with session.show_errors():
+            runs = [run for run in ledger.runs() if run_labels.active(run)]
+            if [(run.id, run_labels.state(run)) for run in runs] != seen:
+                st.rerun()
+            for run in reversed(runs):  # the queue is worked from its oldest end
+                with st.container(border=True):
+                    row(run, here=True)
+                    st.progress(run.fraction, escape_markdown(run_labels.progress(run)))
+            if not ledger.engine_alive():
+                st.caption(":material/power_off: No engine is at work; runs go on as soon as one is started.")
+
+    watch()
+
+
+def finished() -> None:
+    """Everything that has ended, newest first, a page at a time."""
+    runs = [run for run in session.ledger().runs() if not run_labels.active(run)]
+    if not runs:
+        return
+    pages = -(-len(runs) // PER_PAGE)
+    place = st.container()
+    page = st.pagination(pages, key="runs_page", bind="query-params") if pages > 1 else 1
+    with place:
+        for run in runs[(min(page, pages) - 1) * PER_PAGE :][:PER_PAGE]:
+            row(run, here=True)
+
+
+def actions(run: Run, where: str) -> None:
+    """Cancel or resume, where that is possible and the workspace may be changed."""
+    if session.read_only():
+        return
+    ledger = session.ledger()
+    if run_labels.active(run) and not run.cancel:
+        act, label, icon = ledger.cancel, "Cancel", ":material/stop_circle:"
+    elif run.state in ("failed", "cancelled"):
+        act, label, icon = ledger.resume, "Resume", ":material/resume:"
+    else:
+        return
+    st.button(label, icon=icon, key=f"{label}_{where}_{run.id}", type="tertiary", on_click=_act, args=(act, run.id))
+
+
+def _act(act: Callable[[str], None], run: str) -> None:
+    with session.show_errors():  # it may have ended, or been started, in the meantime
+        act(run)

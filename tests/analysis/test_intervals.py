@@ -1,0 +1,86 @@
+"""Student's t and the intervals made with it, held against closed forms, tables and integration."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.analysis import intervals
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.99, 0.999])
+def test_student_t_closed_forms(level: float) -> None:
+    """The quantile agrees with the closed forms for 1, 2 and 4 degrees of freedom."""
+    p = (1 + level) / 2
+    a = 4 * p * (1 - p)
+    four = 2 * math.sqrt(math.cos(math.acos(math.sqrt(a)) / 3) / math.sqrt(a) - 1)
+    assert intervals.student_t(level, 1) == pytest.approx(math.tan(math.pi * (p - 0.5)), rel=1e-9)
+    assert intervals.student_t(level, 2) == pytest.approx((2 * p - 1) * math.sqrt(2 / a), rel=1e-9)
+    assert intervals.student_t(level, 4) == pytest.approx(four, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "t"),
+    [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (5, 2.571), (9, 2.262), (10, 2.228), (30, 2.042), (120, 1.980)],
+)
+def test_student_t_table(degrees: int, t: float) -> None:
+    """The two-sided 95 % quantiles are those every printed table gives."""
+    assert intervals.student_t(0.95, degrees) == pytest.approx(t, abs=5e-4)
+
+
+@pytest.mark.parametrize("degrees", [3, 6, 7, 12])
+def test_student_t_integrates_its_density(degrees: int) -> None:
+    """Integrating the density up to the quantile gives the level back, for odd and even degrees of freedom."""
+    t = intervals.student_t(0.95, degrees)
+    x, step = np.linspace(0, t, 200_001, retstep=True)
+    scale = math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)) / math.sqrt(degrees * math.pi)
+    density = scale * (1 + x**2 / degrees) ** (-(degrees + 1) / 2)
+    assert 2 * step * (density.sum() - (density[0] + density[-1]) / 2) == pytest.approx(0.95, abs=1e-8)
+
+
+def test_student_t_tends_to_normal() -> None:
+    """With many degrees of freedom the quantile is the normal one."""
+    assert intervals.student_t(0.95, 100_001) == pytest.approx(1.95996, abs=1e-4)
+
+
+def test_no_t_without_degrees() -> None:
+    """One value has no spread, so asking for its t is a mistake, not a number."""
+    with pytest.raises(ValueError):
+        intervals.student_t(0.95, 0)
+
+
+def test_interval_by_hand() -> None:
+    """Three values: mean 2, standard error 1/sqrt(3), t 4.3027."""
+    found = intervals.interval([1.0, 2.0, 3.0])
+    assert (found.mean, found.seeds) == (2.0, 3)
+    assert found.high - 2 == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
+    assert 2 - found.low == pytest.approx(found.high - 2)
+    assert not found.settled
+
+
+def test_interval_covers_as_often_as_it_says() -> None:
+    """Over many draws of three seeds the 95 % interval holds the true mean 95 times in 100."""
+    rng = np.random.default_rng(0)
+    draws = [intervals.interval(rng.normal(0.3, 2.0, 3)) for _ in range(4000)]
+    assert sum(found.low <= 0.3 <= found.high for found in draws) / 4000 == pytest.approx(0.95, abs=0.012)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=12))
+def test_interval_holds_its_mean(values: list[float]) -> None:
+    """Whatever the values, the mean lies in the interval, and no number that is none gets in."""
+    found = intervals.interval([*values, math.nan, math.inf])
+    assert found.low <= found.mean <= found.high
+    assert found.seeds == len(values)
+
+
+def test_few_values() -> None:
+    """One seed has a mean and no interval; none has neither; neither is settled."""
+    one, none = intervals.interval([1.5]), intervals.interval([])
+    assert (one.mean, one.seeds, one.settled) == (1.5, 1, False)
+    assert math.isnan(one.low)
+    assert math.isnan(none.mean)
+    assert not none.settled

@@ -1,0 +1,201 @@
+"""The demo set: clean answers are right, a known tenth is damaged, and everything is told in columns."""
+
+import re
+from collections import Counter
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from engine.data.demo.damage import KINDS_OF_DAMAGE, can_suffer, damage, garble, truncate
+from engine.data.demo.draft import Draft
+from engine.data.demo.instructions import TASKS, demo_corpus, demo_samples
+
+COLUMNS = {"instruction", "input", "response", "task", "difficulty", "corrupted", "true_response"}
+CORPUS_ROWS = 9000
+
+Row = dict[str, str]
+
+
+def question(row: Row) -> tuple[str, str]:
+    return row["instruction"], row["input"]
+
+
+def text(row: Row) -> str:
+    return f"{row['instruction']} {row['input']}"
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[Row]:
+    return demo_samples()
+
+
+@pytest.fixture(scope="module")
+def corpus() -> list[Row]:
+    return demo_corpus(CORPUS_ROWS)
+
+
+@pytest.fixture(scope="module")
+def corrupted(samples: list[Row]) -> list[Row]:
+    return [row for row in samples if row["corrupted"] != "no"]
+
+
+# --- the table ---
+
+
+def test_columns(samples: list[Row], corpus: list[Row]) -> None:
+    """Every row of both sets has the same seven columns of text, and only the input may be empty."""
+    for row in samples + corpus:
+        assert set(row) == COLUMNS
+        assert all(isinstance(value, str) for value in row.values())
+        assert all(value.strip() == value for value in row.values())
+        assert all(row[column] for column in COLUMNS - {"input"})
+        assert not any(sign in value for value in row.values() for sign in "{}\n")
+
+
+def test_size_and_variety(samples: list[Row]) -> None:
+    """At least 2,000 samples of at least ten tasks, none above a fifth, and every level of difficulty."""
+    tasks = Counter(row["task"] for row in samples)
+    levels = Counter(row["difficulty"] for row in samples)
+    assert len(samples) >= 2000
+    assert set(tasks) == {task.name for task in TASKS}
+    assert len(tasks) >= 10
+    assert max(tasks.values()) <= 0.2 * len(samples)
+    assert min(tasks.values()) >= 20
+    assert set(levels) == {"easy", "medium", "hard"}
+    assert min(levels.values()) >= 0.15 * len(samples)
+
+
+def test_no_template_dominates(samples: list[Row]) -> None:
+    """Wordings vary: every task has at least two, and the commonest of all fills less than a twentieth."""
+    shapes: dict[str, set[str]] = {}
+    for row in samples:
+        shapes.setdefault(row["task"], set()).add(re.sub(r"[\d:]+", "#", row["instruction"]))
+    assert min(map(len, shapes.values())) >= 2
+    assert max(Counter(row["instruction"] for row in samples).values()) < 0.05 * len(samples)
+
+
+def test_lengths(samples: list[Row], corpus: list[Row]) -> None:
+    """Prompt and response together are about 20 to 45 tokens, so that the demo's models train quickly."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=1024, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    tokenizer.train_from_iterator((f"{text(row)}\n{row['response']}" for row in corpus), trainer)
+    lengths = sorted(len(tokenizer.encode(f"{text(row)}\n{row['response']}").ids) for row in samples)
+    assert 20 <= lengths[len(lengths) // 2] <= 45
+    assert lengths[-1] <= 96
+
+
+@settings(max_examples=15, deadline=None)
+@given(n=st.integers(0, 400), seed=st.integers(0, 10**6))
+def test_any_size_and_seed(n: int, seed: int) -> None:
+    """For any size and seed: the same rows again, no question twice, a tenth corrupted to the row."""
+    rows = demo_samples(n, seed)
+    assert rows == demo_samples(n, seed)
+    assert len(rows) == n == len({question(row) for row in rows})
+    assert sum(row["corrupted"] != "no" for row in rows) == round(0.1 * n)
+
+
+def test_seeds_differ(samples: list[Row]) -> None:
+    """Another seed writes another set."""
+    assert len({question(row) for row in demo_samples(seed=1)} & {question(row) for row in samples}) < 1200
+
+
+def test_tasks_that_run_out_give_way() -> None:
+    """Ten times the rows are still all different: small tasks end and leave their share to the others."""
+    rows = demo_samples(24_000)
+    assert len({question(row) for row in rows}) == 24_000
+    counts = Counter(row["task"] for row in rows)
+    shares = {task.name: counts[task.name] / task.weight for task in TASKS}
+    assert min(shares.values()) < 0.7 * max(shares.values())
+
+
+# --- the corruption ---
+
+
+def test_corrupted_share(samples: list[Row], corrupted: list[Row]) -> None:
+    """Exactly a tenth is corrupted, each kind about equally often, over all levels and most tasks."""
+    assert len(corrupted) == round(0.1 * len(samples))
+    kinds = Counter(row["corrupted"] for row in corrupted)
+    assert set(kinds) == set(KINDS_OF_DAMAGE)
+    assert min(kinds.values()) >= 0.15 * len(corrupted)
+    assert len({row["task"] for row in corrupted}) >= 0.8 * len(TASKS)
+    for level in ("easy", "medium", "hard"):
+        of_level = [row["corrupted"] != "no" for row in samples if row["difficulty"] == level]
+        assert 0.06 <= sum(of_level) / len(of_level) <= 0.14
+
+
+def test_corrupted_rows_are_wrong(samples: list[Row]) -> None:
+    """A row is marked as corrupted exactly where its response is not the true one."""
+    for row in samples:
+        assert (row["corrupted"] != "no") == (row["response"] != row["true_response"]), row
+
+
+def test_kinds_of_damage_look_as_named(corrupted: list[Row]) -> None:
+    """Truncated ones break off inside a word, garbled ones keep their length, off-topic ones are sentences."""
+    for row in corrupted:
+        answer, true = row["response"], row["true_response"]
+        if row["corrupted"] == "truncated":
+            assert true.startswith(answer)
+            assert answer[-1].isalpha()
+            assert true[len(answer)].isalpha()
+        if row["corrupted"] == "garbled":
+            assert len(answer) == len(true)
+            assert [sign for sign in answer if not sign.isalpha()] == [sign for sign in true if not sign.isalpha()]
+        if row["corrupted"] == "off topic":
+            assert re.match("[A-Z]", answer)
+            assert answer.count(" ") >= 3
+        if row["corrupted"] == "wrong answer":
+            assert len(answer.split()) - len(true.split()) in range(-4, 5)
+
+
+def test_swapped_answer_has_another_topic() -> None:
+    """A swapped answer is never taken from a question with the same right answer."""
+    drafts = [Draft("easy", f"question {i}", "", f"answer {i}", "wrong", topic) for i, topic in enumerate("aab")]
+    remaining = iter(drafts[1:])
+    assert damage(Random(0), "swapped", drafts[0], lambda rng: next(remaining), lambda rng: drafts[0]) == "answer 2"
+
+
+@given(st.text("abYZé 1-.", max_size=40), st.integers(0, 1000))
+def test_damage_always_changes_the_answer(answer: str, seed: int) -> None:
+    """Whatever the answer: where a damage is possible, its result differs from the answer."""
+    draft = Draft("easy", "question", "", answer, "wrong", "topic")
+    if can_suffer("garbled", draft):
+        assert garble(Random(seed), answer) != answer
+    if can_suffer("truncated", draft):
+        assert truncate(Random(seed), answer) != answer
+
+
+# --- the corpus ---
+
+
+def test_corpus_is_clean(corpus: list[Row]) -> None:
+    """The corpus holds right answers alone, of every task, and is the same for the same seed."""
+    assert len(corpus) == CORPUS_ROWS
+    assert all(row["corrupted"] == "no" and row["response"] == row["true_response"] for row in corpus)
+    assert {row["task"] for row in corpus} == {task.name for task in TASKS}
+    assert corpus == demo_corpus(CORPUS_ROWS)
+    assert corpus != demo_corpus(CORPUS_ROWS, seed=1)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 10**6))
+def test_no_sample_is_in_any_corpus(seed: int, corpus_seed: int) -> None:
+    """No question of a sample set, and so no corrupted answer, stands in a corpus, whatever the seeds."""
+    in_corpus = {question(row) for row in demo_corpus(2000, corpus_seed)}
+    assert not in_corpus & {question(row) for row in demo_samples(500, seed)}
+
+
+def test_corpus_knows_every_wording(samples: list[Row], corpus: list[Row]) -> None:
+    """Nearly every sample is asked in words that the corpus uses too: a high score is not a matter of new words."""
+
+    def words_of(row: Row) -> set[str]:
+        return {word for word in re.findall(r"\w{3,}", text(row)) if word.isalpha() and not word.isupper()}
+
+    known = Counter(word for row in corpus for word in words_of(row))
+    rare = [row for row in samples if row["task"] != "python" and any(known[word] < 3 for word in words_of(row))]
+    assert len(rare) <= 0.02 * len(samples)

@@ -1,0 +1,237 @@
+"""Try your own, driven: empty, asked, answered, refused, by a link, hostile, presented; and its sentences."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
+
+from engine.storage.ledger import Ledger, Request
+from engine.storage.store import SampleQuery, Store
+from engine.storage.workspace import Workspace
+from pages.playground import answer as try_answer
+from pages.playground import form
+from pages.playground.examples import EXAMPLES
+from tests.fixtures.app import Show, opener
+from tests.fixtures.pruning_workspace import fill_workspace
+
+HOSTILE = "<script>alert(1)</script> :red[x] \x1b[31m"
+
+
+@pytest.fixture
+def run(workspace: Workspace) -> str:
+    return fill_workspace(workspace, samples=80, epochs=3, seeds=(0, 1))
+
+
+@pytest.fixture
+def show(monkeypatch: pytest.MonkeyPatch) -> Show:
+    return opener(monkeypatch, "pages/playground/page.py")
+
+
+def said(app: AppTest) -> str:
+    kinds = ("title", "header", "subheader", "markdown", "caption", "text", "warning", "error")
+    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind)).replace("\u2060", "")
+
+
+def plain(app: AppTest) -> str:
+    """What the page says, without the backslashes that keep Markdown from reading it."""
+    return said(app).replace("\\", "")
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    next(button for button in app.button if button.label == label).click().run()
+    assert not app.exception
+    return app
+
+
+def ask(app: AppTest, instruction: str, response: str) -> AppTest:
+    app.text_area("try_instruction").set_value(instruction)
+    app.text_area("try_response").set_value(response)
+    return press(app, "See where they part")
+
+
+def trace(words: str = "Paris", kl: float = 1.5) -> dict[str, Any]:
+    """An answer of the shape the engine gives: two tokens of prompt, then one of the response and the end."""
+    return {
+        "tokens": ["Where?", "\n", words],
+        "response_start": 1,
+        "kl": [9.0, 2.0, 0.1],
+        "teacher_tokens": [["\n"], [words, " no"], ["<end>"]],
+        "teacher_probs": [[0.9], [0.92, 0.01], [0.9]],
+        "student_tokens": [[" x"], [" London", words], ["<end>"]],
+        "student_probs": [[0.2], [0.31, 0.2], [0.8]],
+        "metrics": {"kl": kl, "kl_response": 1.0, "disagreement": math.nan},
+        "truncated": False,
+        "teacher": "scratch:teacher",
+        "student": "scratch:student",
+        "seconds": 0.4,
+    }
+
+
+def answered(app: AppTest, ledger: Ledger, answer: dict[str, Any], refused: bool = False) -> Request:
+    taken = ledger.next_request()
+    assert taken is not None
+    assert taken.kind == "trace"
+    ledger.answer(taken.id, answer, refused=refused)
+    app.run()
+    assert not app.exception
+    return taken
+
+
+def test_empty_workspace(workspace: Workspace, show: Show) -> None:
+    """Without a pair of models the page says what will be possible, and offers no form."""
+    app = show(workspace)
+    assert "There is no pair of models here yet." in said(app)
+    assert not app.text_area
+
+
+def test_question_and_answer(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
+    """What was typed is what the engine is asked; the answer is a sentence, a rank, the tokens and a chart."""
+    ledger.beat_engine(0.0)
+    app = ask(show(workspace), "Where?", "Paris")
+    assert "Both models are reading your words" in said(app)
+    taken = answered(app, ledger, trace())
+    assert taken.payload == {
+        "run": run, "student": "base", "instruction": "Where?", "input": "", "response": "Paris",
+    }  # fmt: skip
+    words = plain(app)
+    assert "part most at “Paris”: the teacher expects “Paris” (92 %), the student “London” (31 %)." in words
+    store = Store.in_memory(workspace, run)
+    store.sync(ledger)
+    scoring = store.scoring(run, -1, 1, "kl")
+    values = store.page(SampleQuery(scoring), 0, 100)["value"].to_numpy()
+    rank = 1 + int(np.sum(values > 1.5))
+    assert f"Its KL of 1.5 would rank {try_answer.ordinal(rank)} among the {np.sum(values == values)} samples" in words
+    assert "so the run would keep it" in words
+    assert len(app.get("plotly_chart")) == 1
+    scores = app.dataframe[0].value.set_index("score")
+    assert scores.loc["share of positions where the top tokens differ", "value"] == "no number"
+
+
+def test_student_after_training(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
+    """Another student is asked the same at once, and compared with the last scores of the run."""
+    app = ask(show(workspace), "Where?", "Paris")
+    answered(app, ledger, trace())
+    app.segmented_control("try_student").set_value("after dynamic pruning").run()
+    taken = answered(app, ledger, trace())
+    assert (taken.payload["student"], taken.payload["response"]) == ("dynamic", "Paris")
+    assert "in its last epoch" in plain(app)
+
+
+@pytest.mark.parametrize(
+    ("instruction", "response", "sentence"),
+    [("Where?", "  ", form.MISSING), ("", "Paris", form.NOTHING)],
+)
+def test_incomplete_samples_are_not_asked(
+    workspace: Workspace,
+    ledger: Ledger,
+    run: str,
+    show: Show,
+    instruction: str,
+    response: str,
+    sentence: str,
+) -> None:
+    """A sample without a response, or without anything to respond to, gets a sentence and costs nothing."""
+    app = ask(show(workspace), instruction, response)
+    assert sentence in [warning.value for warning in app.warning]
+    assert ledger.next_request() is None
+
+
+def test_link_is_asked_once(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
+    """A link that carries a sample shows its answer; drawing the page again does not ask again."""
+    app = show(workspace, try_instruction="Where?", try_response="Paris")
+    answered(app, ledger, trace())
+    assert "part most at" in said(app)
+    app.run()
+    assert ledger.next_request() is None
+
+
+def test_link_is_clamped(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
+    """A link need not come from the browser's form; what is asked stays bounded."""
+    show(workspace, try_instruction="Where?", try_response="x" * 50_000)
+    taken = ledger.next_request()
+    assert taken is not None
+    assert len(taken.payload["response"]) == form.LONGEST
+
+
+def test_examples_ask_at_once(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
+    """An example fills the three texts and is asked."""
+    app = press(show(workspace), EXAMPLES[0].label)
+    assert app.text_area("try_response").value == EXAMPLES[0].response
+    taken = ledger.next_request()
+    assert taken is not None
+    assert taken.payload["input"] == EXAMPLES[0].input
+
+
+def test_refusal_is_a_sentence(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
+    """What the engine refuses is said as it said it, escaped."""
+    app = ask(show(workspace), "Where?", "Paris")
+    answered(app, ledger, {"error": f"No model called {HOSTILE}."}, refused=True)
+    assert ":red[" not in app.error[0].value
+    assert "No model called" in app.error[0].value
+
+
+def test_no_engine_and_stopping(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
+    """Without an engine the page says so and how to start one; waiting can be given up."""
+    app = ask(show(workspace), "Where?", "Paris")
+    assert "No engine is at work" in said(app)
+    press(app, "Stop waiting").run()
+    assert "No engine is at work" not in said(app)
+
+
+def test_hostile_tokens_are_inert(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
+    """Tokens that are Markdown, HTML or terminal escapes reach the page escaped."""
+    app = ask(show(workspace), "Where?", HOSTILE)
+    answered(app, ledger, trace(HOSTILE))
+    words = said(app)
+    for live in ("<script>", ":red[", "\x1b"):
+        assert live not in words
+
+
+def test_presented_workspace_asks_nothing(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
+    """A presenter is told why this page is quiet, even by a link that carries a sample."""
+    app = show(workspace, read_only=True, try_instruction="Where?", try_response="Paris")
+    assert "open read-only" in said(app)
+    assert not app.text_area
+    assert ledger.next_request() is None
+
+
+def test_agreement_on_the_token_is_said(workspace: Workspace) -> None:
+    """Where both expect the same token and only their certainty differs, that is what the sentence says."""
+    same = trace() | {"student_tokens": [[" x"], ["Paris"], ["<end>"]], "student_probs": [[0.2], [0.4], [0.8]]}
+    assert try_answer.parting(same).endswith("both expect “Paris”, the teacher with 92 %, the student with 40 %.")
+
+
+def test_end_of_response_and_missing_numbers() -> None:
+    """The models may part at the end of the text, and may give no number at all."""
+    assert "part most at its end:" in try_answer.parting(trace() | {"kl": [9.0, 0.1, 2.0]})
+    assert try_answer.parting(trace() | {"kl": [9.0, math.nan, None]}) == "The models gave no number for this response."
+
+
+@given(st.integers(1, 10**6))
+def test_ordinals(number: int) -> None:
+    """1st, 2nd, 3rd, and the teens that break the rule."""
+    ending = try_answer.ordinal(number)[-2:]
+    assert (ending == "st") == (number % 10 == 1 and number % 100 != 11)
+    assert (ending == "nd") == (number % 10 == 2 and number % 100 != 12)
+    assert (ending == "rd") == (number % 10 == 3 and number % 100 != 13)
+
+
+def test_histogram_holds_every_sample(workspace: Workspace, ledger: Ledger, run: str) -> None:
+    """Kept and pruned bars add up to the scored samples, kept to those above tau, outliers included."""
+    store = Store.in_memory(workspace, run)
+    store.sync(ledger)
+    scoring = store.scoring(run, -1, 1, "kl")
+    tau = store.quantiles(scoring, [0.4])[0]
+    query = SampleQuery(scoring, tau=tau, show="kept")
+    found = store.histogram(scoring, bins=20, query=query)
+    bars = {bar.name: int(sum(bar.y)) for bar in try_answer.placed(found, tau, "kl", ("this one", 1e9)).data}
+    assert bars["kept"] == store.count(query).samples
+    assert sum(bars.values()) + found.missing == store.count(SampleQuery(scoring)).samples
+    (whole,) = try_answer.placed(found, None, "kl").data
+    assert sum(whole.y) == sum(bars.values())

@@ -1,0 +1,361 @@
+"""The page of dynamic pruning, driven: empty, partial, whole, one seed; the crossings; the form and its check."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from engine.config.load import parse_recipe
+from engine.storage.ledger import Ledger
+from engine.storage.workspace import Workspace
+from tests.fixtures.app import Show, opener
+from tests.fixtures.pruning_workspace import HOSTILE, fill_workspace
+
+PAGE = "pages/pruning/page.py"
+FITS: dict[str, Any] = {
+    "ok": True,
+    "problems": [],
+    "notes": ["12 rows are left out: the response is <b>empty</b>."],
+    "samples": 2400,
+    "tokens": 91_000,
+    "memory_bytes": 420_000_000,
+    "cache_bytes": 23_000_000,
+    "seconds": 125.0,
+    "teacher": {"name": "scratch:teacher", "origin": "made by Winnow", "parameters": 1_200_000},
+    "student": {"name": "scratch:student", "origin": "made by Winnow", "parameters": 300_000},
+}
+
+
+@pytest.fixture
+def show(monkeypatch: pytest.MonkeyPatch) -> Show:
+    return opener(monkeypatch, PAGE)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    workspace = Workspace(tmp_path_factory.mktemp("pruning")).create()
+    fill_workspace(workspace, samples=120, epochs=3, seeds=(0, 1, 2), name="whole")
+    return workspace
+
+
+def said(app: AppTest) -> str:
+    kinds = ("title", "header", "subheader", "markdown", "caption", "text")
+    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
+
+
+def badges(app: AppTest) -> str:
+    return "\n".join(str(element.value) for element in app.markdown if "-badge[" in str(element.value))
+
+
+def test_empty_workspace(workspace: Workspace, show: Show) -> None:
+    """Without a run the page explains what one is and offers the form, the recipe that needs no network first."""
+    app = show(workspace)
+    assert "Nothing has been pruned in this workspace yet." in said(app)
+    assert app.selectbox("form_start").value == "demo-kl"
+    assert app.button("start_run").disabled
+    assert not app.get("plotly_chart")
+
+
+def test_whole_run_says_its_finding_first(full: Workspace, show: Show) -> None:
+    """Ending, share of tokens and paired interval, computed from the parts; every chart is there with an alt text."""
+    app = show(full)
+    assert app.subheader[0].value.startswith("Dynamic pruning ended at perplexity")
+    assert "% of the tokens; a random subset of the same size ended at" in app.subheader[0].value
+    assert "over 3 paired seeds" in said(app)
+    assert "better than random" in badges(app)
+    assert "seeds finished" not in badges(app)
+    charts = app.get("plotly_chart")
+    assert len(charts) == 8
+    assert all(chart.proto.alt for chart in charts)
+    (cost,) = app.dataframe
+    assert list(cost.value["arm"]) == ["● dynamic", "◆ random", "■ everything", "▲ static"]
+    assert cost.value["of everything"].iloc[2] == pytest.approx(100)
+    assert (cost.value["seconds"] == cost.value["seconds scoring"] + cost.value["seconds training"]).all()
+
+
+def test_running_run_counts_finished_seeds(workspace: Workspace, show: Show) -> None:
+    """A run at work shows what is there, how many seeds are finished, and its progress."""
+    fill_workspace(workspace, samples=80, epochs=3, seeds=(0, 1), name="working", state="running")
+    app = show(workspace)
+    assert "1 of 2 seeds finished" in badges(app)
+    assert app.get("progress")[0].proto.value == 66
+    assert "one seed cannot settle" in said(app)
+    assert len(app.get("plotly_chart")) == 8
+
+
+def test_run_that_waits(workspace: Workspace, show: Show) -> None:
+    """Before the first epoch the page says what will come."""
+    fill_workspace(workspace, samples=80, epochs=3, seeds=(0, 1), name="ahead", state="queued")
+    app = show(workspace)
+    assert "The first epoch is still ahead." in said(app)
+    assert "4 arms for 3 epochs with 2 seeds" in said(app)
+
+
+def test_one_seed(workspace: Workspace, show: Show) -> None:
+    """One seed settles nothing, and the page says so in words and badge."""
+    fill_workspace(workspace, samples=80, epochs=2, seeds=(5,), name="one")
+    app = show(workspace)
+    assert "one seed cannot settle whether it is more than chance" in said(app)
+    assert "not settled" in badges(app)
+    assert "one seed" in badges(app)
+
+
+def test_dynamic_alone(workspace: Workspace, show: Show) -> None:
+    """Without other arms there is nothing to compare with, and no claim is made."""
+    fill_workspace(workspace, samples=80, epochs=2, seeds=(0, 1), name="alone", arms=["dynamic"])
+    app = show(workspace)
+    assert app.subheader[0].value.count("ended") == 1
+    assert "settled" not in badges(app)
+    assert "random" not in badges(app)
+    assert len(app.get("plotly_chart")) == 7
+
+
+def test_an_older_run_by_its_link(full: Workspace, show: Show) -> None:
+    """A link names the run, the axis, the seed and the epochs; unknown values fall back instead of failing."""
+    (whole,) = [run.id for run in Ledger(full).runs()]
+    app = show(full, pruning_run=whole, against="seconds", flow_seed="1", flow_from="2", flow_to="3")
+    assert app.selectbox("pruning_run").value == whole
+    assert app.segmented_control("against").value == "seconds"
+    assert "Between epoch 2 and epoch 3" in said(app)
+    lost = show(full, pruning_run="gone", against="money", flow_seed="99", flow_from="9", flow_to="7")
+    assert lost.selectbox("pruning_run").value == whole
+    assert "Between epoch 1 and epoch 2" in said(lost)
+
+
+def test_a_band_opens_its_samples(full: Workspace, show: Show) -> None:
+    """The samples of a band are listed and each link opens that sample, in that epoch and seed, on Samples."""
+    (whole,) = [run.id for run in Ledger(full).runs()]
+    app = show(full, flow_band="fell below", flow_seed="1")
+    rows = [link.proto for link in app.get("page_link") if link.proto.page.endswith("samples")]
+    assert rows
+    for link in rows:
+        assert f"run={whole}" in link.query_string
+        assert "epoch=2&seed=1&sample=" in link.query_string
+
+
+def test_another_band_begins_at_its_first_page(full: Workspace, show: Show) -> None:
+    """Changing the band or the epochs starts at the first page of what is then listed."""
+    app = show(full, flow_band="stayed kept", flow_page="3")
+    assert app.session_state["flow_page"] == 3
+    app.pills("flow_band").set_value("fell below").run()
+    assert not app.exception
+    assert app.session_state["flow_page"] == 1
+    app.selectbox("flow_to").set_value(3).run()
+    app.selectbox("flow_from").set_value(2).run()
+    assert not app.exception
+    assert "Between epoch 2 and epoch 3" in said(app)
+
+
+def test_failed_run(workspace: Workspace, show: Show) -> None:
+    """A run that failed says why, above what it had found by then."""
+    fill_workspace(workspace, samples=80, epochs=3, seeds=(0, 1), name="broken", state="failed")
+    app = show(workspace)
+    assert "The disk is full" in app.error[0].value
+    assert "1 of 2 seeds finished" in badges(app)
+    assert len(app.get("plotly_chart")) == 8
+
+
+def test_hostile_prompts_are_inert(full: Workspace, show: Show) -> None:
+    """Prompts in the list of a band show their characters: no link, colour, HTML or escape sequence is live."""
+    labels = []
+    for page in ("1", "2", "3", "4", "5", "6", "7", "8", "9"):
+        app = show(full, flow_band="stayed kept", flow_page=page)
+        labels += [link.proto.label for link in app.get("page_link") if link.proto.page.endswith("samples")]
+    shown = [label for label in labels if any(f"**{row}**" in label for row in range(len(HOSTILE)))]
+    assert shown
+    for label in shown:
+        text = label.split("**", 2)[2]
+        assert "<" not in text.replace("\\<", "")
+        assert "](" not in text
+        assert ":red[" not in text
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+
+
+def test_presented(full: Workspace, show: Show) -> None:
+    """Read-only keeps the finding and the charts and hides the form and its buttons."""
+    app = show(full, read_only=True)
+    assert app.subheader[0].value.startswith("Dynamic pruning ended")
+    assert "Start another" not in said(app)
+    assert not [button for button in app.button if button.key in ("check_pair", "start_run")]
+
+
+def answer(workspace: Workspace, **changes: Any) -> dict[str, Any]:
+    """Be the engine: take the question and answer it; the recipe it was about."""
+    ledger = Ledger(workspace)
+    ask = ledger.next_request()
+    assert ask is not None
+    assert ask.kind == "check"
+    refused = "error" in changes
+    ledger.answer(ask.id, changes if refused else FITS | changes, refused=refused)
+    return ask.payload["recipe"]
+
+
+def test_checked_then_started(workspace: Workspace, show: Show) -> None:
+    """Start is locked until the engine has found nothing against exactly this recipe; then it is what is queued."""
+    app = show(workspace)
+    app.button("check_pair").click().run()
+    assert app.button("start_run").disabled
+    asked = answer(workspace)
+    app.run()
+    assert "The pair fits." in said(app)
+    assert "4.0 times the student" in said(app)
+    assert "\\<b\\>" in "\n".join(info.value for info in app.info)
+    assert not app.button("start_run").disabled
+    app.button("start_run").click().run()
+    assert not app.exception
+    (run,) = Ledger(workspace).runs()
+    assert run.recipe == asked
+    assert app.selectbox("run_open").value == run.id
+
+
+def test_changed_after_the_check(workspace: Workspace, show: Show) -> None:
+    """A recipe changed after its check has to be checked again."""
+    app = show(workspace)
+    app.button("check_pair").click().run()
+    answer(workspace)
+    app.run()
+    field(app, "form_epochs").set_value(7).run()
+    assert app.button("start_run").disabled
+    assert "The recipe has changed since it was checked." in said(app)
+
+
+def test_pair_that_does_not_fit(workspace: Workspace, show: Show) -> None:
+    """What the engine has against a recipe is said, escaped, and nothing can be started."""
+    app = show(workspace)
+    app.button("check_pair").click().run()
+    answer(workspace, ok=False, problems=["Teacher and student are <i>the same</i> model."])
+    app.run()
+    assert "\\<i\\>the same" in app.error[0].value
+    assert app.button("start_run").disabled
+    assert "The pair fits" not in said(app)
+
+
+def test_engine_that_refuses(workspace: Workspace, show: Show) -> None:
+    """A question the engine could not answer is said in its sentence."""
+    app = show(workspace)
+    app.button("check_pair").click().run()
+    answer(workspace, error="There is no model called nowhere.")
+    app.run()
+    assert "no model called nowhere" in app.error[0].value
+    assert app.button("start_run").disabled
+
+
+def test_fields_are_the_recipe(workspace: Workspace, show: Show) -> None:
+    """What is typed into the fields is what the engine is asked about."""
+    app = show(workspace)
+    field(app, "form_seeds").set_value("3, 4,5").run()
+    field(app, "form_limit").set_value(300).run()
+    field(app, "form_growth").set_value(0.4).run()
+    field(app, "form_way").set_value("tau").run()
+    field(app, "form_tau").set_value(0.7).run()
+    field(app, "form_ceiling").set_value("tau").run()
+    field(app, "form_tau_max").set_value(1.5).run()
+    app.button("check_pair").click().run()
+    recipe = parse_recipe(answer(workspace))
+    assert recipe.kind == "dynamic-pruning"
+    assert recipe.seeds == [3, 4, 5]
+    assert recipe.data.limit == 300
+    assert (recipe.pruning.tau, recipe.pruning.tau_quantile) == (0.7, None)
+    assert (recipe.pruning.tau_growth, recipe.pruning.tau_max) == (0.4, 1.5)
+
+
+def test_on_a_cluster(workspace: Workspace, show: Show) -> None:
+    """The cluster is part of the recipe that is checked; the answer says that its estimate knows of no cluster."""
+    app = show(workspace)
+    field(app, "form_place").set_value("a Ray cluster").run()
+    field(app, "form_storage").set_value("/mnt/shared").run()
+    app.button("check_pair").click().run()
+    recipe = parse_recipe(answer(workspace))
+    assert recipe.kind == "dynamic-pruning"
+    assert (recipe.cluster.address, recipe.cluster.storage, recipe.cluster.workers) == ("auto", "/mnt/shared", None)
+    app.run()
+    assert "those of this machine doing it alone" in said(app)
+    field(app, "form_place").set_value("this machine").run()
+    assert "doing it alone" not in said(app)
+    assert app.button("start_run").disabled
+
+
+def test_data_that_was_added(workspace: Workspace, show: Show) -> None:
+    """Data a person added can be chosen by its name, and brings its own source, columns and limit."""
+    settings = {"source": "/data/my rows.jsonl", "limit": 70, "columns": {"instruction": "ask", "response": "tell"}}
+    Ledger(workspace).add_dataset("mine", settings, {})
+    app = show(workspace)
+    field(app, "form_source").set_value("mine").run()
+    assert field(app, "form_limit").value == 70
+    app.button("check_pair").click().run()
+    asked = answer(workspace)["data"]
+    assert (asked["source"], asked["limit"], asked["columns"]["response"]) == ("/data/my rows.jsonl", 70, "tell")
+
+
+def test_recipe_as_text(workspace: Workspace, show: Show) -> None:
+    """The recipe can be edited as TOML; a wrong text is one sentence, a right one becomes the form's beginning."""
+    app = show(workspace)
+    app.session_state["form_toml_panel"] = True
+    app.run()
+    text = field(app, "form_toml")
+    text.set_value(text.value + "\n[oops").run()
+    assert "not valid TOML" in app.error[0].value.replace("\\", "")
+    assert app.button("check_pair").disabled
+    text = field(app, "form_toml")
+    text.set_value(text.value.replace("[oops", "").replace("epochs = 4", "epochs = 9")).run()
+    assert app.button("check_pair").disabled
+    app.button("form_toml_use").click().run()
+    assert not app.exception
+    assert field(app, "form_epochs").value == 9
+    assert not app.button("check_pair").disabled
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("form_seeds", "0, x", "seeds"),
+        ("form_seeds", "1, 1", "names something twice"),
+        ("form_growth", -0.1, "tau_growth"),
+        ("form_valid", 1.5, "valid_fraction"),
+        ("form_teacher", "scratch:nobody", "scratch.models.nobody"),
+        ("form_arms", ["random"], "arms must contain"),
+        ("form_name", "../elsewhere", "name"),
+    ],
+)
+def test_wrong_values(workspace: Workspace, show: Show, name: str, value: Any, sentence: str) -> None:
+    """A wrong value is one sentence naming its key, and nothing can be checked or started with it."""
+    app = show(workspace)
+    field(app, name).set_value(value).run()
+    assert not app.exception
+    (error,) = app.error
+    assert sentence in error.value.replace("\\", "")
+    assert app.button("check_pair").disabled
+    assert app.button("start_run").disabled
+
+
+def test_from_the_run_above(full: Workspace, show: Show) -> None:
+    """The form begins with the recipe of the run on the screen, and with another when another is chosen."""
+    app = show(full)
+    assert app.selectbox("form_start").value == "the run above"
+    assert field(app, "form_limit").value == 120
+    app.selectbox("form_start").set_value("alpaca-kl").run()
+    assert field(app, "form_limit").value == 2000
+
+
+def field(app: AppTest, name: str) -> Any:
+    """The field of the form called `name`; its key ends with the recipe it began from."""
+    for kind in ("number_input", "text_input", "text_area", "selectbox", "segmented_control", "pills"):
+        for widget in app.get(kind):
+            if widget.key and widget.key.rpartition("_")[0] == name:
+                return widget
+    raise AssertionError(f"no field {name}")
+
+
+def test_the_form_comes_first_for_who_came_to_start(full: Workspace, show: Show) -> None:
+    """From "Start a run" on the data page one lands on the form, not on results with a form far below."""
+    app = show(full)
+    app.session_state["form_first"] = True
+    app.run()
+    headers = [header.value for header in app.header]
+    assert headers[0] == "Start another"
+    assert "What it cost" not in headers
+    app.button(key="form_later").click().run()
+    assert "What it cost" in [header.value for header in app.header]

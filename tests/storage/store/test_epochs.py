@@ -1,0 +1,154 @@
+"""What the store says about a run over its epochs, against the parts the made-up run left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from engine.common.errors import WinnowError
+from engine.storage.ledger import Ledger
+from engine.storage.store import SampleQuery, Store
+from engine.storage.workspace import Workspace
+from tests.fixtures.pruning_workspace import NAN_ROW, fill_workspace
+
+EPOCHS = 3
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, str, Path]]:
+    workspace = Workspace(tmp_path_factory.mktemp("epochs")).create()
+    run = fill_workspace(workspace, samples=120, epochs=EPOCHS, seeds=(0, 5))
+    store = Store(workspace)
+    store.sync(Ledger(workspace))
+    yield store, run, workspace.parts / run
+    store.close()
+
+
+def table(folder: Path, name: str) -> pd.DataFrame:
+    return pd.concat([pq.read_table(path).to_pandas() for path in sorted((folder / name).glob("*.parquet"))])
+
+
+def test_what_can_be_ranked(made: tuple[Store, str, Path]) -> None:
+    """Protects the choice of epochs: one shared first scoring, then one for each seed, every metric in each."""
+    store, run, folder = made
+    expected = table(folder, "scores").groupby(["arm", "seed", "epoch", "metric"]).size()
+    found = store.scored(run).set_index(["arm", "seed", "epoch", "metric"])["samples"]
+    assert found.to_dict() == expected.to_dict()
+    assert store.scoring(run, 5, 1, "kl") == store.scoring(run, 0, 1, "kl")
+    assert store.scoring(run, 5, 2, "kl").seed == 5
+
+
+def test_history_and_sparks(made: tuple[Store, str, Path]) -> None:
+    """Protects the scores of one sample over the epochs, first scoring included, other seeds left out of its spark."""
+    store, run, folder = made
+    scores = table(folder, "scores")
+    row = int(scores["row"].iloc[20])
+    history = store.history(run, row)
+    mine = scores[scores["row"] == row]
+    assert len(history) == len(mine)
+    key = ["arm", "seed", "epoch", "metric"]
+    pd.testing.assert_series_equal(
+        history.set_index(key)["value"].sort_index(),
+        mine.set_index(key)["value"].astype(float).sort_index(),
+        check_index_type=False,
+    )
+    sparks = store.sparks(run, [row, NAN_ROW], "kl", 5)
+    seen = mine[(mine["metric"] == "kl") & mine["seed"].isin([-1, 5])].sort_values("epoch")["value"]
+    np.testing.assert_array_equal(sparks[row], seen.astype(float))
+    assert np.isnan(sparks[NAN_ROW]).all()
+    assert len(sparks[NAN_ROW]) == EPOCHS
+
+
+def test_selections_usage_and_thresholds(made: tuple[Store, str, Path]) -> None:
+    """Protects the kept counts, the tokens and how often samples were used."""
+    store, run, folder = made
+    chosen, samples = table(folder, "selections"), table(folder, "samples")
+    chosen = chosen.merge(samples[["row", "length"]], on="row")
+    found = store.selections(run).set_index(["arm", "seed", "epoch"])
+    for key, group in chosen.groupby(["arm", "seed", "epoch"]):
+        line = found.loc[key]
+        assert line["kept"] == group["kept"].sum()
+        assert line["tokens"] == group.loc[group["kept"], "length"].sum()
+        np.testing.assert_equal(line["tau"], group["tau"].iloc[0] if group["tau"].notna().any() else np.nan)
+    times = chosen.groupby(["arm", "seed", "row"])["kept"].sum().reset_index()
+    expected = times.groupby(["arm", "kept"]).size() / 2  # two seeds
+    usage = store.usage(run).set_index(["arm", "times"])["samples"]
+    assert usage.to_dict() == expected.to_dict()
+    dynamic = chosen[chosen["arm"] == "dynamic"].drop_duplicates(["seed", "epoch"]).sort_values(["seed", "epoch"])
+    assert store.thresholds(run)["tau"].tolist() == dynamic["tau"].tolist()
+
+
+def test_crossings(made: tuple[Store, str, Path]) -> None:
+    """Protects who crossed τ between two epochs, as numbers and as rows."""
+    store, run, folder = made
+    chosen = table(folder, "selections")
+    chosen = chosen[(chosen["arm"] == "dynamic") & (chosen["seed"] == 5)]
+    early, late = (chosen[chosen["epoch"] == epoch].set_index("row")["kept"] for epoch in (1, 3))
+    word = {True: "kept", False: "pruned"}
+    expected: dict[tuple[str, str], list[int]] = {}
+    for row in sorted(early.index):
+        expected.setdefault((word[early[row]], word[late[row]]), []).append(row)
+    found = store.crossings(run, 5, 1, 3).set_index(["before", "after"])["samples"]
+    assert found.to_dict() == {key: len(rows) for key, rows in expected.items()}
+    for (before, after), rows in expected.items():
+        assert store.crossed(run, 5, 1, 3, before, after, 1000) == rows
+        assert store.crossed(run, 5, 1, 3, before, after, 2) == rows[:2]
+
+
+def test_metrics_and_samples(made: tuple[Store, str, Path]) -> None:
+    """Protects that curves and sample texts are those of the parts, each once."""
+    store, run, folder = made
+    columns = ["arm", "seed", "epoch", "step", "split", "name", "value"]
+    expected = table(folder, "metrics")[columns].sort_values(columns, ignore_index=True)
+    pd.testing.assert_frame_equal(
+        store.metrics(run).sort_values(columns, ignore_index=True), expected, check_dtype=False
+    )
+    samples = table(folder, "samples")
+    counts = store.samples_in(run).set_index("split")
+    for split, group in samples.groupby("split"):
+        assert counts.loc[split].tolist() == [len(group), group["length"].sum(), group["truncated"].sum()]
+    one = samples.iloc[3]
+    found = store.sample(run, int(one["row"]))
+    assert found is not None
+    assert {key: found[key] for key in ("instruction", "response", "length")} == {
+        key: one[key] for key in ("instruction", "response", "length")
+    }
+    assert found["fields"] == dict(one["fields"])
+
+
+def test_token_scores(made: tuple[Store, str, Path]) -> None:
+    """Protects the token heat: the tokens of the very sample and epoch asked for, and none where none were kept."""
+    store, run, folder = made
+    kept = table(folder, "token_scores")
+    for epoch in (1, EPOCHS):
+        for row in kept.loc[kept["epoch"] == epoch, "row"].iloc[::17]:
+            expected = kept[(kept["epoch"] == epoch) & (kept["row"] == row)].iloc[0]
+            found = store.token_scores(run, epoch, int(row))
+            assert found is not None
+            assert found["tokens"] == list(expected["tokens"])
+            assert found["kl"] == list(expected["kl"])
+            assert found["student_probs"][0] == list(expected["student_probs"][0])
+            assert found["response_start"] == expected["response_start"]
+            scoring = store.scoring(run, 0, epoch, "kl")
+            value = store.history(run, int(row)).query(f"metric == 'kl' and epoch == {epoch} and seed != 5")["value"]
+            assert np.mean(found["kl"]) == pytest.approx(value.iloc[0], rel=1e-5), scoring
+    assert store.token_scores(run, 1, NAN_ROW) is None
+    assert store.token_scores(run, EPOCHS + 1, int(row)) is None
+
+
+def test_token_scores_of_a_torn_part(workspace: Workspace, ledger: Ledger) -> None:
+    """Protects the drawer of a sample from a traceback when the part behind it was lost after it was taken in."""
+    run = fill_workspace(workspace, samples=60, epochs=1, seeds=(0,))
+    store = Store(workspace)
+    store.sync(ledger)
+    row = int(store.page(SampleQuery(store.scoring(run, 0, 1, "kl")), 0)["row"].iloc[0])
+    for path in (workspace.parts / run / "token_scores").iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(WinnowError, match=r"token_scores.* is missing or damaged; `python -m engine doctor --rebuild`"):
+        store.token_scores(run, 1, row)
+    store.close()

@@ -1,0 +1,462 @@
+"""What a set is compared with: picks, neighbours, trainings and two tasks, against plain loops and rigged students."""
+
+from __future__ import annotations
+
+from itertools import chain, islice, pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.common.errors import WinnowError
+from engine.config.distillation import FIRST_HEAD, MAIN, MERGED, DistillationRecipe
+from engine.distillation.learn import SyntheticSet
+from engine.models.functional import TextModel, softplus_inverse
+from engine.models.tensor_cache import save_tensors
+from engine.storage.ledger import Ledger
+from engine.storage.parts import read_table
+from engine.storage.workspace import Workspace, open_workspace
+from engine.studies.distillation import trials
+from engine.studies.distillation.decoding import embeddings_of, nearest_samples
+from engine.studies.distillation.evaluation import REAL, Evaluation, Measurement, in_batches
+from engine.studies.distillation.initialization import start_of
+from engine.studies.distillation.learning import Distilling, output_key
+from engine.studies.distillation.setup import DistillationStudy, open_study
+from engine.studies.distillation.study import Distillation
+from engine.studies.distillation.trials import Batch, _within, accuracy, descend, fitted_trial, learned_trial, marks_of
+from engine.studies.distillation.two_tasks import TwoTasks
+from engine.studies.job import Job
+from tests.studies.test_distillation import recipe, sentences
+
+CPU = torch.device("cpu")
+
+
+def opened(workspace: Workspace, wanted: DistillationRecipe) -> DistillationStudy:
+    ledger = Ledger(workspace)
+    run, lock = ledger.start(wanted)
+    lock.release()
+    return open_study(Job(workspace, ledger, run, CPU), wanted)
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> DistillationStudy:
+    """Two tasks of sentences, as one student reads them."""
+    folder = tmp_path_factory.mktemp("texts")
+    workspace = open_workspace(folder / "workspace", read_only=False)
+    other = {"source": str(sentences(folder / "other.csv", other=True)), "task": "text", "max_length": 16}
+    return opened(workspace, recipe(sentences(folder / "films.csv"), other=other, worth__batch_size=8))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> DistillationStudy:
+    return opened(open_workspace(tmp_path_factory.mktemp("pictures") / "workspace", read_only=False), recipe())
+
+
+@pytest.fixture(params=["texts", "pictures"])
+def study(request: pytest.FixtureRequest) -> DistillationStudy:
+    found: DistillationStudy = request.getfixturevalue(request.param)
+    return found
+
+
+def parts_of(study: DistillationStudy, task: str = MAIN) -> tuple[Any, Any]:
+    student = study.recipe.students[0].model
+    found = study.task(task, student)
+    return found, study.learner(found, student)
+
+
+def nothing(*_args: Any) -> None:
+    return None
+
+
+# -- what real samples are picked ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", REAL)
+@pytest.mark.parametrize("per_class", [1, 3, 1000])
+def test_picks(study: DistillationStudy, method: str, per_class: int) -> None:
+    """As many of each class as there are inputs, as far as there are so many, and none twice."""
+    task, learner = parts_of(study)
+    places = Evaluation(study).picks(task, learner, per_class, method, 0)
+    assert len(set(places.tolist())) == len(places)
+    counts = np.bincount(task.labels["train"].numpy())
+    picked = np.bincount(task.labels["train"].numpy()[places], minlength=len(counts))
+    assert picked.tolist() == np.minimum(counts, per_class).tolist()
+
+
+def test_what_a_draw_changes(study: DistillationStudy) -> None:
+    """Random samples are others for every head and the same for the same one; herding leaves nothing to chance."""
+    task, learner = parts_of(study)
+    worth = Evaluation(study)
+    picked = {
+        method: [worth.picks(task, learner, 3, method, draw).tolist() for draw in (0, 1, 0)]
+        for method in ("random", "herding")
+    }
+    assert picked["random"][0] == picked["random"][2] != picked["random"][1]
+    assert picked["herding"][0] == picked["herding"][1] == picked["herding"][2]
+
+
+def test_embeddings_have_length_one(study: DistillationStudy) -> None:
+    """Alike is a matter of direction, so a long text is no further away than a short one."""
+    task, learner = parts_of(study)
+    found = embeddings_of(learner, task, "train")
+    assert len(found) == len(task.rows)
+    assert torch.allclose(found.norm(dim=1), torch.ones(len(found)), atol=1e-5)
+
+
+def test_padding_is_no_part_of_an_embedding(texts: DistillationStudy) -> None:
+    """The mean is over the tokens of a text alone, whatever is read beside it."""
+    task, learner = parts_of(texts)
+    found = embeddings_of(learner, task, "train")
+    for place in (0, len(found) - 1):
+        ids, mask = task.inputs("train", np.array([place]))
+        assert mask.all()
+        assert torch.allclose(found[place], F.normalize(learner.table[ids[0]].mean(0), dim=0), atol=1e-5)
+
+
+def test_a_real_sample_finds_itself(study: DistillationStudy) -> None:
+    """An input that has learned nothing is nearest to the sample it is, as near as can be, and to its class alone."""
+    task, learner = parts_of(study)
+    places = [int(np.flatnonzero(task.labels["train"].numpy() == label)[0]) for label in range(task.classes)]
+    if isinstance(learner, TextModel):
+        ids = [task.inputs("train", np.array([place]))[0][0] for place in places]
+        assert len({len(row) for row in ids}) == 1
+        inputs = learner.table[torch.stack(ids)][:, len(learner.prefix) : len(ids[0]) - len(learner.suffix)]
+    else:
+        inputs = task.inputs("train", np.array(places))[0]
+    rows, values = nearest_samples(learner, task, inputs, list(range(task.classes)))
+    assert np.allclose(values[:, 0], 1, atol=1e-5)
+    assert rows.shape == values.shape == (task.classes, 3)
+    known = embeddings_of(learner, task, "train")
+    where = {int(row): place for place, row in enumerate(task.rows)}
+    for label, found in enumerate(rows):
+        assert all(int(task.labels["train"][where[int(row)]]) == label for row in found)
+        # Two samples may be the same words, and then either may stand first.
+        assert torch.allclose(known[where[int(found[0])]], known[places[label]], atol=1e-5)
+
+
+def test_inputs_start_from_their_class(texts: DistillationStudy) -> None:
+    """The tokens an input starts as are those of training samples of its class, special ones left out."""
+    task, learner = parts_of(texts)
+    key = texts.recipe.sets()[0]._replace(per_class=6)
+    first = start_of(texts, key, task, learner)
+    assert first.shape == (12, texts.recipe.synthetic.length, 16)
+    special = set(task.tokenizer.all_special_ids)
+    for place, vectors in enumerate(first):
+        ids = [
+            int(F.normalize(learner.table, dim=-1).matmul(F.normalize(vector, dim=0)).argmax()) for vector in vectors
+        ]
+        assert not special & set(ids)
+        mine = np.flatnonzero(task.labels["train"].numpy() == place // 6)
+        known = {token for sample in mine for token in task.inputs("train", np.array([sample]))[0][0].tolist()}
+        assert set(ids) <= known
+    assert all(len({float(vectors.sum()) for vectors in half}) > 1 for half in first.split(6))  # not one for all
+    assert torch.equal(first, start_of(texts, key, task, learner))
+
+
+def test_real_batches_of_the_outer_loop(pictures: DistillationStudy) -> None:
+    """Every sample once an epoch, in another order for the next; from any step on they are the same as before."""
+    distilling = Distilling(pictures, pictures.recipe.sets()[0])
+    count = len(pictures.task(MAIN, "mlp").rows)
+    per_epoch = -(-count // pictures.recipe.outer.batch_size)
+    batches = [batch.tolist() for batch in islice(distilling._batches(0), 2 * per_epoch)]
+    epochs = [list(chain(*batches[:per_epoch])), list(chain(*batches[per_epoch:]))]
+    assert all(sorted(epoch) == list(range(count)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    for step in (1, per_epoch - 1, per_epoch, per_epoch + 3):
+        assert [batch.tolist() for batch in islice(distilling._batches(step), 3)] == batches[step : step + 3]
+
+
+# -- how a trial is measured -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_accuracy_is_a_plain_loop(study: DistillationStudy, split: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of similar length, and sums over them, change nothing."""
+    task, learner = parts_of(study)
+    monkeypatch.setitem(trials.BATCH_TOKENS, "cpu", 20)
+    weights = [
+        weight + 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
+        for weight in learner.start(3)
+    ]
+    right, loss = 0, 0.0
+    for place, label in enumerate(task.labels[split].tolist()):
+        with torch.no_grad():
+            scores = learner.read(weights, *task.inputs(split, np.array([place])))[0].log_softmax(-1)
+        right += int(scores.argmax()) == label
+        loss -= float(scores[label])
+    count = len(task.labels[split])
+    found = accuracy(study, task, learner, weights, split)
+    assert found == pytest.approx((right / count, loss / count), rel=1e-4)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(1, 100))
+def test_batches_hold_every_sample_once(lengths: list[int], tokens: int) -> None:
+    """No sample is lost, and no batch is larger than its budget unless it is a single sample."""
+    given = np.array(lengths)
+    order = np.argsort(given, kind="stable")
+    batches = list(_within(order, given, tokens))
+    assert np.concatenate(batches).tolist() == order.tolist()
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * int(given[batch].max()) <= tokens
+    for one, two in pairwise(batches):
+        assert (len(one) + 1) * int(given[two[0]]) > tokens  # no batch is smaller than it has to be
+
+
+@given(st.integers(1, 50), st.integers(1, 20), st.integers(0, 3))
+def test_small_sets_in_batches(count: int, size: int, epoch: int) -> None:
+    """Every sample once an epoch, with its own target, in another order for each epoch and seed."""
+    batch = Batch((torch.arange(count), 10 * torch.arange(count)), 100.0 * torch.arange(count)[:, None])
+    found = in_batches(batch, size, 0, epoch)
+    places = torch.cat([each.inputs[0] for each in found])
+    assert sorted(places.tolist()) == list(range(count))
+    assert torch.equal(torch.cat([each.inputs[1] for each in found]), 10 * places)
+    assert torch.equal(torch.cat([each.targets for each in found])[:, 0], 100.0 * places)
+    assert all(len(each.targets) <= size for each in found)
+    assert [each.inputs[0].tolist() for each in in_batches(batch, size, 0, epoch)] == [
+        each.inputs[0].tolist() for each in found
+    ]
+
+
+@given(st.integers(1, 5000))
+def test_marks(steps: int) -> None:
+    """Up to five moments, the last one the end, each within the training."""
+    found = marks_of(steps)
+    assert found[-1] == steps
+    assert found == sorted(set(found))
+    assert found[0] >= 1
+    assert len(found) <= 5
+
+
+@pytest.mark.parametrize(
+    ("valid", "best"),
+    [
+        ([0.1, 0.6, 0.3, 0.2, 0.5, 0.4], (0.1, 2)),
+        ([0.1, 0.2, 0.3, 0.2, 0.9, 0.4], (0.2, 2)),
+        ([0.5, 0.5, 0.5, 0.5, 0.5, 0.5], (0.1, 1)),
+        ([0.0, 0.0, 0.0, 0.0, 0.0, 0.7], (0.2, 4)),
+    ],
+)
+def test_where_to_stop_is_chosen_on_held_out_samples(
+    pictures: DistillationStudy, monkeypatch: pytest.MonkeyPatch, valid: list[float], best: tuple[float, int]
+) -> None:
+    """Best mark of best rate, the earliest on ties; the test set is read once, with the weights of that mark."""
+    task, learner = parts_of(pictures)
+    marks, given = [1, 2, 4], iter(valid)
+    asked: list[str] = []
+    seen: dict[int, torch.Tensor] = {}
+
+    def rigged(
+        _study: DistillationStudy, _task: Any, _learner: Any, weights: list[torch.Tensor], split: str
+    ) -> tuple[float, float]:
+        asked.append(split)
+        if split == "valid":
+            seen[len(seen)] = weights[0].detach().clone()
+            return next(given), 0.0
+        place = [0.1, 0.2].index(best[0]) * len(marks) + marks.index(best[1])
+        assert torch.equal(weights[0], seen[place])
+        return 0.77, 1.5
+
+    monkeypatch.setattr(trials, "accuracy", rigged)
+    batch = Evaluation(pictures).real_batch(task, np.arange(6))
+    checked: list[int] = []
+    trial = fitted_trial(
+        pictures, task, learner, FIRST_HEAD, lambda epoch: [batch],
+        rates=[0.1, 0.2], steps=4, marks=marks, samples=6, check=lambda: checked.append(1),
+    )  # fmt: skip
+    assert (trial.learning_rate, trial.steps) == best
+    assert (trial.valid, trial.accuracy, trial.loss, trial.samples) == (max(valid), 0.77, 1.5, 6)
+    assert asked == ["valid"] * 6 + ["test"]
+    assert len(checked) == 8  # somebody who cancels is heard after every step
+    assert trial.operations > 0
+
+
+def test_descending_is_adamw(pictures: DistillationStudy) -> None:
+    """Up, then down in a line to nothing, as torch's own optimizer goes at the same rates."""
+    torch.manual_seed(0)
+    start = torch.randn(5)
+    mine, theirs = [start.clone().requires_grad_()], start.clone().requires_grad_()
+    target = torch.arange(5.0)
+    for _ in descend(mine, lambda _step: (mine[0] - target).square().sum(), 0.1, 20, nothing):
+        pass
+    adam = torch.optim.AdamW([theirs], lr=1.0, weight_decay=0.01)
+    for step in range(20):
+        adam.param_groups[0]["lr"] = 0.05 * (step + 1) if step < 2 else 0.1 * (20 - step) / 18
+        adam.zero_grad()
+        (theirs - target).square().sum().backward()
+        adam.step()
+    assert torch.allclose(mine[0], theirs)
+
+
+def test_a_learned_trial_is_plain_training(pictures: DistillationStudy) -> None:
+    """The inner steps at the learned rates are those that anybody would take with SGD."""
+    task, learner = parts_of(pictures)
+    key = pictures.recipe.sets()[0]
+    inputs = start_of(pictures, key, task, learner)
+    rates = [0.3, 0.1]
+    learned = SyntheticSet(
+        inputs, torch.eye(10), torch.tensor([softplus_inverse(rate) for rate in rates]), None, "unrestricted"
+    )
+    weights = [weight.clone().requires_grad_() for weight in learner.start(FIRST_HEAD)]
+    for rate in rates:
+        loss = F.cross_entropy(learner.read(weights, inputs), torch.arange(10))
+        gradients = torch.autograd.grad(loss, weights)
+        weights = [(w - rate * g).detach().requires_grad_() for w, g in zip(weights, gradients, strict=True)]
+    trial = learned_trial(pictures, task, learner, learned, FIRST_HEAD)
+    assert (trial.accuracy, trial.loss) == pytest.approx(accuracy(pictures, task, learner, weights, "test"), rel=1e-4)
+    assert (trial.samples, trial.steps) == (10, 2)
+
+
+# -- shards ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_run_does_and_in_which_order(texts: DistillationStudy) -> None:
+    """A set, what it is measured by, the next one, two tasks at the end; every unit has a name of its own."""
+    shards = Distillation(texts).shards()
+    names = [shard.name for shard in shards]
+    assert len(set(names)) == len(names)
+    kinds = [type(shard.key).__name__ for shard in shards]
+    # Three measurements of the set, three picks of real samples, and all of them.
+    assert kinds == ["SetKey", *["Measurement"] * 7] * 2 + ["Both"] * (len(MERGED) + 1)
+    tasks = [shard.key.key.task for shard in shards if isinstance(shard.key, Measurement)]
+    assert tasks == ["main"] * 7 + ["other"] * 7
+    assert all(shard.work > 0 for shard in shards)
+    waves = {shard.name: shard.wave for shard in shards}
+    assert {name for name, wave in waves.items() if wave} == {
+        *(name for name in names if name.startswith(("distilled embeddings", "decoded text"))),
+        *MERGED.values(),
+        "one task after the other",
+    }
+
+
+def test_what_needs_no_set_is_measured_before_there_is_one(workspace: Workspace) -> None:
+    """Nothing is learned yet; sets of one size share their real samples, and of lost rows only those come back."""
+    wanted = recipe(seeds=[0, 1], synthetic__per_class=[1, 2])
+    study = opened(workspace, wanted)
+    here = Distillation(study)
+    shards = [shard for shard in here.shards() if isinstance(shard.key, Measurement)]
+    early = [shard.key for shard in shards if shard.wave == 0]
+    one, two = wanted.sets()[:2], wanted.sets()[2:]
+    assert [key.keys for key in early if key.method == "random"] == [tuple(one), tuple(two)]
+    assert [key.method for key in early] == ["random", "k_center", "herding", "full", "random", "k_center", "herding"]
+    for key in early:
+        here.do(key)
+    with pytest.raises(WinnowError, match="main-mlp-k1-T2-s0"):
+        here.do(next(shard.key for shard in shards if shard.wave))
+    ledger, run = study.job.ledger, study.job.run.id
+    parts = ledger.parts(run, "worth")
+    assert len(parts) == 3 * len(wanted.sets()) + 1
+    (lost,) = (part for part in parts if part.name == f"{one[1].name}-random-0")
+    before = read_table(workspace, [lost], "worth").to_pandas().drop(columns="seconds")
+    ledger.forget_parts([lost])
+    again = Distillation(DistillationStudy(Job(workspace, ledger, study.job.run, CPU), wanted, study.sources))
+    assert [key.method for key in early if not again.has(key)] == ["random"]
+    for key in early:
+        again.do(key)
+    (made,) = (part for part in ledger.parts(run, "worth") if part.name == lost.name)
+    after = read_table(workspace, [made], "worth").to_pandas().drop(columns="seconds")
+    pd.testing.assert_frame_equal(before, after, check_exact=True)
+
+
+# -- two tasks -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two(texts: DistillationStudy) -> TwoTasks:
+    """Both sets as they start out: what is measured here does not depend on what was learned."""
+    for key in texts.recipe.sets():
+        task, learner = parts_of(texts, key.task)
+        inputs = start_of(texts, key, task, learner)
+        tensors = {"inputs": learner.framed(inputs), "labels": torch.eye(2), "rates": torch.full((2,), 0.1)}
+        save_tensors(
+            texts.job.workspace, output_key(texts, key), tensors, {"step": 0, "seconds": 0.0, "classes": [0, 1]}
+        )
+    return TwoTasks(texts, Evaluation(texts), *texts.recipe.sets())
+
+
+def trained(two: TwoTasks, monkeypatch: pytest.MonkeyPatch, ask: Any) -> list[list[list[torch.Tensor]]]:
+    """The weights that rows were measured on."""
+    found: list[list[list[torch.Tensor]]] = []
+    row = TwoTasks._row
+
+    def watch(self: TwoTasks, place: int, weights: list[list[torch.Tensor]], *rest: Any) -> dict[str, Any]:
+        found.append([[weight.detach().clone() for weight in each] for each in weights])
+        assert all(weights[0][shared] is weights[1][shared] for shared in self.shared)
+        return row(self, place, weights, *rest)
+
+    with monkeypatch.context() as watching:
+        watching.setattr(TwoTasks, "_row", watch)
+        ask()
+    return found
+
+
+@pytest.mark.parametrize("method", MERGED)
+def test_one_body_two_heads(two: TwoTasks, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """After training the body is one and the same for both tasks, has learned, and each task has its own head."""
+    found = trained(two, monkeypatch, lambda: two.merged(method, 0, nothing))
+    assert len(found) == 2
+    before = two.start(0)
+    (weights, _) = found
+    heads = [place for place in range(len(weights[0])) if place not in two.shared]
+    assert heads
+    assert two.shared
+    matrices = [place for place in heads if weights[0][place].dim() > 1]
+    assert all(not torch.equal(weights[0][place], weights[1][place]) for place in matrices)
+    for place in (0, 1):
+        assert any(not torch.equal(weights[place][at], before[place][at]) for at in two.shared)
+        assert any(not torch.equal(weights[place][at], before[place][at]) for at in heads)
+
+
+@pytest.mark.parametrize("method", MERGED)
+def test_rows_of_both_tasks(two: TwoTasks, method: str) -> None:
+    """One row for each task under the key of its own set."""
+    rows = two.merged(method, 1, nothing)
+    assert [row["task"] for row in rows] == ["main", "other"]
+    assert all(row["samples"] == 2 and 0 <= row["accuracy"] <= 1 for row in rows)
+    assert rows == [
+        row | {"seconds": rows[place]["seconds"], "learning_rate": pytest.approx(row["learning_rate"], nan_ok=True)}
+        for place, row in enumerate(two.merged(method, 1, nothing))
+    ]
+
+
+def test_replaying_nothing_is_learning_the_other_task_alone(two: TwoTasks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of the first task, then all of the second, by a plain loop: the same weights as with no replay."""
+    found = trained(two, monkeypatch, lambda: two.replayed(0, nothing))
+    assert len(found) == 4
+    settings = two.worth.settings
+    weights = two.start(0)
+    for place in (0, 1):
+        task, learner = two.tasks[place], two.learners[place]
+        steps = settings.full_epochs * -(-len(task.rows) // settings.batch_size)
+        optimized = [weight for at, weight in enumerate(weights[place])]
+
+        def loss(step: int, place: int = place, learner: Any = learner) -> torch.Tensor:
+            batch = two._real(place, 0, step)
+            return F.cross_entropy(learner.read(weights[place], *batch.inputs), batch.targets.argmax(-1))
+
+        for _ in descend(optimized, loss, settings.full_learning_rate, steps, nothing):
+            pass
+    for place in (0, 1):
+        for mine, theirs in zip(weights[place], found[0][place], strict=True):
+            assert torch.allclose(mine, theirs, atol=1e-6)
+    none, embeddings, text, random = found
+    # These vectors are still the words they started as, so it is all one which of them are repeated.
+    assert all(torch.allclose(one, two, atol=1e-5) for one, two in zip(embeddings[0], text[0], strict=True))
+    for one, other in [(none, text), (none, random), (text, random)]:
+        assert any(not torch.allclose(first, second) for first, second in zip(one[0], other[0], strict=True))
+
+
+def test_every_sample_of_a_task_is_learned_once_an_epoch(two: TwoTasks) -> None:
+    """The batches of the full data are a partition of it in every epoch."""
+    task, size = two.tasks[0], two.worth.settings.batch_size
+    steps = -(-len(task.rows) // size)
+    for epoch in (0, 1):
+        seen = [two._real(0, 3, epoch * steps + step) for step in range(steps)]
+        assert sum(len(batch.targets) for batch in seen) == len(task.rows)
+        assert torch.equal(
+            sum(batch.targets.sum(0) for batch in seen), F.one_hot(task.labels["train"], 2).float().sum(0)
+        )
