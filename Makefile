@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
+PYTEST := $(BIN)/python -m pytest
 
-.PHONY: app test bench lint clean
+.PHONY: app test test-fast bench lint clean
 
-$(VENV)/.app: requirements.txt
+$(VENV)/.app: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --requirement requirements.txt
+	$(BIN)/pip install --quiet --editable .
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.app requirements-dev.txt requirements-ray.txt
@@ -16,17 +17,22 @@ $(VENV)/.dev: $(VENV)/.app requirements-dev.txt requirements-ray.txt
 	touch $@
 
 app: $(VENV)/.app
-	$(BIN)/python -m engine demo --queue
+	$(BIN)/winnow demo --queue
 	$(BIN)/streamlit run app.py --server.port $(PORT)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses logical --dist loadfile -m 'not alone'
-	$(BIN)/python -m pytest -m alone tests/cluster
+	$(PYTEST) --numprocesses logical --dist loadfile -m 'not alone'
+	$(PYTEST) -m alone tests/runtime/cluster
+
+# Everything but browsers, kills and clusters, for while you work.
+test-fast: $(VENV)/.dev
+	$(PYTEST) --numprocesses logical --dist loadfile -m 'not (alone or browser or kill or cluster)'
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
