@@ -3,7 +3,8 @@
 out/data.parquet            the inputs as text (or PNG), with their class, learned label, and tokens that changed
 out/distilled.safetensors   the tensors themselves: inputs, labels, rates, and attention where it has labels
 out/manifest.json           run, set, recipe, classes, sizes, hashes, accuracy by method
-out/README.md               a dataset card whose Python trains a student on distilled.safetensors
+out/README.md               a dataset card
+out/train.py, student.py    trains a fresh student on distilled.safetensors, without Winnow
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from engine.storage.tables import DISTILLED
 from engine.storage.workspace import Workspace
 
 TENSORS = "distilled.safetensors"
+TEMPLATES = Path(__file__).with_name("templates")  # the code that goes with a set, copied as it is
 COLUMNS = {False: ["text", "label", "labels", "changed", "length"], True: ["image", "label", "labels"]}
 """Of data.parquet, by whether inputs are pictures."""
 LONGEST_HEADER = 1 << 20  # bytes; a few tensors need some hundred
@@ -75,6 +77,9 @@ def export_distilled(
         shutil.copyfile(file, folder / TENSORS)
         manifest["distilled"] = described(folder / TENSORS) | {"output": kept["output"], "tensors": tensors}
         manifest["data"] = described(folder / "data.parquet") | {"rows": data.num_rows, "columns": columns}
+        manifest["training"] = training(recipe, key, tensors)
+        shutil.copyfile(TEMPLATES / f"student_{recipe.data.task}.py", folder / "student.py")
+        shutil.copyfile(TEMPLATES / "train.py", folder / "train.py")
         write_words(folder, manifest, card(manifest, recipe, key))
 
     write_folder(out, fill)
@@ -208,8 +213,7 @@ def card(manifest: dict[str, Any], recipe: DistillationRecipe, key: SetKey) -> s
         lines += ["| trained | on | test accuracy | 95 % interval | heads |", "| --- | --- | --- | --- | --- |"]
         lines += [_row(each, pictures) for each in manifest["accuracy"]]
         lines.append("\nEach head is a fresh start; the interval is Student's, over heads.\n")
-    lines += ["## Train on it\n", _picture_hints() if pictures else _text_hints(recipe, key), "```python"]
-    lines += [_picture_code(manifest, recipe, key) if pictures else _text_code(manifest, recipe, key), "```"]
+    lines.append(_how_to_train(recipe, key))
     return "\n".join(lines) + "\n"
 
 
@@ -227,105 +231,37 @@ def _code(text: str) -> str:
     return "`" + "".join(" " if letter in "`|\r\n" else letter for letter in text) + "`"
 
 
-def _text_hints(recipe: DistillationRecipe, key: SetKey) -> str:
-    hints = [
-        "In the folder of this file. The vectors take the place of token embeddings, the special ones included, so the "
-        "word table is not trained. Dropout is off, and every start draws a fresh head."
+def _how_to_train(recipe: DistillationRecipe, key: SetKey) -> str:
+    lines = [
+        "## Train on it\n",
+        "`python train.py` in this folder trains a fresh student, one step for each learned rate; `student.py` has the "
+        "network. Neither needs Winnow.",
     ]
-    if scratch_name(key.student) is not None:
-        hints.append(
-            "The student was made from nothing by Winnow and is on no Hub: `student` has to be its folder, which lies "
-            "under `models/` in the workspace of the run."
+    if recipe.data.task == "images":
+        lines.append(
+            "Pixels are standardised with `mean` and `std` of the training samples, which `distilled.safetensors` "
+            "holds: so must be the images it is tested on."
         )
-    return " ".join(hints) + "\n"
+    else:
+        lines.append(
+            "The vectors take the place of token embeddings, the special ones included, so the table of token "
+            "embeddings is not trained. Dropout is off, and every start draws a fresh head."
+        )
+    if scratch_name(key.student) is not None:
+        lines.append(
+            "The student was trained from scratch by Winnow and is not on the Hub: write its folder, which lies under "
+            "`models/` in the workspace of the run, into `training.student` of manifest.json."
+        )
+    return "\n".join(lines)
 
 
-def _picture_hints() -> str:
-    return (
-        "In the folder of this file, with Winnow's checkout on `PYTHONPATH`, because the network is Winnow's own. The "
-        "pixels are standardised as those of the training samples were: so must be the pictures it is tested on.\n"
-    )
-
-
-def _text_code(manifest: dict[str, Any], recipe: DistillationRecipe, key: SetKey) -> str:
-    classes = manifest["distilled"]["tensors"]["labels"]["shape"][1]
-    asked = ", output_attentions=True" if recipe.synthetic.attention_labels else ""
-    return "\n".join(
-        [
-            "import torch",
-            "from safetensors.torch import load_file",
-            "from transformers import AutoModelForSequenceClassification",
-            "",
-            f"student = {key.student!r}",
-            f"data = load_file({TENSORS!r})",
-            "model = AutoModelForSequenceClassification.from_pretrained(",
-            f'    student, num_labels={classes}, ignore_mismatched_sizes=True, attn_implementation="eager"',
-            ").eval()  # dropout off",
-            "model.get_input_embeddings().requires_grad_(False)",
-            *_loop(
-                recipe,
-                [
-                    f'out = model(inputs_embeds=data["inputs"]{asked})',
-                    'loss = -(data["labels"] * out.logits.log_softmax(-1)).sum(-1).mean()',
-                    *(ATTENTION if recipe.synthetic.attention_labels else []),
-                ],
-            ),
-        ]
-    )
-
-
-ATTENTION = [
-    "first = torch.stack([layer[:, :, 0] for layer in out.attentions], 1)  # where the first token looks",
-    'wanted = data["attention"]',
-    "loss = loss + torch.xlogy(wanted, wanted / first.clamp(min=1e-12)).sum(-1).mean()",
-]
-
-
-def _picture_code(manifest: dict[str, Any], recipe: DistillationRecipe, key: SetKey) -> str:
-    tensors = manifest["distilled"]["tensors"]
-    settings = next(student for student in recipe.students if student.model == key.student)
-    shape = tuple(tensors["inputs"]["shape"][1:])
-    given = ", ".join(f"{name}={value!r}" for name, value in settings)
-    return "\n".join(
-        [
-            "from engine.config.kd import NetworkSettings",
-            "from engine.models.networks import make_network",
-            "import torch",
-            "from safetensors.torch import load_file",
-            "",
-            f"data = load_file({TENSORS!r})",
-            f"settings = NetworkSettings({given})",
-            f'model = make_network(settings, "images", {shape}, {tensors["labels"]["shape"][1]}, seed=0).eval()',
-            *_loop(
-                recipe,
-                [
-                    'logits = model(data["inputs"])',
-                    'loss = -(data["labels"] * logits.log_softmax(-1)).sum(-1).mean()',
-                ],
-            ),
-        ]
-    )
-
-
-def _loop(recipe: DistillationRecipe, loss: list[str]) -> list[str]:
-    """Training with one learned rate for each step."""
-    if recipe.inner.optimizer == "adam":
-        return [*ADAM[:2], *(f"    {line}" for line in [*loss, *ADAM[2:]])]
-    momentum = ", momentum=0.9" if recipe.inner.optimizer == "momentum" else ""
-    step = ["optimizer.zero_grad()", "loss.backward()", "optimizer.step()"]
-    return [
-        f"optimizer = torch.optim.SGD(model.parameters(), lr=0.0{momentum})",
-        'for rate in data["rates"].tolist():',
-        *(f"    {line}" for line in ['optimizer.param_groups[0]["lr"] = rate', *loss, *step]),
-    ]
-
-
-ADAM = [
-    "weights = [(w, torch.zeros_like(w), torch.zeros_like(w)) for w in model.parameters() if w.requires_grad]",
-    'for step, rate in enumerate(data["rates"].tolist(), 1):',
-    "gradients = torch.autograd.grad(loss, [w for w, _, _ in weights], materialize_grads=True)",
-    "for (w, m, v), g in zip(weights, gradients):  # torch.optim.Adam adds its epsilon outside the root",
-    "    m.lerp_(g, 0.1)",
-    "    v.lerp_(g * g, 0.001)",
-    "    w.data -= rate * m / (1 - 0.9**step) / (v / (1 - 0.999**step) + 1e-12).sqrt()",
-]
+def training(recipe: DistillationRecipe, key: SetKey, tensors: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What train.py and student.py read from the manifest."""
+    network = next(student for student in recipe.students if student.model == key.student)
+    return {
+        "student": key.student,
+        "classes": tensors["labels"]["shape"][1],
+        "shape": tensors["inputs"]["shape"][1:],
+        "optimizer": recipe.inner.optimizer,
+        "network": network.model_dump(mode="json"),
+    }

@@ -1,18 +1,19 @@
-"""The way out of the page of distilled data: the set on the screen as files, and the lines that train on it."""
+"""The way out of the page of distilled data: the set on the screen as files, and the program that trains on it."""
 
 from __future__ import annotations
 
 import io
-import re
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import streamlit as st
 
 from engine.config.distillation import SetKey
+from engine.export.distilled import TEMPLATES, export_distilled
 from pages.distillation.state import View
 from pages.shared import session
 
@@ -27,7 +28,6 @@ def draw(view: View) -> None:
     if not panel.open:
         return
     with panel, session.show_errors():
-        lines = snippet(view.run.id, view.key)
         st.download_button(
             f"Download {view.made.said()}", packer(view.run.id, view.key),
             file_name=f"{view.run.id}-{view.key.name}.zip", mime="application/zip", type="primary",
@@ -36,28 +36,24 @@ def draw(view: View) -> None:
         kind = "pictures" if view.made.pictures else "texts"
         st.caption(
             f"A zip with the {kind} and labels (Parquet), the learned numbers and rates (safetensors), a manifest "
-            "that says how they were made and what they are worth, and these lines, which train on them:"
+            "that says how they were made and what they are worth, and a program that trains on them without Winnow:"
         )
-        st.code(lines, language="python")
+        st.code(program(), language="python")
 
 
 @contextmanager
 def _exported(run: str, key: SetKey) -> Iterator[Path]:
     """The export of one set in a folder that is gone afterwards."""
-    from engine.export.distilled import export_distilled  # here: only who takes something away waits for it
-
     with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
         out = Path(folder) / "export"
         export_distilled(session.workspace(), session.ledger(), session.store(), run, out=out, key=key)
         yield out
 
 
-@st.cache_data(show_spinner=False, max_entries=50)
-def snippet(run: str, key: SetKey) -> str:
-    """The Python of the export's card; "" where it has none."""
-    with _exported(run, key) as out:
-        found = re.search(r"```python\n(.*?)\n```", (out / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    return found[1] if found else ""
+@cache
+def program() -> str:
+    """train.py of every export."""
+    return (TEMPLATES / "train.py").read_text(encoding="utf-8")
 
 
 def packer(run: str, key: SetKey) -> Callable[[], bytes]:

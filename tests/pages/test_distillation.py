@@ -271,7 +271,7 @@ def test_presented(full: Workspace, show: Show) -> None:
 
 
 def test_take_away(full: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The zip is the export of the set on the screen, also where nothing may be written; the lines are its card's."""
+    """The zip is the export of the set on the screen, also where nothing may be written; the program shown is the one in it."""
     monkeypatch.setenv("WINNOW_WORKSPACE", str(full.root))
     monkeypatch.setenv("WINNOW_READ_ONLY", "1")
     (run,) = Ledger(full).runs()
@@ -279,11 +279,9 @@ def test_take_away(full: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(recipe, DistillationRecipe)
     key = recipe.sets()[0]
     with zipfile.ZipFile(io.BytesIO(download.packer(run.id, key)())) as archive:
-        assert {"data.parquet", "distilled.safetensors", "manifest.json"} <= set(archive.namelist())
+        assert {"data.parquet", "distilled.safetensors", "manifest.json", "student.py"} <= set(archive.namelist())
         assert json.loads(archive.read("manifest.json"))["set"]["name"] == key.name
-    lines = download.snippet(run.id, key)
-    assert "distilled.safetensors" in lines
-    compile(lines, "snippet", "exec")
+        assert archive.read("train.py").decode() == download.program()
 
 
 def test_the_form_is_the_recipe(full: Workspace, show: Show) -> None:
