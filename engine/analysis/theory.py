@@ -47,6 +47,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine.common.errors import WinnowError
+from engine.common.random_streams import Stream, stream_rng
 
 Overlap = Literal["nested", "disjoint"]
 
@@ -127,7 +128,7 @@ def simulate(setting: Regression, kd_weights: Sequence[float], repeats: int = 20
 
     All weights see the same draws, so their differences are less noisy than the intervals look.
     """
-    random = np.random.default_rng([seed, 7])
+    random = stream_rng(Stream.THEORY, seed)
     m, t, d = setting.student_samples, setting.teacher_samples, setting.dimensions
     drawn = m + t if setting.overlap == "disjoint" else max(m, t)
     x = random.standard_normal((repeats, drawn, d))

@@ -49,7 +49,6 @@ PROMPTS = {
 """The examples a causal language model is shown before it is asked."""
 
 MAIN, OTHER = "main", "other"  # tasks: of `data`, and of `other`
-FIRST_HEAD = 10_000  # fresh heads of the measurement are drawn from here on; the distillation never sees them
 
 
 class SetKey(NamedTuple):

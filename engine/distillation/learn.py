@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from engine.common.errors import WinnowError
+from engine.common.random_streams import Stream, outer_seed, stream_rng
+from engine.common.schedules import warmup_decay
 from engine.distillation.optimizers import Optimizer
 from engine.distillation.unroll import Unroll
 
@@ -153,7 +154,7 @@ class OuterLoop:
             self._remember()
         learned = self.learned
         loss, gradients, slopes = self._unroll.hypergradient(
-            self.student.start(head_seed(self.seed, number)),
+            self.student.start(outer_seed(self.seed, number)),
             learned.given,
             learned.learning_rates,
             lambda weights: self._outer_loss(weights, inputs, classes),
@@ -201,7 +202,7 @@ class OuterLoop:
         steps, window = len(self.learned.rates), min(self.limits.window, len(self.learned.rates))
         stop = steps
         if window < steps:
-            stop = int(np.random.default_rng([self.seed, number, 7]).integers(window, steps + 1))
+            stop = int(stream_rng(Stream.TRUNCATED_WINDOW, self.seed, number).integers(window, steps + 1))
         return stop - window, stop
 
     def _clipped(self, place: int, gradient: Tensor) -> Tensor:
@@ -234,25 +235,6 @@ class OuterLoop:
         self.adam.load_state_dict({"state": moments, "param_groups": self.adam.state_dict()["param_groups"]})
 
 
-def head_seed(seed: int, step: int) -> int:
-    """The fresh head of an outer step; far from those that sets are measured with."""
-    return 1_000_003 * (seed + 1) + step
-
-
 def schedule(step: int, steps: int) -> float:
     """Share of the peak rate: up over WARM_UP of the steps, then down in a line to LAST."""
-    warm = max(1, int(WARM_UP * steps))
-    if step < warm:
-        return (step + 1) / warm
-    return 1 - (1 - LAST) * (step - warm) / max(1, steps - warm)
-
-
-def similar_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """All n positions in batches of samples of similar length, in random order; of seed and epoch alone.
-
-    Lengths are blurred a little, so that batches differ between epochs. The last batch may be smaller.
-    """
-    rng = np.random.default_rng([seed, epoch, 11])
-    order = np.argsort(lengths + rng.uniform(0, 4, len(lengths)), kind="stable")
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    return [batches[place] for place in rng.permutation(len(batches))]
+    return warmup_decay(step, steps, int(WARM_UP * steps), LAST)

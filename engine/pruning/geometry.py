@@ -13,6 +13,7 @@ from sklearn.cluster import KMeans
 from sklearn.ensemble import IsolationForest
 
 from engine.common.errors import WinnowError
+from engine.common.random_streams import Stream, stream_rng
 
 Scores = NDArray[np.float64]
 Embeddings = NDArray[np.floating]
@@ -29,7 +30,7 @@ def k_center(embeddings: Embeddings, picks: int, seed: int) -> Scores:
     lengths = np.einsum("nd,nd->n", x, x)
     nearest = np.full(len(x), np.inf, x.dtype)  # squared distance to the nearest pick
     order: list[int] = []
-    pick = int(np.random.default_rng([seed, 5]).integers(len(x)))
+    pick = int(stream_rng(Stream.K_CENTER, seed).integers(len(x)))
     while len(order) < min(picks, len(x)):
         order.append(pick)
         np.minimum(nearest, lengths + lengths[pick] - 2 * (x @ x[pick]), out=nearest)

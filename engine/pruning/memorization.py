@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.common.errors import WinnowError
+from engine.common.random_streams import Stream, stream_rng
 
 
 def subsets(n: int, count: int, share: float, seed: int) -> NDArray[np.bool_]:
@@ -31,7 +32,7 @@ def subsets(n: int, count: int, share: float, seed: int) -> NDArray[np.bool_]:
             f"{count} subsets of {inside} out of {n} samples cannot have each sample once inside and once outside; "
             "take more subsets, or a share nearer to a half."
         )
-    random = np.random.default_rng([seed, 4])
+    random = stream_rng(Stream.MEMORIZATION_SUBSETS, seed)
     member = np.ones((count, n), np.bool_)
     deck = np.empty(0, np.int64)
     for row in member:

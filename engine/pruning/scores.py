@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.common.random_streams import Stream, stream_rng
 from engine.pruning.dynamics import TrainingDynamics
 
 Scores = NDArray[np.float64]
@@ -19,7 +20,7 @@ Array = NDArray[np.floating] | Tensor
 
 def random_score(n: int, seed: int) -> Scores:
     """Uniform in [0, 1): its top is a random subset, and a larger subset contains the smaller one."""
-    return np.random.default_rng([seed, 3]).random(n)
+    return stream_rng(Stream.RANDOM_SCORE, seed).random(n)
 
 
 def el2n(log: TrainingDynamics, epoch: int) -> Scores:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.common.errors import WinnowError
+from engine.common.random_streams import Stream, stream_rng
 
 Rule = Literal["top", "window", "strata", "quota"]
 Labels = NDArray[np.integer]
@@ -51,7 +52,7 @@ def select(
         raise ValueError(f"skip_hardest belongs to window and strata, not to {rule}")
     n = len(scores)
     count = kept_count(n, fraction)
-    random = np.random.default_rng([seed, 6])
+    random = stream_rng(Stream.SELECTION_TIES, seed)
     order = np.lexsort((random.permutation(n), -scores))  # best first; NaN sorts last
     kept = np.zeros(n, np.bool_)
     if rule == "quota":

@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from engine.batching.batch import Tokens, collate, epoch_batches
+from engine.batching.batch import TokenSample, collate
+from engine.batching.plans import epoch_batches
+from engine.common.schedules import warmup_decay
 from engine.training.finetune import Tick, logits_of
 
 WARMUP = 0.05  # share of all steps
@@ -19,11 +21,7 @@ FLOOR = 0.05  # the last learning rate as a share of the peak
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
     """Linear warm-up over the first WARMUP of the steps, then half a cosine down to FLOOR · peak."""
-    warmup = max(1, round(WARMUP * steps))
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - warmup)
-    return peak * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * done)))
+    return peak * warmup_decay(step, steps, round(WARMUP * steps), FLOOR, cosine=True)
 
 
 def optimizer_for(model: nn.Module) -> torch.optim.AdamW:
@@ -37,7 +35,7 @@ def optimizer_for(model: nn.Module) -> torch.optim.AdamW:
 def pretrain(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    samples: Sequence[Tokens],
+    samples: Sequence[TokenSample],
     *,
     epochs: float,
     batch_size: int,

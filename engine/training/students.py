@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from engine.common.random_streams import random_subset
+from engine.common.random_streams import Stream, random_subset, stream_rng
+from engine.common.schedules import warmup_decay
 from engine.training.views import Samples
 
 WARM_UP = 0.1  # of the steps; then the learning rate falls to zero in a line
@@ -197,8 +198,7 @@ def train_group(
 
 def rate_at(step: int, total: int) -> float:
     """Share of the peak rate: up over WARM_UP of the steps, then down to zero in a line."""
-    warm = max(1, int(WARM_UP * total))
-    return (step + 1) / warm if step < warm else max(0.0, (total - step) / max(1, total - warm))
+    return warmup_decay(step, total, int(WARM_UP * total))
 
 
 def _order(students: Sequence[Student], count: int, epoch: int, device: torch.device) -> Tensor:
@@ -208,7 +208,7 @@ def _order(students: Sequence[Student], count: int, epoch: int, device: torch.de
         kept = student.kept
         if student.fresh:
             kept = random_subset(len(kept), count, student.seed, epoch).nonzero()[0]
-        rows.append(np.random.default_rng([student.seed, epoch, 2]).permutation(kept))
+        rows.append(stream_rng(Stream.BATCH_ORDER, student.seed, epoch).permutation(kept))
     return torch.from_numpy(np.stack(rows)).to(device)
 
 

@@ -24,8 +24,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from engine.batching.batch import epoch_batches
+from engine.batching.plans import epoch_batches
 from engine.common.hashing import digest
+from engine.common.random_streams import Stream, stream_rng
+from engine.common.schedules import warmup_decay
 from engine.config.models import ScratchModel
 from engine.models.scratch.causal import Checkpoint, only_one, save_folder, train_once
 from engine.storage.workspace import Workspace
@@ -36,7 +38,7 @@ CHOSEN = 0.15  # share of the words of a text that are to be named
 HIDDEN, SWAPPED = 0.8, 0.1  # shares of the chosen words; the rest stay as they are
 NOT_ASKED = -100  # the label of a token that is not to be named
 WARMUP = 0.1  # share of all steps
-VERSION = 1  # raise it when the same settings would give another tokenizer or encoder
+VERSION = 2  # raise it when the same settings would give another tokenizer or encoder
 
 
 def word_tokenizer_folder(
@@ -207,10 +209,7 @@ def word_vectors(texts: Sequence[Sequence[int]], vocab_size: int, width: int) ->
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
     """Linear warm-up over the first WARMUP of the steps, then linear decay, with which the step after the last is 0."""
-    warmup = max(1, round(WARMUP * steps))
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    return peak * (steps - step) / max(1, steps - warmup)
+    return peak * warmup_decay(step, steps, round(WARMUP * steps))
 
 
 def _train(
@@ -237,7 +236,7 @@ def _train(
             if step >= first_step:
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(step, steps, settings.learning_rate)
-                rng = np.random.default_rng([settings.seed, step, 3])
+                rng = stream_rng(Stream.MASKED_WORDS, settings.seed, step)
                 torch.manual_seed(int(rng.integers(2**63)))  # dropout
                 ids = _padded([texts[i] for i in indices])
                 hidden, labels = hide_words(ids, model.config.vocab_size, rng)
