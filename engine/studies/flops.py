@@ -33,9 +33,9 @@ def study(
     recipe: DynamicPruningRecipe | ScoreRecipe, teacher: int, student: int, train_tokens: int, valid_tokens: int
 ) -> float:
     """A whole run on a pair of models, as if every arm read everything in every epoch: an upper bound."""
-    work = scoring(train_tokens, teacher + student)
+    total = scoring(train_tokens, teacher + student)
     if isinstance(recipe, DynamicPruningRecipe):
         epochs = recipe.training.epochs
         each_seed = len(recipe.arms) * epochs * epoch(student, train_tokens, valid_tokens)
-        work += len(recipe.seeds) * (each_seed + (epochs - 1) * scoring(train_tokens, student))
-    return work
+        total += len(recipe.seeds) * (each_seed + (epochs - 1) * scoring(train_tokens, student))
+    return total

@@ -1,4 +1,4 @@
-"""A run while it is being done: how far it is, how long it will still take, whether somebody asked to stop it."""
+"""A run in progress: how far it is, how long it will still take, whether its user has asked to stop it."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from engine.storage.parts import Part, part_path, write_part
 from engine.storage.workspace import Workspace
 from engine.studies.work_units import OpenRun, WorkUnit
 
-REPORT_SECONDS = 0.5  # the ledger is told no more often than this
+REPORT_SECONDS = 0.5  # at least so long between two reports to the ledger
 
-Report = Callable[[str, float, float | None], None]  # (phase, fraction, seconds left)
-Tick = Callable[..., None]  # tick(done, total) or tick(done, total, words); raises Cancelled
+Report = Callable[[str, float, float | None], None]  # (message, fraction, seconds left)
+Tick = Callable[..., None]  # tick(done, total) or tick(done, total, message); raises Cancelled
 
 
 class Cancelled(Exception):
-    """Somebody asked to stop this run."""
+    """The user has asked to stop this run."""
 
 
 class Executor(Protocol):
-    """A cluster that does the shards of a run."""
+    """A cluster that does the work units of a run."""
 
     gpus: bool  # whether its workers compute on GPUs
     room: int  # workers at once
 
-    def each(self, shards: Sequence[WorkUnit], words: str) -> None: ...
+    def each(self, units: Sequence[WorkUnit], message: str) -> None: ...
 
     def broadcast(self, name: str, value: Any) -> None: ...
 
 
 class Job:
-    """What a run's story needs of the world: settings, device, parts, progress.
+    """What a study needs to do a run: workspace, ledger, device, parts, progress.
 
-    Work is planned in floating-point operations, so that the fraction grows evenly whatever the phase.
+    Progress is planned in floating-point operations, so that the fraction grows evenly whatever the phase.
     """
 
     def __init__(
@@ -53,52 +53,52 @@ class Job:
         self.device = device
         self.cluster: Executor | None = None
         self.log = logging.getLogger(f"engine.run.{run.id}")
-        self._report = report
+        self._on_report = report
         self._planned = 0.0
         self._done = 0.0
-        self._skipped = 0.0  # work that an earlier life of this run had done
+        self._skipped = 0.0  # done before this run was resumed
         self._started = time.monotonic()
-        self._told = 0.0
-        self._words = ""
+        self._reported = 0.0
+        self._message = ""
         self._finished = {(part.table, part.name) for part in ledger.parts(run.id)}
 
-    # -- where shards are done ----------------------------------------------------------------------------------
+    # -- where units are done -----------------------------------------------------------------------------------
 
     @property
     def workers_on_gpus(self) -> bool | None:
-        """Whether workers of a cluster do the shards on GPUs; None where this process does them."""
+        """Whether workers of a cluster do the units on GPUs; None if this process does them."""
         return self.cluster.gpus if self.cluster else None
 
     @property
     def computes_on(self) -> str:
-        """`cpu` or `cuda`: where shards are done, which need not be this machine."""
+        """`cpu` or `cuda`: where units are done, which need not be this machine."""
         if self.workers_on_gpus is None:
             return self.device.type
         return "cuda" if self.workers_on_gpus else "cpu"
 
     @property
     def device_name(self) -> str:
-        """What the provenance says of it."""
+        """The device as the provenance names it."""
         if self.cluster:
             return f"workers of a Ray cluster ({self.computes_on})"
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
 
     def dtype(self, name: str) -> torch.dtype:
-        """The number format of a recipe as those who do its shards understand it, be they older GPUs than this one."""
+        """The number format of a recipe on the devices that do its units, which may be older GPUs than this one."""
         if name == "auto" and self.workers_on_gpus is not None:
             return torch.bfloat16 if self.workers_on_gpus else torch.float32
         return resolve_dtype(name, self.device)
 
     def broadcast(self, name: str, make: Callable[[], Any]) -> Any:
-        """What the engine makes once for itself and for every worker of a cluster."""
+        """Returns what `make` returns on the engine, where it is called once, also to every worker of a cluster."""
         value = make()
         if self.cluster:
             self.cluster.broadcast(name, value)
         return value
 
     def broadcasted(self, name: str) -> Any:
-        """What the engine has made for its workers. Raises LookupError where this is no worker of a cluster."""
-        raise LookupError(f"{name} was handed to nobody")
+        """What the engine has broadcast. Raises LookupError if this is no worker of a cluster."""
+        raise LookupError(f"{name} was not broadcast")
 
     def local_path(self, source: str) -> str:
         """A model's folder or Hub id as this machine finds it."""
@@ -107,7 +107,7 @@ class Job:
     # -- parts --------------------------------------------------------------------------------------------------
 
     def has(self, table: str, name: str) -> bool:
-        """Whether that part is finished, by an earlier life of this run or by this one."""
+        """Whether that part is finished, in this process or before the run was resumed."""
         return (table, name) in self._finished
 
     def part_path(self, table: str, name: str) -> Path:
@@ -130,56 +130,56 @@ class Job:
 
     # -- progress -----------------------------------------------------------------------------------------------
 
-    def plan(self, work: float) -> None:
-        """Add work to be done, in floating-point operations."""
-        self._planned += work
+    def plan(self, flops: float) -> None:
+        """Add floating-point operations to be done."""
+        self._planned += flops
 
     @property
     def speed(self) -> float:
-        """Floating-point operations a second that this life of the run has come to."""
+        """Floating-point operations per second since the run was started or resumed."""
         return (self._done - self._skipped) / (time.monotonic() - self._started)
 
-    def skip(self, work: float) -> None:
-        """Count planned work as done without doing it."""
-        self._done += work
-        self._skipped += work
+    def skip(self, flops: float) -> None:
+        """Count planned operations as done without doing them."""
+        self._done += flops
+        self._skipped += flops
 
     @contextmanager
-    def phase(self, words: str, work: float) -> Iterator[Tick]:
-        """A phase of the run; yields `tick(done, total)`, which raises Cancelled where somebody asked to stop."""
-        if words != self._words:
-            self.log.info("%s", words)
-        self._words = words
+    def phase(self, message: str, flops: float) -> Iterator[Tick]:
+        """A phase of the run; yields `tick(done, total)`, which raises Cancelled if the user has asked to stop."""
+        if message != self._message:
+            self.log.info("%s", message)
+        self._message = message
         start = self._done
-        self._tell(words)
+        self._report(message)
 
-        def tick(done: float, total: float, now: str = words) -> None:
-            self._done = start + work * done / max(total, 1)
-            if time.monotonic() - self._told >= REPORT_SECONDS:
-                self._tell(now)
+        def tick(done: float, total: float, now: str = message) -> None:
+            self._done = start + flops * done / max(total, 1)
+            if time.monotonic() - self._reported >= REPORT_SECONDS:
+                self._report(now)
 
         yield tick
-        self._done = start + work
+        self._done = start + flops
 
-    def _tell(self, words: str) -> None:
-        self._told = time.monotonic()
+    def _report(self, message: str) -> None:
+        self._reported = time.monotonic()
         fraction = min(self._done / self._planned, 1.0) if self._planned else 0.0
-        worked, left = self._done - self._skipped, self._planned - self._done
+        done, left = self._done - self._skipped, self._planned - self._done
         seconds = time.monotonic() - self._started
-        # The first moments say little about the speed: models are still being loaded.
-        eta = max(left, 0.0) * seconds / worked if worked > 0 and seconds > 3 else None
-        cancelled = self.ledger.progress(self.run.id, words, fraction, eta)
-        if self._report:
-            self._report(words, fraction, eta)
+        # The first seconds are no measure of the speed: models are still being loaded.
+        eta = max(left, 0.0) * seconds / done if done > 0 and seconds > 3 else None
+        cancelled = self.ledger.progress(self.run.id, message, fraction, eta)
+        if self._on_report:
+            self._on_report(message, fraction, eta)
         if cancelled:
             raise Cancelled
 
 
-def run_units(job: Job, opened: OpenRun, shards: Sequence[WorkUnit], words: str) -> None:
-    """Do every shard: in order in this process, or wave by wave on the cluster of the job; `words` say what is done."""
+def run_units(job: Job, open_run: OpenRun, units: Sequence[WorkUnit], message: str) -> None:
+    """Do every unit: in order in this process, or stage by stage on the cluster of the job, shown as `message`."""
     if job.cluster is None:
-        for shard in shards:
-            opened.do(shard.key)
+        for unit in units:
+            open_run.do(unit.key)
         return
-    for wave in sorted({shard.wave for shard in shards}):
-        job.cluster.each([shard for shard in shards if shard.wave == wave], words)
+    for stage in sorted({unit.stage for unit in units}):
+        job.cluster.each([unit for unit in units if unit.stage == stage], message)

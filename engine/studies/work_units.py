@@ -1,29 +1,26 @@
-"""The units a run splits into, and doing a list of them: in this process, or on a Ray cluster."""
+"""The units of work that a run splits into."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    pass
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
 class WorkUnit:
-    """One unit of a run that can be done on its own, anywhere; its results end in recorded parts."""
+    """One unit of a run that can be done by itself on any machine; its results are recorded as parts."""
 
-    name: str  # no other of its run has it; people read it
-    key: Any  # what `Opened.do` is given; it travels to the node that does the shard
-    work: float = 0.0  # planned floating-point operations
-    wave: int = 0  # needs what shards of earlier waves have made
+    name: str  # unique in its run; shown to people
+    key: Any  # the argument of `OpenRun.do`; sent to the node that does the unit
+    flops: float = 0.0  # planned floating-point operations
+    stage: int = 0  # needs the results of all units of earlier stages
 
 
 class OpenRun(Protocol):
-    """A run opened on one machine, with models and data in memory as its shards need them."""
+    """A run opened on one machine, with models and data in memory as its units need them."""
 
     def do(self, key: Any) -> None:
-        """Do one shard. What an earlier life of the run has finished is not done again."""
+        """Do one unit. What was finished before the run was resumed is not done again."""
 
 
 @dataclass(frozen=True)

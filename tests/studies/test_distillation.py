@@ -108,7 +108,7 @@ def everything(workspace: Workspace, run: str) -> dict[str, list[list[Any]]]:
     """All rows of all tables in an order of their own, but what differs between two runs of one recipe: time."""
     found = {}
     for name in SCHEMAS:
-        rows = table(workspace, run, name).drop(columns=["run", "seconds", "operations"], errors="ignore")
+        rows = table(workspace, run, name).drop(columns=["run", "seconds", "flops"], errors="ignore")
         if name == "metrics":
             rows = rows[~rows["name"].str.startswith("seconds")]
         plain = [[_plain(value) for value in row] for row in rows.to_numpy(dtype=object)]
@@ -193,7 +193,7 @@ def test_every_snapshot_is_there(texts: tuple[Workspace, str, DistillationRecipe
     for key in wanted.sets():
         mine, read = of(found, key), of(tokens, key)
         count = 2 * key.per_class
-        film, chosen = mine[~mine["chosen"]], mine[mine["chosen"]]
+        film, chosen = mine[~mine["best"]], mine[mine["best"]]
         assert film.groupby("step").size().to_dict() == dict.fromkeys(STEPS, count)
         assert len(chosen) == count
         (step,) = set(chosen["step"])
@@ -229,7 +229,7 @@ def test_neighbours_are_training_samples_of_the_class(texts: tuple[Workspace, st
     """A card shows real sentences of its class; those of the other task are no samples of the run, so it shows none."""
     workspace, run, _ = texts
     samples = table(workspace, run, "samples").set_index("row")
-    chosen = table(workspace, run, "distilled").query("chosen")
+    chosen = table(workspace, run, "distilled").query("best")
     for _, row in chosen.iterrows():
         if row["task"] == OTHER:
             assert len(row["near_rows"]) == len(row["near_values"]) == 0
@@ -244,7 +244,7 @@ def test_neighbours_are_training_samples_of_the_class(texts: tuple[Workspace, st
 def test_every_set_is_measured_with_every_head(texts: tuple[Workspace, str, DistillationRecipe]) -> None:
     """Methods times heads for each set, all real samples once for each task, and what the set is compared with."""
     workspace, run, wanted = texts
-    rows = table(workspace, run, "worth")
+    rows = table(workspace, run, "evaluation")
     plain = rows[rows["method"].isin(METHODS)]
     own = plain[plain["trained"] == plain["student"]]
     student = "scratch:s"
@@ -256,7 +256,7 @@ def test_every_set_is_measured_with_every_head(texts: tuple[Workspace, str, Dist
     rest = [method for method in METHODS if method != "full"]
     for key in wanted.sets():
         mine = of(own, key)
-        assert sorted(zip(mine["method"], mine["head"], strict=True)) == sorted(
+        assert sorted(zip(mine["method"], mine["eval_seed"], strict=True)) == sorted(
             (method, head) for method in rest for head in range(HEADS)
         )
         assert set(mine["samples"]) == {2 * key.per_class}
@@ -268,10 +268,10 @@ def test_every_set_is_measured_with_every_head(texts: tuple[Workspace, str, Dist
     assert set(fitted["steps"]) <= {1, 2, 4}
     assert rows["accuracy"].between(0, 1).all()
     assert rows["valid"].between(0, 1).all()
-    assert (rows["operations"] > 0).all()
+    assert (rows["flops"] > 0).all()
     # Real samples do not know which set they are compared with.
     shared = own[own["method"].isin(("random", "k_center", "herding"))]
-    alike = shared.groupby(["task", "per_class", "method", "head"])
+    alike = shared.groupby(["task", "per_class", "method", "eval_seed"])
     assert (alike["loss"].nunique() == 1).all()
     assert (alike["seconds"].nunique() == 1).all()  # so they are trained on once, and written down for each
 
@@ -279,7 +279,7 @@ def test_every_set_is_measured_with_every_head(texts: tuple[Workspace, str, Dist
 def test_other_encoders_and_the_other_task(texts: tuple[Workspace, str, DistillationRecipe]) -> None:
     """The sets that are shown first are read by another encoder; two tasks are merged, and one is learned last."""
     workspace, run, wanted = texts
-    rows = table(workspace, run, "worth")
+    rows = table(workspace, run, "evaluation")
     moved = rows[(rows["trained"] == "scratch:t")]
     assert keys(moved) == {wanted.sets()[0]}
     assert moved.groupby("method").size().to_dict() == {"text": HEADS, "random": HEADS}
@@ -305,7 +305,7 @@ def test_the_best_snapshot_is_chosen(texts: tuple[Workspace, str, DistillationRe
         accuracy = mine.query("name == 'accuracy' and split == 'valid'").set_index("step")["value"]
         assert sorted(accuracy.index) == STEPS
         best = max(accuracy.index[accuracy == accuracy.max()])
-        assert set(of(found, key).query("chosen")["step"]) == {best}
+        assert set(of(found, key).query("best")["step"]) == {best}
         assert provenance[key.name]["step"] == best
         assert sorted(mine.query("name == 'outer_loss'")["step"]) == STEPS[1:]
         assert sorted(mine.query("name == 'seconds_distilling'")["step"]) == STEPS
@@ -354,7 +354,7 @@ def test_what_is_kept_can_be_trained_on(texts: tuple[Workspace, str, Distillatio
             "rates": (key.inner_steps,),
         }
         assert (tensors["rates"] > 0).all()
-        chosen = of(table(workspace, run, "distilled"), key).query("chosen").sort_values("input")
+        chosen = of(table(workspace, run, "distilled"), key).query("best").sort_values("input")
         assert np.allclose(np.stack(list(chosen["labels"])), tensors["labels"].numpy())
     assert not list(workspace.outputs.glob("*.training.*"))
 
@@ -368,7 +368,7 @@ def test_the_export_of_a_finished_run(texts: tuple[Workspace, str, DistillationR
         for key in wanted.sets()[:2]:
             out = tmp_path / key.name
             manifest = export_distilled(workspace, Ledger(workspace), store, run, out=out, key=key)
-            chosen = of(table(workspace, run, "distilled"), key).query("chosen")
+            chosen = of(table(workspace, run, "distilled"), key).query("best")
             assert manifest["changed_tokens"] == chosen["changed"].sum()
             assert manifest["inputs"] == 2
             assert manifest["tokens"] == 2 * LENGTH
@@ -384,16 +384,16 @@ def test_pictures(pictures: tuple[Workspace, str, DistillationRecipe], tmp_path:
     workspace, run, wanted = pictures
     (key,) = wanted.sets()
     found = table(workspace, run, "distilled")
-    film = found[~found["chosen"]]
+    film = found[~found["best"]]
     assert film.groupby("step").size().to_dict() == dict.fromkeys(STEPS, 10)
-    chosen = found.query("chosen").sort_values("input")
+    chosen = found.query("best").sort_values("input")
     assert chosen["label"].tolist() == [str(digit) for digit in range(10)]
     assert found["image"].str[:4].eq(b"\x89PNG").all()
     assert found["text"].isna().all()
     assert (found[["changed", "length"]] == 0).all(axis=None)
     assert (chosen["near_rows"].str.len() == 3).all()
     assert table(workspace, run, "distilled_tokens").empty
-    worth = table(workspace, run, "worth")
+    worth = table(workspace, run, "evaluation")
     methods = ["full", "embeddings", "random", "k_center", "herding"]
     assert worth.groupby("method").size().to_dict() == dict.fromkeys(methods, HEADS)
     (kept,) = Ledger(workspace).run(run).provenance["distilled"].values()
@@ -506,7 +506,7 @@ def test_settings_of_pictures(workspace: Workspace, changes: dict[str, Any]) -> 
     run = do(workspace, wanted)
     found = table(workspace, run, "distilled")
     assert len(found) == 10 * (len(STEPS) + 1)
-    labels = np.stack(list(found.query("chosen").sort_values("input")["labels"]))
+    labels = np.stack(list(found.query("best").sort_values("input")["labels"]))
     started = np.stack(list(found.query("step == 0").sort_values("input").drop_duplicates("input")["labels"]))
     if wanted.synthetic.labels == "hard":
         assert (labels == np.eye(10)).all()
@@ -516,7 +516,7 @@ def test_settings_of_pictures(workspace: Workspace, changes: dict[str, Any]) -> 
     else:
         assert (started == np.eye(10)).all()
         assert Ledger(workspace).run(run).provenance["distilled"] is not None
-    assert table(workspace, run, "worth")["accuracy"].between(0, 1).all()
+    assert table(workspace, run, "evaluation")["accuracy"].between(0, 1).all()
 
 
 def test_states_on_the_host_change_nothing(workspace: Workspace) -> None:
@@ -538,7 +538,7 @@ def test_hard_labels_of_texts(workspace: Workspace, tmp_path: Path) -> None:
             synthetic__similarity="l2",
         ),
     )
-    assert "text_labels" not in set(table(workspace, run, "worth")["method"])
+    assert "text_labels" not in set(table(workspace, run, "evaluation")["method"])
     assert (table(workspace, run, "distilled_tokens")["similarity"].str[0] <= 0).all()  # minus the distance
 
 
@@ -554,7 +554,7 @@ def test_labels_of_attention(workspace: Workspace, tmp_path: Path) -> None:
     tensors = load_file(workspace.outputs / f"{kept['output']}.safetensors")
     assert tensors["attention"].shape == (2, 2, 2, LENGTH + 2)  # inputs, layers, heads, tokens
     assert torch.allclose(tensors["attention"].sum(-1), torch.ones(2, 2, 2), atol=1e-5)
-    assert set(table(workspace, run, "worth").query("method == 'embeddings'")["head"]) == set(range(HEADS))
+    assert set(table(workspace, run, "evaluation").query("method == 'embeddings'")["eval_seed"]) == set(range(HEADS))
 
 
 def test_two_students(workspace: Workspace, tmp_path: Path) -> None:
@@ -564,7 +564,7 @@ def test_two_students(workspace: Workspace, tmp_path: Path) -> None:
     wanted = recipe(source, students=[{"model": model} for model in models], scratch={})
     run = do(workspace, wanted)
     assert keys(table(workspace, run, "distilled")) == set(wanted.sets())
-    worth = table(workspace, run, "worth")
+    worth = table(workspace, run, "evaluation")
     assert worth.groupby(["student", "method"]).size().eq(HEADS).all()
     assert set(worth["student"]) == set(models)
 
@@ -578,7 +578,7 @@ def test_prompts(workspace: Workspace, tmp_path: Path) -> None:
     model = folder(tmp_path / "llama", llama(vocab=len(words)), words_tokenizer(words))
     wanted = recipe(source, prompting={"model": model, "samples": 6, "draws": 2})
     run = do(workspace, wanted)
-    rows = table(workspace, run, "worth")
+    rows = table(workspace, run, "evaluation")
     rows = rows[rows["method"].isin(PROMPTS)]
     assert set(rows["method"]) == set(PROMPTS)
     assert set(rows["trained"]) == {model}

@@ -81,7 +81,7 @@ def test_more_inputs_than_samples(workspace: Workspace) -> None:
 def test_noise_needs_no_samples(workspace: Workspace) -> None:
     """Where inputs start as noise their number is free; real sets are then as large as they can be."""
     run = do(workspace, recipe(synthetic__per_class=[30], synthetic__start="noise", worth__steps=1))
-    assert (table(workspace, run, "distilled").groupby(["step", "chosen"]).size() == 300).all()
+    assert (table(workspace, run, "distilled").groupby(["step", "best"]).size() == 300).all()
 
 
 def test_longer_than_the_model_reads(workspace: Workspace, tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ def test_a_damaged_checkpoint(workspace: Workspace, monkeypatch: pytest.MonkeyPa
 def test_tensors_that_are_gone(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file somebody deleted: the export names it, and so does a run that still has to measure it."""
     with monkeypatch.context() as stopping:
-        stopping.setattr(study.Worth, "measure", _no_power)
+        stopping.setattr(study.Evaluation, "measure", _no_power)
         run, state = begin(workspace, recipe())
     assert state == "failed"
     (kept,) = Ledger(workspace).run(run).provenance["distilled"].values()

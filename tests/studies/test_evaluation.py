@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.common.errors import WinnowError
-from engine.config.distillation import FIRST_HEAD, MAIN, MERGED, DistillationRecipe
+from engine.common.random_streams import FIRST_EVAL_SEED
+from engine.config.distillation import MAIN, MERGED, DistillationRecipe
 from engine.distillation.learn import SyntheticSet
 from engine.models.functional import TextModel, softplus_inverse
 from engine.models.tensor_cache import save_tensors
@@ -265,14 +266,14 @@ def test_where_to_stop_is_chosen_on_held_out_samples(
     batch = Evaluation(pictures).real_batch(task, np.arange(6))
     checked: list[int] = []
     trial = fitted_trial(
-        pictures, task, learner, FIRST_HEAD, lambda epoch: [batch],
+        pictures, task, learner, FIRST_EVAL_SEED, lambda epoch: [batch],
         rates=[0.1, 0.2], steps=4, marks=marks, samples=6, check=lambda: checked.append(1),
     )  # fmt: skip
     assert (trial.learning_rate, trial.steps) == best
     assert (trial.valid, trial.accuracy, trial.loss, trial.samples) == (max(valid), 0.77, 1.5, 6)
     assert asked == ["valid"] * 6 + ["test"]
     assert len(checked) == 8  # somebody who cancels is heard after every step
-    assert trial.operations > 0
+    assert trial.flops > 0
 
 
 def test_descending_is_adamw(pictures: DistillationStudy) -> None:
@@ -301,32 +302,32 @@ def test_a_learned_trial_is_plain_training(pictures: DistillationStudy) -> None:
     learned = SyntheticSet(
         inputs, torch.eye(10), torch.tensor([softplus_inverse(rate) for rate in rates]), None, "unrestricted"
     )
-    weights = [weight.clone().requires_grad_() for weight in learner.start(FIRST_HEAD)]
+    weights = [weight.clone().requires_grad_() for weight in learner.start(FIRST_EVAL_SEED)]
     for rate in rates:
         loss = F.cross_entropy(learner.read(weights, inputs), torch.arange(10))
         gradients = torch.autograd.grad(loss, weights)
         weights = [(w - rate * g).detach().requires_grad_() for w, g in zip(weights, gradients, strict=True)]
-    trial = learned_trial(pictures, task, learner, learned, FIRST_HEAD)
+    trial = learned_trial(pictures, task, learner, learned, FIRST_EVAL_SEED)
     assert (trial.accuracy, trial.loss) == pytest.approx(accuracy(pictures, task, learner, weights, "test"), rel=1e-4)
     assert (trial.samples, trial.steps) == (10, 2)
 
 
-# -- shards ----------------------------------------------------------------------------------------------------------
+# -- work units ------------------------------------------------------------------------------------------------------
 
 
 def test_what_a_run_does_and_in_which_order(texts: DistillationStudy) -> None:
     """A set, what it is measured by, the next one, two tasks at the end; every unit has a name of its own."""
-    shards = Distillation(texts).shards()
-    names = [shard.name for shard in shards]
+    units = Distillation(texts).units()
+    names = [unit.name for unit in units]
     assert len(set(names)) == len(names)
-    kinds = [type(shard.key).__name__ for shard in shards]
+    kinds = [type(unit.key).__name__ for unit in units]
     # Three measurements of the set, three picks of real samples, and all of them.
     assert kinds == ["SetKey", *["Measurement"] * 7] * 2 + ["Both"] * (len(MERGED) + 1)
-    tasks = [shard.key.key.task for shard in shards if isinstance(shard.key, Measurement)]
+    tasks = [unit.key.key.task for unit in units if isinstance(unit.key, Measurement)]
     assert tasks == ["main"] * 7 + ["other"] * 7
-    assert all(shard.work > 0 for shard in shards)
-    waves = {shard.name: shard.wave for shard in shards}
-    assert {name for name, wave in waves.items() if wave} == {
+    assert all(unit.flops > 0 for unit in units)
+    stages = {unit.name: unit.stage for unit in units}
+    assert {name for name, stage in stages.items() if stage} == {
         *(name for name in names if name.startswith(("distilled embeddings", "decoded text"))),
         *MERGED.values(),
         "one task after the other",
@@ -338,27 +339,27 @@ def test_what_needs_no_set_is_measured_before_there_is_one(workspace: Workspace)
     wanted = recipe(seeds=[0, 1], synthetic__per_class=[1, 2])
     study = opened(workspace, wanted)
     here = Distillation(study)
-    shards = [shard for shard in here.shards() if isinstance(shard.key, Measurement)]
-    early = [shard.key for shard in shards if shard.wave == 0]
+    units = [unit for unit in here.units() if isinstance(unit.key, Measurement)]
+    early = [unit.key for unit in units if unit.stage == 0]
     one, two = wanted.sets()[:2], wanted.sets()[2:]
     assert [key.keys for key in early if key.method == "random"] == [tuple(one), tuple(two)]
     assert [key.method for key in early] == ["random", "k_center", "herding", "full", "random", "k_center", "herding"]
     for key in early:
         here.do(key)
     with pytest.raises(WinnowError, match="main-mlp-k1-T2-s0"):
-        here.do(next(shard.key for shard in shards if shard.wave))
+        here.do(next(unit.key for unit in units if unit.stage))
     ledger, run = study.job.ledger, study.job.run.id
-    parts = ledger.parts(run, "worth")
+    parts = ledger.parts(run, "evaluation")
     assert len(parts) == 3 * len(wanted.sets()) + 1
     (lost,) = (part for part in parts if part.name == f"{one[1].name}-random-0")
-    before = read_table(workspace, [lost], "worth").to_pandas().drop(columns="seconds")
+    before = read_table(workspace, [lost], "evaluation").to_pandas().drop(columns="seconds")
     ledger.forget_parts([lost])
     again = Distillation(DistillationStudy(Job(workspace, ledger, study.job.run, CPU), wanted, study.sources))
     assert [key.method for key in early if not again.has(key)] == ["random"]
     for key in early:
         again.do(key)
-    (made,) = (part for part in ledger.parts(run, "worth") if part.name == lost.name)
-    after = read_table(workspace, [made], "worth").to_pandas().drop(columns="seconds")
+    (made,) = (part for part in ledger.parts(run, "evaluation") if part.name == lost.name)
+    after = read_table(workspace, [made], "evaluation").to_pandas().drop(columns="seconds")
     pd.testing.assert_frame_equal(before, after, check_exact=True)
 
 

@@ -131,7 +131,7 @@ def test_a_stopped_grid_goes_on_where_it_was(
     finished: tuple[Workspace, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cancelled in the middle: what was recorded stays, the rest is the same as in a run left alone."""
-    monkeypatch.setitem(grid_module.GROUP_WORK, "cpu", 1.0)  # a part for every cell
+    monkeypatch.setitem(grid_module.GROUP_FLOPS, "cpu", 1.0)  # a part for every cell
     workspace = open_workspace(tmp_path / "stopped", read_only=False)
     ledger = Ledger(workspace)
     run, lock = ledger.start(recipe())

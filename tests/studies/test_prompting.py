@@ -110,7 +110,7 @@ def worth(job: Job, model: str, draws: int = 2, **changes: Any) -> list[dict[str
         "distilled": [("lovely film", "positive"), ("awful plot", "negative")],
         "real": lambda draw: [("a film", "positive"), ("dull", "negative")],
         "test": TEST,
-        "work": 1.0,
+        "flops": 1.0,
     }
     settings = PromptSettings(model=model, draws=draws, samples=changes.pop("samples", 200))
     return prompt_worth(job, settings, **asked | changes)
@@ -133,19 +133,19 @@ def test_a_model_that_always_gives_one_answer(job: Job, tmp_path: Path) -> None:
     """Its accuracy is the share of that class, and every row fits the worth table."""
     model = folder(tmp_path / "model", reads(llama(), always=50.0))
     rows = worth(job, model, draws=3)
-    assert [(row["method"], row["head"]) for row in rows] == [
+    assert [(row["method"], row["eval_seed"]) for row in rows] == [
         (method, draw) for method in ("prompt_none", "prompt_text", "prompt_random") for draw in range(3)
     ]
     assert {row["accuracy"] for row in rows} == {0.75}
     assert of(rows, "prompt_none", "samples") == [0, 0, 0]
     assert of(rows, "prompt_text", "samples") == of(rows, "prompt_random", "samples") == [2, 2, 2]
-    job.record([job.write("worth", "prompts", rows)])
-    written = read_table(job.workspace, job.ledger.parts(job.run.id, "worth"), "worth").to_pandas()
+    job.record([job.write("evaluation", "prompts", rows)])
+    written = read_table(job.workspace, job.ledger.parts(job.run.id, "evaluation"), "evaluation").to_pandas()
     assert set(written["trained"]) == {model}
     assert set(written["student"]) == {KEY.student}
     assert written[["valid", "learning_rate"]].isna().all(axis=None)
     assert (written["steps"] == 0).all()
-    assert (written[["seconds", "operations"]] > 0).all(axis=None)
+    assert (written[["seconds", "flops"]] > 0).all(axis=None)
 
 
 def test_a_model_that_reads_is_swayed_by_its_examples(job: Job, tmp_path: Path) -> None:
@@ -213,14 +213,14 @@ def test_draws_differ_and_come_again(job: Job, tmp_path: Path) -> None:
 
 
 def test_only_so_many_samples_are_asked_about(job: Job, tmp_path: Path) -> None:
-    """`samples` bounds the work, and every set is asked about the same ones."""
+    """`samples` bounds the number of questions, and every set is asked about the same ones."""
     model = folder(tmp_path / "model", llama())
     test = [(f"{word} film", CLASSES[i % 2]) for i, word in enumerate(WORDS[6:])]
     some = worth(job, model, test=test, samples=3)
     other = worth(job, model, test=test, samples=3, key=KEY._replace(seed=9))
     assert of(some, "prompt_none", "loss") == of(other, "prompt_none", "loss")
     assert {round(row["accuracy"] * 3, 6) for row in some} <= {0, 1, 2, 3}
-    assert some[0]["operations"] < worth(job, model, test=test)[0]["operations"]
+    assert some[0]["flops"] < worth(job, model, test=test)[0]["flops"]
 
 
 def test_one_class_leaves_nothing_to_guess(job: Job, tmp_path: Path) -> None:
@@ -441,7 +441,7 @@ def test_progress_reaches_what_was_planned(
     told: list[float] = []
     watched = Job(workspace, ledger, job.run, CPU, lambda words, fraction, left: told.append(fraction))
     watched.plan(100.0)
-    worth(watched, folder(tmp_path / "model", llama()), work=100.0)
+    worth(watched, folder(tmp_path / "model", llama()), flops=100.0)
     assert told == sorted(told)
     assert told[-1] == pytest.approx(1.0)
 

@@ -16,7 +16,7 @@ from engine.storage.workspace import Workspace
 from engine.studies.job import Job, run_units
 from engine.studies.work_units import WorkUnit, split
 
-WAVES = st.lists(st.integers(0, 3), max_size=12)
+STAGES = st.lists(st.integers(0, 3), max_size=12)
 
 
 @given(st.integers(0, 300), st.integers(1, 50))
@@ -28,8 +28,12 @@ def test_every_sample_is_in_one_piece(count: int, size: int) -> None:
     assert all(1 <= piece.stop - piece.start <= size for piece in pieces)
 
 
+def units_of(stages: list[int]) -> list[WorkUnit]:
+    return [WorkUnit(str(place), place, stage=stage) for place, stage in enumerate(stages)]
+
+
 class Noting:
-    """A run whose shards only say that they were done; and a cluster that only says what it was given."""
+    """A run whose units only note that they were done; and a cluster that only notes what it was given."""
 
     gpus, room = False, 2
 
@@ -40,11 +44,11 @@ class Noting:
     def do(self, key: Any) -> None:
         self.done.append(key)
 
-    def each(self, shards: Sequence[WorkUnit], words: str) -> None:
-        self.sent.append([shard.key for shard in shards])
+    def each(self, units: Sequence[WorkUnit], message: str) -> None:
+        self.sent.append([unit.key for unit in units])
 
     def broadcast(self, name: str, value: Any) -> None:
-        raise AssertionError(f"{name} is handed to nobody here")
+        raise AssertionError(f"{name} is broadcast to no worker here")
 
 
 def a_job(workspace: Workspace, device: str = "cpu") -> Job:
@@ -53,27 +57,27 @@ def a_job(workspace: Workspace, device: str = "cpu") -> Job:
     return Job(workspace, ledger, ledger.run(ledger.submit(parse_recipe(raw))), torch.device(device))
 
 
-def test_here_shards_are_done_in_the_order_they_are_listed(workspace: Workspace) -> None:
-    """Whoever watches a run on one machine sees it as its story is told, whatever could be done at once elsewhere."""
+def test_here_units_are_done_in_the_order_they_are_listed(workspace: Workspace) -> None:
+    """On one machine the order is that of the study, whatever could be done at once on several."""
     job, noting = a_job(workspace), Noting()
-    run_units(job, noting, [WorkUnit(str(place), place, wave=wave) for place, wave in enumerate([1, 0, 2, 0])], "doing")
+    run_units(job, noting, units_of([1, 0, 2, 0]), "doing")
     assert noting.done == [0, 1, 2, 3]
 
 
-def test_a_cluster_is_given_one_wave_after_the_other(workspace: Workspace) -> None:
+def test_a_cluster_is_given_one_stage_after_the_other(workspace: Workspace) -> None:
     """What needs the results of others is not sent before they are there, and everything is sent once."""
     job = a_job(workspace)
 
-    @given(WAVES)
-    def check(waves: list[int]) -> None:
+    @given(STAGES)
+    def check(stages: list[int]) -> None:
         noting = Noting()
         job.cluster = noting
-        run_units(job, noting, [WorkUnit(str(place), place, wave=wave) for place, wave in enumerate(waves)], "doing")
+        run_units(job, noting, units_of(stages), "doing")
         assert not noting.done
-        assert sorted(key for wave in noting.sent for key in wave) == list(range(len(waves)))
-        order = [waves[key] for wave in noting.sent for key in wave]
+        assert sorted(key for keys in noting.sent for key in keys) == list(range(len(stages)))
+        order = [stages[key] for keys in noting.sent for key in keys]
         assert order == sorted(order)
-        assert len(noting.sent) == len(set(waves))
+        assert len(noting.sent) == len(set(stages))
 
     check()
 

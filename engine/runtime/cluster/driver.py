@@ -164,8 +164,8 @@ class RayExecutor:
         losses: Counter[str] = Counter()
         # What is no work comes first, as it may refuse the rest; then the longest, so that no worker is left alone with
         # one at the end.
-        waiting = deque(sorted(shards, key=lambda shard: -(shard.work or math.inf)))
-        done, left, total = 0.0, len(shards), sum(shard.work for shard in shards)
+        waiting = deque(sorted(shards, key=lambda shard: -(shard.flops or math.inf)))
+        done, left, total = 0.0, len(shards), sum(shard.flops for shard in shards)
         with self.job.phase(words, total) as tick:
             while left:
                 tick(done + self._going_on(), total, self._said(words, len(shards), left))
@@ -192,7 +192,7 @@ class RayExecutor:
                     waiting.append(shard)
                     self._hire(1)
                 else:
-                    done, left = done + self._finished(worker, parts).work, left - 1
+                    done, left = done + self._finished(worker, parts).flops, left - 1
         self.shelf.fetch()
 
     def close(self) -> None:
@@ -306,7 +306,7 @@ class RayExecutor:
     def _going_on(self) -> float:
         """Work that is done of shards that are not finished, as their workers last told."""
         told = ray.get(self.clerk.told.remote())
-        return sum(min(told.get(doing.shard.name, 0.0), doing.shard.work) for doing in self.doing.values())
+        return sum(min(told.get(doing.shard.name, 0.0), doing.shard.flops) for doing in self.doing.values())
 
     def _said(self, words: str, total: int, left: int) -> str:
         if not self.doing:

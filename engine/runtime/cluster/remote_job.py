@@ -128,10 +128,10 @@ class RemoteJob(Job):
 
     # -- progress -----------------------------------------------------------------------------------------------
 
-    def _tell(self, words: str) -> None:
+    def _report(self, message: str) -> None:
         now = time.monotonic()
-        if now - self._told >= TELL_SECONDS:
-            self._told = now
+        if now - self._reported >= TELL_SECONDS:
+            self._reported = now
             self.seat.clerk.tell.remote(self._shard, self._done - self._before)
 
 

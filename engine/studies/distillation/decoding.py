@@ -93,7 +93,7 @@ def input_rows(
             {
                 **key._asdict(),
                 "step": step,
-                "chosen": near is not None,
+                "best": near is not None,
                 "input": place,
                 "label": label,
                 "labels": targets[place].tolist(),

@@ -16,9 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.config.distillation import FIRST_HEAD, METHODS, SetKey
+from engine.batching.plans import similar_batches
+from engine.common.random_streams import FIRST_EVAL_SEED, Stream, stream_rng
+from engine.config.distillation import METHODS, SetKey
 from engine.data.labelled.texts import tokenise
-from engine.distillation.learn import SyntheticSet, similar_batches
+from engine.distillation.learn import SyntheticSet
 from engine.models.functional import FunctionalModel, TextModel, softplus_inverse
 from engine.models.tensor_cache import CachedTensors
 from engine.pruning.geometry import herding, k_center
@@ -110,12 +112,12 @@ class Evaluation:
         for key in self._missing(wanted):
             about = {**key._asdict(), "method": wanted.method, "trained": wanted.model}
             name = part_name(self.study, key, wanted.method, wanted.model)
-            parts.append(self.job.write("worth", name, [about | row for row in rows]))
+            parts.append(self.job.write("evaluation", name, [about | row for row in rows]))
         self.job.record(parts)
 
     def _missing(self, wanted: Measurement) -> list[SetKey]:
         _, method, model = wanted
-        return [key for key in wanted.keys if not self.job.has("worth", part_name(self.study, key, method, model))]
+        return [key for key in wanted.keys if not self.job.has("evaluation", part_name(self.study, key, method, model))]
 
     def _trials(self, wanted: Measurement) -> list[dict[str, Any]]:
         """One trial for each fresh head; somebody who cancels is heard after every step."""
@@ -123,18 +125,18 @@ class Evaluation:
         task = self.study.task(key.task, model)
         learner = self.study.learner(task, model)
         heads, rows = self.settings.heads, []
-        with self.job.phase(f"measuring {wanted.name}", self.amount(wanted)) as tick:
+        with self.job.phase(f"measuring {wanted.name}", self.flops(wanted)) as tick:
             if method == "embeddings":
                 learned = learned_of(output_of(self.study, key), learner)
             else:
                 batches = self._batches(wanted, task, learner)
             for head in range(heads):
                 if method == "embeddings":
-                    trial = learned_trial(self.study, task, learner, learned, FIRST_HEAD + head)
+                    trial = learned_trial(self.study, task, learner, learned, FIRST_EVAL_SEED + head)
                     tick(head + 1, heads)
                 else:
                     trial = self._fitted(wanted, task, learner, head, batches(head), partial(tick, head, heads))
-                rows.append({"head": head, **asdict(trial)})
+                rows.append({"eval_seed": head, **asdict(trial)})
         return rows
 
     def _fitted(
@@ -157,7 +159,7 @@ class Evaluation:
             self.study,
             task,
             learner,
-            FIRST_HEAD + head,
+            FIRST_EVAL_SEED + head,
             batches,
             rates=rates,
             steps=steps,
@@ -186,23 +188,23 @@ class Evaluation:
         given = self.text_batch(task, self.texts(key), hard if method == "text" else found.tensors["labels"])
         return lambda head: partial(in_batches, given, size, head)
 
-    def amount(self, wanted: Measurement) -> float:
+    def flops(self, wanted: Measurement) -> float:
         """Floating-point operations of a measurement, about."""
         task = self.study.task(wanted.key.task, wanted.model)
         each = self.study.cost_of_token(task, self.study.learner(task, wanted.model))
         tokens = {split: float(task.lengths[split].sum()) for split in ("train", "valid", "test")}
         settings = self.settings
         if wanted.method == "full":
-            work = settings.full_epochs * (PASSES * tokens["train"] + tokens["valid"]) + tokens["test"]
+            passed = settings.full_epochs * (PASSES * tokens["train"] + tokens["valid"]) + tokens["test"]
         elif wanted.method == "embeddings":
-            work = tokens["valid"] + tokens["test"]
+            passed = tokens["valid"] + tokens["test"]
         else:
             made = min(settings.batch_size, task.classes * wanted.key.per_class) * tokens["train"] / len(task.rows)
-            work = len(settings.learning_rates) * (
+            passed = len(settings.learning_rates) * (
                 settings.steps * PASSES * made + len(marks_of(settings.steps)) * tokens["valid"]
             )
-            work += tokens["test"]
-        return settings.heads * each * work
+            passed += tokens["test"]
+        return settings.heads * each * passed
 
     # -- what is trained on -------------------------------------------------------------------------------------
 
@@ -232,7 +234,7 @@ class Evaluation:
         labels = task.labels["train"].cpu().numpy()
         places = [np.flatnonzero(labels == label) for label in range(task.classes)]
         if method == "random":
-            rng = np.random.default_rng([draw, 17])
+            rng = stream_rng(Stream.REAL_SAMPLES, draw)
             return np.concatenate([rng.choice(of, min(per_class, len(of)), False) for of in places])
         at = (task.name, id(learner))
         if at not in self._embeddings:  # the same for every head
@@ -266,7 +268,9 @@ def in_batches(batch: Batch, size: int, seed: int, epoch: int) -> list[Batch]:
     count = len(batch.targets)
     if count <= size:
         return [batch]
-    order = torch.from_numpy(np.random.default_rng([seed, epoch, 19]).permutation(count)).to(batch.targets.device)
+    order = torch.from_numpy(stream_rng(Stream.SMALL_SET_ORDER, seed, epoch).permutation(count)).to(
+        batch.targets.device
+    )
     return [Batch(tuple(part[index] for part in batch.inputs), batch.targets[index]) for index in order.split(size)]
 
 

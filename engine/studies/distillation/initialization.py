@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from engine.common.errors import WinnowError
+from engine.common.random_streams import Stream, stream_rng
 from engine.config.distillation import SetKey
 from engine.models.functional import FunctionalModel, TextModel
 from engine.studies.distillation.setup import DistillationStudy, Task
@@ -18,7 +19,7 @@ def start_of(study: DistillationStudy, key: SetKey, task: Task, learner: Functio
     A text of `length` tokens is as many random real ones, one after the other, as it takes. Raises WinnowError where a
     class has too few samples, or the student's context is too short.
     """
-    settings, rng = study.recipe.synthetic, np.random.default_rng([key.seed, 13])
+    settings, rng = study.recipe.synthetic, stream_rng(Stream.INITIALIZATION, key.seed)
     labels = task.labels["train"].cpu().numpy()
     counts = np.bincount(labels, minlength=task.classes)
     if settings.start == "samples" and counts.min() < key.per_class:

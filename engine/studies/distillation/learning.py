@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.batching.plans import similar_batches
 from engine.common.errors import WinnowError
 from engine.common.hashing import digest
 from engine.common.memory import is_out_of_memory
+from engine.common.random_streams import FIRST_SNAPSHOT_SEED
 from engine.config.distillation import MAIN, SetKey
 from engine.distillation.decode import pull
-from engine.distillation.learn import Labels, Limits, OuterLoop, SyntheticSet, similar_batches
+from engine.distillation.learn import Labels, Limits, OuterLoop, SyntheticSet
 from engine.distillation.optimizers import Optimizer
 from engine.models.checkpoint import load_checkpoint, save_checkpoint
 from engine.models.functional import TextModel, softplus_inverse
@@ -28,7 +30,6 @@ from engine.studies.distillation.trials import PASSES, accuracy, trained_on
 from engine.studies.job import Job
 
 SAVE_SECONDS = 20.0
-SNAPSHOT_HEAD = 20_000  # fresh heads that snapshots are measured with
 LEAST_BATCH = 4
 INNER_PASSES = 12.0  # one inner step, forward and back and both again with a graph, in forward passes
 
@@ -132,7 +133,7 @@ class Distilling:
         self._restore()
         total, progress = self.recipe.outer.steps, self.progress
         saved = time.monotonic()
-        with self.job.phase(f"distilling {self.key.name}", work_of(self.study, self.key)) as tick:
+        with self.job.phase(f"distilling {self.key.name}", distilling_flops(self.study, self.key)) as tick:
             batches = self._batches(progress.step)
             while True:
                 if progress.step in self.marks:
@@ -215,7 +216,7 @@ class Distilling:
         progress, key = self.progress, self.key
         name = f"{key.name}-{progress.step:06d}"
         learned = self.outer.learned
-        heads = [SNAPSHOT_HEAD + head for head in range(self.recipe.outer.snapshot_heads)]
+        heads = [FIRST_SNAPSHOT_SEED + head for head in range(self.recipe.outer.snapshot_heads)]
         found = [
             accuracy(self.study, self.task, self.learner, trained_on(self.study, self.learner, learned, head), "valid")[
                 0
@@ -336,7 +337,7 @@ def learned_from(tensors: dict[str, Tensor], kind: Labels) -> SyntheticSet:
     return SyntheticSet(tensors["inputs"], tensors["labels"], tensors["rates"], tensors.get("attention"), kind)
 
 
-def work_of(study: DistillationStudy, key: SetKey) -> float:
+def distilling_flops(study: DistillationStudy, key: SetKey) -> float:
     """Floating-point operations of a whole distillation, about: real batches, three passes each, and inner steps."""
     recipe, task = study.recipe, study.task(key.task, key.student)
     each = study.cost_of_token(task, study.learner(task, key.student))

@@ -40,17 +40,17 @@ def prompt_worth(
     distilled: Sequence[Example],
     real: Callable[[int], Sequence[Example]],
     test: Sequence[Example],
-    work: float,
+    flops: float,
 ) -> list[dict[str, Any]]:
-    """Rows of the worth table: the same test samples, asked after no example, decoded text and real samples.
+    """Rows of the evaluation table: the same test samples, asked after no example, decoded text and real samples.
 
-    `real(draw)` gives random real samples for each draw; `work` is what the run has planned for all of this, in
-    floating-point operations. Where `test` has more than `settings.samples` samples, the same random ones are asked
+    `real(draw)` gives random real samples for each draw; `flops` are the floating-point operations that the run has
+    planned for all of this. Where `test` has more than `settings.samples` samples, the same random ones are asked
     about for every set. A draw shuffles the examples. Without examples there is nothing to draw: the model is asked
     once, and every draw has that row.
 
     The class whose name has the highest mean log-likelihood per token is the answer; `loss` is the cross-entropy of the
-    softmax over these means. `seconds` and `operations` are those of reading the prompts of one draw, in which the
+    softmax over these means. `seconds` and `flops` are those of reading the prompts of one draw, in which the
     examples are read once.
 
     Raises WinnowError, naming the model, where it cannot be had or used, where two classes are the same tokens to it,
@@ -66,12 +66,12 @@ def prompt_worth(
         test = random.Random(0).sample(test, settings.samples)
     texts = [prompts.text(text) for text, _ in test]
     answers = torch.tensor([list(class_names).index(name) for _, name in test])
-    each = work / (1 + 2 * settings.draws)
+    each = flops / (1 + 2 * settings.draws)
     rows: list[dict[str, Any]] = []
     for method in PROMPTS:
         for draw in range(settings.draws):
             if method == "prompt_none" and draw:
-                rows.append(rows[0] | {"head": draw})
+                rows.append(rows[0] | {"eval_seed": draw})
                 continue
             examples = [] if method == "prompt_none" else list(distilled if method == "prompt_text" else real(draw))
             random.Random(f"{key.name} {draw}").shuffle(examples)
@@ -95,7 +95,7 @@ def prompt_worth(
                     **key._asdict(),
                     "method": method,
                     "trained": settings.model,
-                    "head": draw,
+                    "eval_seed": draw,
                     "samples": len(examples),
                     "learning_rate": math.nan,
                     "steps": 0,
@@ -103,7 +103,7 @@ def prompt_worth(
                     "accuracy": float((scores.argmax(1) == answers).double().mean()),
                     "loss": float(cross_entropy(scores, answers)),
                     "seconds": seconds,
-                    "operations": operations,
+                    "flops": operations,
                 }
             )
     return rows

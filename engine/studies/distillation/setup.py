@@ -209,9 +209,9 @@ def _make_encoders(job: Job, recipe: DistillationRecipe, models: list[str]) -> d
         made = encoder.encoder_folder(job.workspace, name, settings, folder, longest, fingerprint)
         if not made.exists():
             tokens = sum(map(len, ids))
-            amount = flops.TRAINING_STEP * flops.parameters_of(settings, len(tokenizer)) * settings.epochs * tokens
-            job.plan(amount)
-            with job.phase(f"training {name} from nothing", amount) as tick:
+            planned = flops.TRAINING_STEP * flops.parameters_of(settings, len(tokenizer)) * settings.epochs * tokens
+            job.plan(planned)
+            with job.phase(f"training {name} from nothing", planned) as tick:
                 encoder.make_encoder(job.workspace, made, settings, tokenizer, ids, longest, job.device, tick)
         found[model] = str(made)
     return found

@@ -4,8 +4,8 @@ The story: make the encoders that are made from nothing; learn each set and meas
 everything; then two tasks together, one task after the other, and prompts. Every snapshot, set and measurement ends in
 recorded parts.
 
-A set is a shard, and so is each measurement. What is trained on real samples alone needs no set, so on a cluster it is
-done while sets are learned; the rest follows once all of them are.
+A set is a work unit, and so is each measurement. What is trained on real samples alone needs no set, so on a cluster it
+is done while sets are learned; the rest follows once all of them are.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from engine.config.distillation import OTHER, DistillationRecipe, PromptSettings
 from engine.models.loading import model_facts_of
 from engine.studies import flops
 from engine.studies.distillation.evaluation import Evaluation, Measurement
-from engine.studies.distillation.learning import Distilling, distilled, output_of, work_of
+from engine.studies.distillation.learning import Distilling, distilled, distilling_flops, output_of
 from engine.studies.distillation.prompting import prompt_worth
 from engine.studies.distillation.setup import DistillationStudy, open_study, write_down
-from engine.studies.distillation.two_tasks import Both, TwoTasks, shards_of_both
+from engine.studies.distillation.two_tasks import Both, TwoTasks, units_of_both
 from engine.studies.job import Job, run_units
 from engine.studies.work_units import WorkUnit
 
 
 @dataclass(frozen=True)
 class Prompted:
-    """Key of a shard: show decoded texts, real samples and nothing to a causal language model."""
+    """Key of a work unit: show decoded texts, real samples and nothing to a causal language model."""
 
     key: SetKey
-    work: float  # floating-point operations
+    flops: float  # floating-point operations
 
     @property
     def part(self) -> str:
@@ -39,7 +39,7 @@ class Prompted:
 
 
 class Distillation:
-    """Does the shards of a run on one machine. Tasks and students are opened when a shard needs them."""
+    """Does the work units of a run on one machine. Tasks and students are opened when a unit needs them."""
 
     def __init__(self, study: DistillationStudy) -> None:
         self.study, self.job, self.recipe = study, study.job, study.recipe
@@ -55,30 +55,30 @@ class Distillation:
     def two(self) -> TwoTasks:
         return TwoTasks(self.study, self.worth, *self.both)
 
-    def shards(self) -> list[WorkUnit]:
+    def units(self) -> list[WorkUnit]:
         """All that there is to do, in the order of the story."""
         found: dict[Any, WorkUnit] = {}
         for key in self.recipe.sets():
-            found[key] = WorkUnit(f"learning {key.name}", key, work_of(self.study, key))
+            found[key] = WorkUnit(f"learning {key.name}", key, distilling_flops(self.study, key))
             for wanted in self.worth.wanted(key):
                 if wanted not in found:  # several sets may share it
-                    found[wanted] = WorkUnit(wanted.name, wanted, self.worth.amount(wanted), wave=int(wanted.of_set))
-        shards = [*found.values()]
+                    found[wanted] = WorkUnit(wanted.name, wanted, self.worth.flops(wanted), stage=int(wanted.of_set))
+        units = [*found.values()]
         if self.recipe.other:
-            shards += shards_of_both(self.study, self.worth, *self.both)
+            units += units_of_both(self.study, self.worth, *self.both)
         if self.recipe.prompting:
             asked = self._prompted(self.recipe.prompting)
-            shards.append(WorkUnit(f"asking {self.recipe.prompting.model}", asked, asked.work, wave=1))
-        return shards
+            units.append(WorkUnit(f"asking {self.recipe.prompting.model}", asked, asked.flops, stage=1))
+        return units
 
     def has(self, key: object) -> bool:
-        """Whether every part of a shard is recorded."""
+        """Whether every part of a unit is recorded."""
         if isinstance(key, SetKey):
             return distilled(self.job, key)
         if isinstance(key, Measurement):
             return self.worth.has(key)
         assert isinstance(key, Both | Prompted)
-        return self.job.has("worth", key.part)
+        return self.job.has("evaluation", key.part)
 
     def do(self, key: object) -> None:
         if self.has(key):
@@ -124,23 +124,23 @@ class Distillation:
             distilled=[(text, names[label]) for text, label in zip(self.worth.texts(key), classes, strict=True)],
             real=real,
             test=[(text, names[label]) for text, label in zip(texts["test"], labels["test"], strict=True)],
-            work=asked.work,
+            flops=asked.flops,
         )
-        job.record([job.write("worth", asked.part, rows)])
+        job.record([job.write("evaluation", asked.part, rows)])
 
 
 def run(job: Job, recipe: DistillationRecipe) -> None:
     opened_here = open_run(job, recipe)
     write_down(opened_here.study)
     left = []
-    # To say how much work they are, every task of the run is read and every student opened: from here on workers have
+    # To count their operations, every task of the run is read and every student opened: from here on workers have
     # all they need of this machine.
-    for shard in opened_here.shards():
-        job.plan(shard.work)
-        if opened_here.has(shard.key):
-            job.skip(shard.work)
+    for unit in opened_here.units():
+        job.plan(unit.flops)
+        if opened_here.has(unit.key):
+            job.skip(unit.flops)
         else:
-            left.append(shard)
+            left.append(unit)
     run_units(job, opened_here, left, "learning and measuring every set")
 
 

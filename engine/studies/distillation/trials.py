@@ -27,7 +27,7 @@ PASSES = 3.0  # a training step in forward passes
 
 @dataclass(frozen=True)
 class Trial:
-    """A trained student, measured; `seconds` and `operations` are those of its training alone."""
+    """A trained student, measured; `seconds` and `flops` are those of its training alone."""
 
     samples: int
     learning_rate: float
@@ -36,7 +36,7 @@ class Trial:
     accuracy: float
     loss: float
     seconds: float
-    operations: float
+    flops: float
 
 
 @dataclass(frozen=True)

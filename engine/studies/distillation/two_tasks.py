@@ -18,8 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.config.distillation import FIRST_HEAD, MERGED, REPLAYS, SetKey
-from engine.distillation.learn import SyntheticSet, inner_loss, similar_batches, weighted_loss
+from engine.batching.plans import similar_batches
+from engine.common.random_streams import FIRST_EVAL_SEED
+from engine.config.distillation import MERGED, REPLAYS, SetKey
+from engine.distillation.learn import SyntheticSet, inner_loss, weighted_loss
 from engine.distillation.optimizers import Optimizer
 from engine.distillation.unroll import Unroll
 from engine.models.functional import FunctionalModel
@@ -35,12 +37,12 @@ REPLAYED = "replays"  # all of REPLAYS, which begin with the same body
 
 @dataclass(frozen=True)
 class Both:
-    """Key of a shard: one kind of merging two sets, or what is left of the first task after learning the other."""
+    """Key of a work unit: one kind of merging two sets, or what is left of the first task after learning the other."""
 
     main: SetKey
     other: SetKey
     method: str  # of MERGED, or REPLAYED
-    work: float  # floating-point operations
+    flops: float  # floating-point operations
 
     @property
     def part(self) -> str:
@@ -70,7 +72,10 @@ class TwoTasks:
     def start(self, head: int) -> list[list[Tensor]]:
         """Fresh heads on a body that both share, as leaves to be trained."""
         found = [
-            [weight.detach().clone().requires_grad_() for weight in learner.start(FIRST_HEAD + 1000 * place + head)]
+            [
+                weight.detach().clone().requires_grad_()
+                for weight in learner.start(FIRST_EVAL_SEED + 1000 * place + head)
+            ]
             for place, learner in enumerate(self.learners)
         ]
         return self.join(found)
@@ -165,7 +170,7 @@ class TwoTasks:
     def measure(self, key: Both) -> None:
         """The rows of one question, which are a part."""
         heads, rows = self.worth.settings.heads, []
-        with self.job.phase(f"measuring {key.words}", key.work) as tick:
+        with self.job.phase(f"measuring {key.words}", key.flops) as tick:
             for head in range(heads):
                 check = partial(tick, head, heads)
                 found = (
@@ -173,8 +178,8 @@ class TwoTasks:
                     if key.method == REPLAYED
                     else [(key.method, row) for row in self.merged(key.method, head, check)]
                 )
-                rows += [{"method": kind, "head": head, **row} for kind, row in found]
-        self.job.record([self.job.write("worth", key.part, rows)])
+                rows += [{"method": kind, "eval_seed": head, **row} for kind, row in found]
+        self.job.record([self.job.write("evaluation", key.part, rows)])
 
     def _small(self, place: int, kind: str, head: int) -> Batch:
         key, task, learner = self.keys[place], self.tasks[place], self.learners[place]
@@ -214,7 +219,7 @@ class TwoTasks:
         return weighted_loss(learner.see(weights[place], given.inputs.detach())[0], given.targets)
 
     def _row(self, place: int, weights: list[list[Tensor]], steps: int, rate: float, seconds: float) -> dict[str, Any]:
-        """The columns of `worth` that say how one task fared."""
+        """The columns of `evaluation` that say how one task fared."""
         key, task = self.keys[place], self.tasks[place]
         valid, _ = self.accuracy(weights, place, "valid")
         right, loss = self.accuracy(weights, place, "test")
@@ -230,14 +235,14 @@ class TwoTasks:
             "accuracy": right,
             "loss": loss,
             "seconds": seconds,
-            "operations": steps * PASSES * each * tokens,
+            "flops": steps * PASSES * each * tokens,
         }
 
 
-def shards_of_both(study: DistillationStudy, worth: Evaluation, main: SetKey, other: SetKey) -> list[WorkUnit]:
+def units_of_both(study: DistillationStudy, worth: Evaluation, main: SetKey, other: SetKey) -> list[WorkUnit]:
     """Each kind of merging, and one task after the other; all need both sets."""
-    once = sum(worth.amount(Measurement((key,), "random", key.student)) for key in (main, other))
-    wholes = [worth.amount(Measurement((whole(key.task, key.student),), "full", key.student)) for key in (main, other)]
-    amounts = dict.fromkeys(MERGED, once) | {REPLAYED: wholes[0] + len(REPLAYS) * wholes[1]}
-    keys = [Both(main, other, method, amount) for method, amount in amounts.items()]
-    return [WorkUnit(key.words, key, key.work, wave=1) for key in keys]
+    once = sum(worth.flops(Measurement((key,), "random", key.student)) for key in (main, other))
+    wholes = [worth.flops(Measurement((whole(key.task, key.student),), "full", key.student)) for key in (main, other)]
+    flops = dict.fromkeys(MERGED, once) | {REPLAYED: wholes[0] + len(REPLAYS) * wholes[1]}
+    keys = [Both(main, other, method, flops[method]) for method in flops]
+    return [WorkUnit(key.words, key, key.flops, stage=1) for key in keys]

@@ -14,19 +14,19 @@ from torch import Tensor
 from engine.common.errors import WinnowError
 from engine.common.hashing import digest
 from engine.common.memory import is_out_of_memory
+from engine.common.random_streams import FIRST_ONLINE_TEACHER_SEED
 from engine.config.kd import Cell, arm
 from engine.models.networks import OWN
 from engine.storage.parts import read_table
 from engine.studies.job import Job
 from engine.studies.kd.scores import RANDOM, score_key
 from engine.studies.kd.selections import Selections
-from engine.studies.kd.setup import KdStudy, network_of
+from engine.studies.kd.setup import KdStudy, network_of, noise_key
 from engine.studies.kd.teachers import teacher_key
 from engine.training.students import Measured, Student, train_group
 
 GROUP_WEIGHTS = {"cpu": 2**20, "cuda": 2**27}  # of the stacked students: more than a cache holds gains nothing
-GROUP_WORK = {"cpu": 2e12, "cuda": 5e15}  # floating-point operations after which a group should end in a part
-PEER_SEED = 40_000  # online teachers start from other weights than their students
+GROUP_FLOPS = {"cpu": 2e12, "cuda": 5e15}  # floating-point operations after which a group should end in a part
 EVERYTHING = "everything"
 
 
@@ -49,7 +49,9 @@ def cell_key(study: KdStudy, cell: Cell) -> str:
         teacher = [own, cell.kd_weight, recipe.training.temperature]
     training = recipe.training.model_dump(mode="json", exclude={"temperature"})
     network = recipe.network.model_dump(mode="json")
-    return digest([study.data.dataset, network, training, str(study.dtype), chosen, teacher, cell.noise, cell.seed])
+    return digest(
+        [study.data.dataset, network, training, str(study.dtype), chosen, teacher, noise_key(cell.noise), cell.seed]
+    )
 
 
 def finished_cells(job: Job) -> dict[str, dict[str, Any]]:
@@ -105,8 +107,8 @@ class Grid:
         """Groups small enough for the device, and short enough that no kill costs much."""
         device = self.study.job.computes_on
         weights = self.study.parameters[self.study.recipe.network]
-        one, two = self.work(cells[:1]), self.work(cells[:1] * 2)  # what a second student adds
-        size = max(1, min(GROUP_WEIGHTS[device] // weights, 1 + int((GROUP_WORK[device] - one) / (two - one))))
+        one, two = self.flops(cells[:1]), self.flops(cells[:1] * 2)  # what a second student adds
+        size = max(1, min(GROUP_WEIGHTS[device] // weights, 1 + int((GROUP_FLOPS[device] - one) / (two - one))))
         if self.study.recipe.network.model not in OWN:
             size = 1  # students that cannot be stacked gain nothing from each other
         cluster = self.study.job.cluster
@@ -115,14 +117,14 @@ class Grid:
         for start in range(0, len(cells), size):
             yield cells[start : start + size]
 
-    def work(self, group: list[Cell]) -> float:
+    def flops(self, group: list[Cell]) -> float:
         study, students = self.study, len(group)
         kept = max(1, round(group[0].fraction * study.count))
-        work = study.work(study.recipe.network, study.schedule(), kept, students)
+        networks = [study.recipe.network]
         peer = self._peer(group[0])
         if peer:
-            work += study.work(network_of(study.recipe, study.recipe.teachers[peer]), study.schedule(), kept, students)
-        return work
+            networks.append(network_of(study.recipe, study.recipe.teachers[peer]))
+        return sum(study.training_flops(network, study.schedule(), kept, students) for network in networks)
 
     def train(self, group: list[Cell], chosen: Selections, labels: Tensor, said: dict[tuple[str, int], Tensor]) -> None:
         """Train a group and record its rows; cells that cannot be trained are recorded with a sentence."""
@@ -177,12 +179,12 @@ class Grid:
         schedule = study.schedule()
         words = f"training {len(cells)} students on {arm(f'{cells[0].fraction:.0%} of the data', chosen.noise)}"
         started = time.perf_counter()
-        with study.job.phase(words, self.work(cells)) as tick:
+        with study.job.phase(words, self.flops(cells)) as tick:
             group = study.group(recipe.network, [cell.seed for cell in cells])
             peer = self._peer(cells[0])
             peers = None
             if peer:
-                seeds = [PEER_SEED + cell.seed for cell in cells]
+                seeds = [FIRST_ONLINE_TEACHER_SEED + cell.seed for cell in cells]
                 peers = study.group(network_of(recipe, recipe.teachers[peer]), seeds)
             steps = train_group(group, students, study.samples["train"], labels, schedule, peers=peers, tick=tick)
         seconds = (time.perf_counter() - started) / len(cells)

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.common.hashing import digest
+from engine.common.random_streams import FIRST_PROXY_SEED, FIRST_SUBSET_SEED
 from engine.config.kd import arm
 from engine.models.tensor_cache import has_tensors, load_tensors, save_tensors
 from engine.pruning import geometry, gradients, memorization, scores
 from engine.pruning.dynamics import TrainingDynamics
 from engine.pruning.select import kept_count
-from engine.studies.kd.setup import KdStudy
+from engine.studies.kd.setup import KdStudy, noise_key
 from engine.studies.kd.teachers import teacher_key
 from engine.training.students import Group, Student, batches_of, outputs_of, train_group
 
 RANDOM = ("random", "random_fresh")
 OF_SUBSETS = 0.7  # of the samples in each training for memorization, as in Feldman and Zhang (2020)
-WATCHED_SEED, SUBSET_SEED = 20_000, 30_000  # apart from the seeds of students and teachers
 GRADIENTS_AT_ONCE = 256
 
 Scores = NDArray[np.float64]
@@ -58,17 +58,17 @@ def score_key(study: KdStudy, name: str, noise: float) -> str:
             recipe.watched_epochs,
             recipe.training.model_dump(mode="json", exclude={"temperature", "equal", "epochs"}),
             str(study.dtype),
-            noise,
+            noise_key(noise),
             own,
         ]
     )
 
 
-def scoring_work(study: KdStudy, noise: float) -> float:
-    """Planned work of making the scores that the workspace does not have yet."""
+def scoring_flops(study: KdStudy, noise: float) -> float:
+    """Planned operations of making the scores that the workspace does not have yet."""
     missing = missing_scores(study, noise)
-    work = _watching(study) if any(name != "memorization" for name in missing) else 0.0
-    return work + (_subsets_work(study) if "memorization" in missing else 0.0)
+    flops = _proxy_flops(study) if any(name != "memorization" for name in missing) else 0.0
+    return flops + (_subsets_flops(study) if "memorization" in missing else 0.0)
 
 
 def make_scores(study: KdStudy, noise: float, labels: Tensor, teacher: Tensor | None) -> None:
@@ -142,15 +142,16 @@ def _record(study: KdStudy, name: str, noise: float, values: Scores, seconds: fl
     study.job.record([study.job.write("scores", unit, columns), study.job.write("metrics", unit, [cost])])
 
 
-def _watching(study: KdStudy) -> float:
-    """Work of the watched trainings; looking at every sample after each epoch costs as much as a third of it."""
-    runs = study.recipe.scores.runs
-    return study.work(study.recipe.network, study.schedule(study.recipe.watched_epochs), study.count, runs) * 4 / 3
+def _proxy_flops(study: KdStudy) -> float:
+    """Planned operations of the proxy runs; a forward pass over every sample after each epoch costs a third of it."""
+    recipe = study.recipe
+    schedule = study.schedule(recipe.watched_epochs)
+    return study.training_flops(recipe.network, schedule, study.count, recipe.scores.runs) * 4 / 3
 
 
 def _watch(study: KdStudy, noise: float, labels: Tensor, grand: bool) -> Watched:
     settings, network = study.recipe.scores, study.recipe.network
-    epochs, seeds = study.recipe.watched_epochs, [WATCHED_SEED + i for i in range(settings.runs)]
+    epochs, seeds = study.recipe.watched_epochs, [FIRST_PROXY_SEED + i for i in range(settings.runs)]
     log = TrainingDynamics(
         settings.runs,
         epochs,
@@ -171,7 +172,7 @@ def _watch(study: KdStudy, noise: float, labels: Tensor, grand: bool) -> Watched
     group = study.group(network, seeds)
     everything = np.arange(study.count)
     words = f"watching {settings.runs} trainings on {arm('everything', noise)}"
-    with study.job.phase(words, _watching(study)) as tick:
+    with study.job.phase(words, _proxy_flops(study)) as tick:
         train_group(
             group,
             [Student(everything, seed) for seed in seeds],
@@ -229,9 +230,9 @@ def _read(study: KdStudy, name: str, watched: Watched, labels: Tensor, teacher: 
     return ways[name]()
 
 
-def _subsets_work(study: KdStudy) -> float:
+def _subsets_flops(study: KdStudy) -> float:
     kept = round(OF_SUBSETS * study.count)
-    return study.work(
+    return study.training_flops(
         study.recipe.network, study.schedule(study.recipe.watched_epochs), kept, study.recipe.scores.subsets
     )
 
@@ -239,12 +240,12 @@ def _subsets_work(study: KdStudy) -> float:
 def _memorization(study: KdStudy, noise: float, labels: Tensor) -> Scores:
     recipe, count = study.recipe, study.recipe.scores.subsets
     member = memorization.subsets(study.count, count, OF_SUBSETS, recipe.data.split_seed)
-    seeds = [SUBSET_SEED + i for i in range(count)]
+    seeds = [FIRST_SUBSET_SEED + i for i in range(count)]
     group = study.group(recipe.network, seeds)
     students = [Student(kept.nonzero()[0], seed) for kept, seed in zip(member, seeds, strict=True)]
     train = study.samples["train"]
     words = f"training on {count} random subsets of {arm('everything', noise)}"
-    with study.job.phase(words, _subsets_work(study)) as tick:
+    with study.job.phase(words, _subsets_flops(study)) as tick:
         train_group(group, students, train, labels, study.schedule(recipe.watched_epochs), tick=tick)
     outputs = outputs_of(group, train)
     if study.numbers:

@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedTokenizerBase
 
 from engine.common.errors import WinnowError
+from engine.common.random_streams import Stream, stream_rng
 from engine.config.kd import PrunedKdRecipe, TeacherSettings
 from engine.config.load import to_dict
 from engine.config.models import NetworkSettings
@@ -90,8 +91,8 @@ class KdStudy:
             for split in ("valid", "test")
         }
 
-    def work(self, settings: NetworkSettings, schedule: Schedule, samples: int, students: int) -> float:
-        """Planned work of training `students` together."""
+    def training_flops(self, settings: NetworkSettings, schedule: Schedule, samples: int, students: int) -> float:
+        """Planned operations of training `students` together."""
         steps = schedule.steps_of(samples)
         each = FORWARD_AND_BACK * self.costs[settings] * min(schedule.batch_size, samples)
         return steps * (STEP_COST + students * each)
@@ -207,6 +208,11 @@ def _provenance(study: KdStudy) -> dict[str, Any]:
     }
 
 
+def noise_key(noise: float) -> Any:
+    """What cache keys hold of a share of flipped labels: which labels are flipped depends on the stream as well."""
+    return [noise, Stream.FLIPPED_LABELS] if noise else noise
+
+
 def flip_labels(labels: Tensor, share: float, classes: int, seed: int) -> tuple[Tensor, NDArray[np.bool_]]:
     """Give `share` of the labels (n,) another class, drawn evenly; which ones are flipped depends on `seed` alone.
 
@@ -215,7 +221,7 @@ def flip_labels(labels: Tensor, share: float, classes: int, seed: int) -> tuple[
     flipped = np.zeros(len(labels), dtype=bool)
     if not share:
         return labels, flipped
-    rng = np.random.default_rng([seed, 3])
+    rng = stream_rng(Stream.FLIPPED_LABELS, seed)
     order, away = rng.permutation(len(labels)), rng.integers(1, classes, len(labels))
     flipped[order[: round(share * len(labels))]] = True
     moved = (labels.cpu().numpy() + away) % classes

@@ -21,15 +21,21 @@ from engine.common.hashing import digest
 from engine.config.kd import Cell, PrunedKdRecipe, arm
 from engine.studies.job import Job, run_units
 from engine.studies.kd.grid import Grid, finished_cells
-from engine.studies.kd.scores import make_scores, missing_scores, read_scores, scoring_work
+from engine.studies.kd.scores import make_scores, missing_scores, read_scores, scoring_flops
 from engine.studies.kd.selections import Selections
 from engine.studies.kd.setup import KdStudy, flip_labels, open_study, write_down
-from engine.studies.kd.teachers import first_teacher_logits, missing_teachers, teacher_logits, teaching, train_teacher
+from engine.studies.kd.teachers import (
+    first_teacher_logits,
+    missing_teachers,
+    teacher_flops,
+    teacher_logits,
+    train_teacher,
+)
 from engine.studies.work_units import WorkUnit
 
 
 class Teach(NamedTuple):
-    """Key of a shard: train a teacher with these seeds, on everything."""
+    """Key of a work unit: train a teacher with these seeds, on everything."""
 
     noise: float
     name: str
@@ -37,13 +43,13 @@ class Teach(NamedTuple):
 
 
 class Watch(NamedTuple):
-    """Key of a shard: make the scores of every sample."""
+    """Key of a work unit: make the scores of every sample."""
 
     noise: float
 
 
 class Cells(NamedTuple):
-    """Key of a shard: train students as one group."""
+    """Key of a work unit: train students as one group."""
 
     noise: float
     cells: list[Cell]
@@ -58,7 +64,7 @@ class Ready:
 
 
 class GridRun:
-    """Does the shards of a grid on one machine."""
+    """Does the work units of a grid on one machine."""
 
     def __init__(self, study: KdStudy, known: dict[str, dict[str, Any]]) -> None:
         self.study = study
@@ -100,13 +106,13 @@ class GridRun:
     def preparing(self, noise: float) -> list[WorkUnit]:
         """Teachers that are missing, and after them the scores that are."""
         study = self.study
-        shards = [
-            WorkUnit(arm(f"teacher {name}", noise), Teach(noise, name, seeds), teaching(study, name, len(seeds)))
+        units = [
+            WorkUnit(arm(f"teacher {name}", noise), Teach(noise, name, seeds), teacher_flops(study, name, len(seeds)))
             for name, seeds in missing_teachers(study, noise).items()
         ]
         if missing_scores(study, noise):
-            shards.append(WorkUnit(arm("scores", noise), Watch(noise), scoring_work(study, noise), wave=1))
-        return shards
+            units.append(WorkUnit(arm("scores", noise), Watch(noise), scoring_flops(study, noise), stage=1))
+        return units
 
     def training(self, noise: float) -> list[WorkUnit]:
         """The groups of students that nobody has trained yet."""
@@ -114,7 +120,7 @@ class GridRun:
             WorkUnit(
                 f"{len(group)} students on {arm(f'{group[0].fraction:.0%}', noise)} ({digest(group)[:6]})",
                 Cells(noise, group),
-                self.grid.work(group),
+                self.grid.flops(group),
             )
             for group in self.grid.groups(noise)
         ]
@@ -126,16 +132,16 @@ def run(job: Job, recipe: PrunedKdRecipe) -> None:
     opened = GridRun(study, finished_cells(job))
     opened.grid.record_known()
     noises = recipe.used_noise()
-    job.plan(sum(shard.work for noise in noises for shard in [*opened.preparing(noise), *opened.training(noise)]))
+    job.plan(sum(unit.flops for noise in noises for unit in [*opened.preparing(noise), *opened.training(noise)]))
     emptied: list[dict[str, Any]] = []
     # Here one after the other, so that the first students are seen early; on a cluster all at once.
     for together in [noises] if job.cluster else [[noise] for noise in noises]:
-        preparing = [shard for noise in together for shard in opened.preparing(noise)]
+        preparing = [unit for noise in together for unit in opened.preparing(noise)]
         run_units(job, opened, preparing, "training teachers and scoring samples")
         for noise in together:
             emptied += opened.ready(noise).chosen.record()
         job.ledger.set_provenance(job.run.id, emptied=emptied)
-        training = [shard for noise in together for shard in opened.training(noise)]
+        training = [unit for noise in together for unit in opened.training(noise)]
         run_units(job, opened, training, "training students")
 
 

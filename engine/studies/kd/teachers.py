@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from engine.common.hashing import digest
-from engine.common.random_streams import random_subset
+from engine.common.random_streams import FIRST_TEACHER_SEED, random_subset
 from engine.config.kd import TeacherSettings, arm
 from engine.models.tensor_cache import CachedTensors, has_tensors, load_tensors, save_tensors
-from engine.studies.kd.setup import KdStudy, network_of
+from engine.studies.kd.setup import KdStudy, network_of, noise_key
 from engine.training.students import Schedule, Student, outputs_of, train_group
 
 
@@ -25,7 +25,7 @@ def teacher_key(study: KdStudy, name: str, noise: float, seed: int) -> str:
             settings.model_dump(mode="json") | network_of(recipe, settings).model_dump(mode="json"),
             recipe.training.model_dump(mode="json", exclude={"temperature", "equal"}),
             str(study.dtype),
-            noise,
+            noise_key(noise),
             seed,
         ]
     )
@@ -65,11 +65,11 @@ def _schedule(study: KdStudy, settings: TeacherSettings) -> Schedule:
     return study.schedule(settings.epochs or study.recipe.training.epochs, stop_after=settings.at_epoch)
 
 
-def teaching(study: KdStudy, name: str, teachers: int) -> float:
-    """Planned work of training so many teachers together."""
+def teacher_flops(study: KdStudy, name: str, teachers: int) -> float:
+    """Planned operations of training so many teachers together."""
     settings = study.recipe.teachers[name]
     kept = max(1, round(settings.fraction * study.count))
-    return study.work(network_of(study.recipe, settings), _schedule(study, settings), kept, teachers)
+    return study.training_flops(network_of(study.recipe, settings), _schedule(study, settings), kept, teachers)
 
 
 def train_teacher(study: KdStudy, name: str, noise: float, labels: Tensor, seeds: list[int]) -> None:
@@ -77,12 +77,13 @@ def train_teacher(study: KdStudy, name: str, noise: float, labels: Tensor, seeds
     settings = study.recipe.teachers[name]
     network = network_of(study.recipe, settings)
     kept = max(1, round(settings.fraction * study.count))
-    # Another seed than the students': a student must not start from the very weights of its teacher.
-    group = study.group(network, [10_000 + seed for seed in seeds])
-    members = [Student(random_subset(kept, study.count, seed, 0).nonzero()[0], 10_000 + seed) for seed in seeds]
+    group = study.group(network, [FIRST_TEACHER_SEED + seed for seed in seeds])
+    members = [
+        Student(random_subset(kept, study.count, seed, 0).nonzero()[0], FIRST_TEACHER_SEED + seed) for seed in seeds
+    ]
     started = time.perf_counter()
     words = f"training the teacher {arm(name, noise)} on {kept:,} samples"
-    with study.job.phase(words, teaching(study, name, len(seeds))) as tick:
+    with study.job.phase(words, teacher_flops(study, name, len(seeds))) as tick:
         steps = train_group(group, members, study.samples["train"], labels, _schedule(study, settings), tick=tick)
     train = study.samples["train"]
     said = torch.stack([outputs_of(group, train, view) for view in range(train.views)], 1)  # (S, views, n, C)

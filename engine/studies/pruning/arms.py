@@ -50,20 +50,20 @@ class Basis:
 
 @dataclass(frozen=True)
 class Before:
-    """Key of a shard: measure the student before any training."""
+    """Key of a work unit: measure the student before any training."""
 
     valid: list[TokenSample]
 
 
 class Arms(NamedTuple):
-    """Key of a shard: arms of one seed, trained one after the other because each needs the one before it."""
+    """Key of a work unit: arms of one seed, trained one after the other because each needs the one before it."""
 
     seed: int
     arms: tuple[ArmName, ...]
 
 
 class PruningStudy(PairRun):
-    """Does the shards of the study on one machine."""
+    """Does the work units of the study on one machine."""
 
     def __init__(self, job: Job, recipe: DynamicPruningRecipe, models: Models, dataset: str) -> None:
         super().__init__(job, models, recipe.scoring, dataset)
@@ -77,7 +77,7 @@ class PruningStudy(PairRun):
 
     @property
     def parameters(self) -> int:
-        """Of the student, as work is planned."""
+        """Of the student, as the run is planned."""
         return self.models.parameters["student"]
 
     @cached_property
@@ -103,18 +103,18 @@ class PruningStudy(PairRun):
         self.job.ledger.set_provenance(self.job.run.id, before_training=asdict(before))
 
 
-def arm_shards(study: PruningStudy) -> list[WorkUnit]:
+def arm_units(study: PruningStudy) -> list[WorkUnit]:
     """The arms of every seed; `random` follows `dynamic`, whose sizes it needs."""
-    shards = []
+    units = []
     for seed in study.recipe.seeds:
         for chain in (("dynamic", "random"), ("static",), ("full",)):
             arms = tuple(arm for arm in ORDER if arm in chain and arm in study.recipe.arms)
             if not arms:
                 continue
             epochs = range(1, study.recipe.training.epochs + 1)
-            amount = sum(_unit_work(study, arm, epoch) for arm in arms for epoch in epochs)
-            shards.append(WorkUnit(f"seed {seed}: {', '.join(arms)}", Arms(seed, arms), amount))
-    return shards
+            planned = sum(_epoch_flops(study, arm, epoch) for arm in arms for epoch in epochs)
+            units.append(WorkUnit(f"seed {seed}: {', '.join(arms)}", Arms(seed, arms), planned))
+    return units
 
 
 def train_arm(study: PruningStudy, arm: ArmName, seed: int, sizes: dict[int, int]) -> None:
@@ -131,7 +131,7 @@ def train_arm(study: PruningStudy, arm: ArmName, seed: int, sizes: dict[int, int
                 tau = next_tau(tau, study.recipe.pruning.tau_growth, study.basis.tau_max)
             unit = f"{arm}-s{seed}-e{epoch:03d}"
             if epoch <= done:
-                job.skip(_unit_work(study, arm, epoch))
+                job.skip(_epoch_flops(study, arm, epoch))
                 if arm == "dynamic":
                     kept_before = read_column(job.part_path("selections", unit), "kept")
                     sizes[epoch] = int(kept_before.sum())
@@ -140,7 +140,7 @@ def train_arm(study: PruningStudy, arm: ArmName, seed: int, sizes: dict[int, int
             kept = _kept(study, arm, seed, epoch, scored, tau, sizes)
             if kept is None:
                 for left in range(epoch, settings.epochs + 1):
-                    job.skip(_unit_work(study, arm, left))
+                    job.skip(_epoch_flops(study, arm, left))
                 break
             steps = _epoch(study, arm, seed, epoch, kept, scored, tau, peft, optimizer, steps)
     finally:
@@ -289,8 +289,8 @@ def _valid_rows(at: dict[str, Any], result: Evaluation) -> list[dict[str, Any]]:
     return [at | {"split": "valid", "name": name, "value": value} for name, value in values.items()]
 
 
-def _unit_work(study: PruningStudy, arm: ArmName, epoch: int) -> float:
-    """Planned work of one epoch of one arm."""
+def _epoch_flops(study: PruningStudy, arm: ArmName, epoch: int) -> float:
+    """Planned operations of one epoch of one arm."""
     student, tokens = study.parameters, study.tokens
     scoring = flops.scoring(tokens["train"], student) if arm == "dynamic" and epoch > 1 else 0.0
     return flops.epoch(student, tokens["train"], tokens["valid"]) + scoring

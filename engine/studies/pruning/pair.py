@@ -20,19 +20,19 @@ SCORING = "scoring every sample before training"
 
 @dataclass(frozen=True)
 class Check:
-    """Key of a shard: load both models, write down what they are, and refuse one that is its own teacher."""
+    """Key of a work unit: load both models, write down what they are, and refuse one that is its own teacher."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """Key of a shard: score a piece of the samples before any training."""
+    """Key of a work unit: score a piece of the samples before any training."""
 
     piece: Range
     samples: Sequence[TokenSample]
 
 
 class PairRun:
-    """Does those shards on one machine. Models are loaded when the first shard needs them."""
+    """Does those units on one machine. Models are loaded when the first unit needs them."""
 
     def __init__(self, job: Job, models: Models, settings: ScoringSettings, dataset: str) -> None:
         self.job = job
@@ -51,22 +51,22 @@ class PairRun:
             self._score(key)
 
     def first(self, samples: Sequence[TokenSample]) -> Scored:
-        """The scores of all samples before any training, shard by shard, wherever the shards are done."""
-        shards = [WorkUnit("the two models", Check())]
+        """The scores of all samples before any training, unit by unit, wherever the units are done."""
+        units = [WorkUnit("the two models", Check())]
         for piece in self.scorer.ranges(samples):
             own = samples[piece.start : piece.stop]
             if self.scorer.has(piece, FIRST):
-                self.job.skip(self._work(own))
+                self.job.skip(self._flops(own))
             else:
-                shards.append(WorkUnit(f"scores {piece.index}", Score(piece, own), self._work(own)))
-        run_units(self.job, self, shards, SCORING)
+                units.append(WorkUnit(f"scores {piece.index}", Score(piece, own), self._flops(own)))
+        run_units(self.job, self, units, SCORING)
         return self.scorer.read(samples, FIRST)
 
     def cache_facts(self) -> dict[str, int]:
         """Provenance of the teacher's hidden states; on a cluster every node has some of them, for itself."""
         return {} if self.job.cluster else {"hidden_cache_bytes": self.scorer.cache_bytes}
 
-    def _work(self, samples: Sequence[TokenSample]) -> float:
+    def _flops(self, samples: Sequence[TokenSample]) -> float:
         return flops.scoring(tokens_of(samples), sum(self.models.parameters.values()))
 
     def _check(self) -> None:
@@ -82,5 +82,5 @@ class PairRun:
             )
 
     def _score(self, key: Score) -> None:
-        with self.job.phase(SCORING, self._work(key.samples)) as tick:
+        with self.job.phase(SCORING, self._flops(key.samples)) as tick:
             self.scorer.score_piece(self.student.model, key.piece, key.samples, FIRST, tick)

@@ -50,7 +50,7 @@ class Models:
     pair: PairSettings
     tokenizer: PreTrainedTokenizerBase
     dtype: torch.dtype
-    parameters: dict[str, int]  # of "teacher" and "student", as the work is planned
+    parameters: dict[str, int]  # of "teacher" and "student", as the run is planned
 
     def teacher(self, job: Job) -> LoadedModel:
         return load_model(self.pair.teacher, job.local_path(self.teacher_source), self.dtype, job.device)
@@ -100,7 +100,7 @@ def make_scratch(job: Job, name: str, settings: ScratchModel, corpus: Corpus, ma
     folder = _scratch_folder(job, name, settings, corpus, max_length)
     if folder.exists():
         return folder
-    with job.phase(f"training {name} from nothing", _scratch_work(settings, corpus)) as tick:
+    with job.phase(f"training {name} from nothing", _scratch_flops(settings, corpus)) as tick:
         loss = causal.make(
             job.workspace, folder, settings, corpus.tokenizer, corpus.samples, max_length, job.device, tick
         )
@@ -112,14 +112,14 @@ def make_scratch(job: Job, name: str, settings: ScratchModel, corpus: Corpus, ma
 def plan_scratch(job: Job, name: str, settings: ScratchModel, corpus: Corpus, max_length: int) -> None:
     """Plan the training of a model that the workspace does not have yet."""
     if not _scratch_folder(job, name, settings, corpus, max_length).exists():
-        job.plan(_scratch_work(settings, corpus))
+        job.plan(_scratch_flops(settings, corpus))
 
 
 def _scratch_folder(job: Job, name: str, settings: ScratchModel, corpus: Corpus, max_length: int) -> Path:
     return causal.model_folder(job.workspace, name, settings, corpus.tokenizer_folder, max_length, corpus.hash)
 
 
-def _scratch_work(settings: ScratchModel, corpus: Corpus) -> float:
+def _scratch_flops(settings: ScratchModel, corpus: Corpus) -> float:
     tokens = sum(len(sample.input_ids) for sample in corpus.samples)
     return flops.pretraining(settings, len(corpus.tokenizer), tokens)
 

@@ -67,11 +67,11 @@ class Scorer:
         return split(len(samples), self.settings.shard_rows)
 
     def score(
-        self, student: PreTrainedModel, samples: Sequence[TokenSample], words: str, work: float, epoch: Epoch
+        self, student: PreTrainedModel, samples: Sequence[TokenSample], message: str, flops: float, epoch: Epoch
     ) -> Scored:
         """Score all samples with this student, here; pieces an earlier life finished are read back, not done again."""
         total = tokens_of(samples)
-        with self.job.phase(words, work) as tick:
+        with self.job.phase(message, flops) as tick:
             before = 0
             for piece in self.ranges(samples):
                 own = samples[piece.start : piece.stop]
@@ -170,7 +170,7 @@ def unscored_rows(samples: Sequence[TokenSample], scored: Scored) -> list[int]:
 
 
 def _score_columns(results: Sequence[SampleScores], epoch: Epoch) -> dict[str, Any]:
-    """The scores table of one shard: metric by metric, in the order of METRICS and of the samples."""
+    """The scores table of one piece: metric by metric, in the order of METRICS and of the samples."""
     rows = np.array([result.row for result in results], dtype=np.int32)
     metrics = [result.metrics() for result in results]
     count = len(rows) * len(METRICS)

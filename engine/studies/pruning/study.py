@@ -20,7 +20,7 @@ from engine.common.errors import WinnowError
 from engine.config.pruning import DynamicPruningRecipe, PruningSettings
 from engine.pruning.thresholds import keep, quantile
 from engine.studies.job import Job, run_units
-from engine.studies.pruning.arms import Basis, Before, PruningStudy, arm_shards
+from engine.studies.pruning.arms import Basis, Before, PruningStudy, arm_units
 from engine.studies.pruning.prepare import of_split, open_pair
 from engine.studies.pruning.scoring import unscored_rows
 from engine.studies.work_units import WorkUnit
@@ -47,7 +47,7 @@ def run(job: Job, recipe: DynamicPruningRecipe) -> None:
     )
     before = Evaluation(**job.ledger.run(job.run.id).provenance["before_training"])
     study.basis = job.broadcast("basis", lambda: Basis(train, valid, first, before, tau, tau_max))
-    run_units(job, study, arm_shards(study), "training every arm")
+    run_units(job, study, arm_units(study), "training every arm")
 
 
 def open_run(job: Job, recipe: DynamicPruningRecipe) -> PruningStudy:
