@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,15 +15,13 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
     """Let `write(temporary)` fill a temporary file beside `path`, flush it to disk, and rename it into place.
 
     A process killed at any moment leaves either the old file or the new one, never a torn one.
-    Raises WinnowError where the disk is full or cannot be written.
+    Raises WinnowError if the disk is full or cannot be written.
     """
-    # Not the process id: two machines that share the folder may have the same one.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
-        with temporary.open("rb+") as handle:
-            os.fsync(handle.fileno())
+        _flush(temporary)
         put_in_place(temporary, path)
     except OSError as error:
         raise WinnowError(
@@ -30,8 +29,23 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
             "free some disk space or choose another --workspace, then resume the run."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)  # there only where something went wrong
+        temporary.unlink(missing_ok=True)  # exists only after an error
     return path
+
+
+def write_folder_atomically(folder: Path, fill: Callable[[Path], object]) -> Path:
+    """The same for a folder that does not exist yet or is empty: `fill(temporary)` writes its files. Raises OSError."""
+    temporary = _beside(folder)
+    try:
+        temporary.mkdir(parents=True)
+        fill(temporary)
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _flush(file)
+        put_in_place(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # exists only after an error
+    return folder
 
 
 def put_in_place(file: Path, path: Path) -> None:
@@ -42,3 +56,13 @@ def put_in_place(file: Path, path: Path) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _beside(path: Path) -> Path:
+    # Not the process id: two machines that share the folder may have the same one.
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+
+def _flush(file: Path) -> None:
+    with file.open("rb+") as handle:
+        os.fsync(handle.fileno())

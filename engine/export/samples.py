@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -21,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from engine.common.atomic import write_folder_atomically
 from engine.common.errors import WinnowError
 from engine.common.hashing import file_sha256
 from engine.config.kd import PrunedKdRecipe
@@ -201,27 +200,19 @@ def _write(out: Path, data: pa.Table, manifest: dict[str, Any], format: Format) 
 
 
 def write_folder(out: Path, fill: Callable[[Path], None]) -> None:
-    """Let `fill(folder)` write everything into a folder beside `out` and move it there: `out` is whole or absent.
+    """Let `fill(folder)` write everything that `out` will hold; `out` appears atomically.
 
-    Raises WinnowError where `out` holds something already or cannot be written.
+    Raises WinnowError if `out` holds something already or cannot be written.
     """
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise WinnowError(f"{out} already holds something; name a folder that is empty or does not exist.")
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        temporary.mkdir(parents=True)
-        fill(temporary)
-        for written in temporary.iterdir():
-            with written.open("rb") as handle:
-                os.fsync(handle.fileno())
-        temporary.replace(out)
+        write_folder_atomically(out, fill)
     except OSError as error:
         raise WinnowError(
             f"The export could not be written to {out} ({error.strerror or error}); free some disk space or name "
             "another folder."
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def described(file: Path) -> dict[str, Any]:

@@ -7,7 +7,6 @@ settings shares them, and a training that was killed goes on from its last check
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -24,7 +23,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from engine.batching.batch import Tokens
+from engine.batching.batch import TokenSample
+from engine.common.atomic import write_folder_atomically
 from engine.common.errors import WinnowError
 from engine.common.hashing import digest
 from engine.config.models import ScratchModel
@@ -60,7 +60,7 @@ def tokenizer_folder(
             )
             tokenizer.train_from_iterator(texts(), trainer)
             fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END)
-            save_folder(folder, fast.save_pretrained)
+            write_folder_atomically(folder, fast.save_pretrained)
     return folder
 
 
@@ -96,7 +96,7 @@ def make(
     folder: Path,
     settings: ScratchModel,
     tokenizer: PreTrainedTokenizerBase,
-    samples: Sequence[Tokens],
+    samples: Sequence[TokenSample],
     max_length: int,
     device: torch.device,
     tick: Tick,
@@ -151,11 +151,11 @@ def train_once(
 
         loss = train(model, optimizer, first, checkpoint)
 
-        def fill(into: str) -> None:
+        def fill(into: Path) -> None:
             model.save_pretrained(into)
             tokenizer.save_pretrained(into)
 
-        save_folder(folder, fill)
+        write_folder_atomically(folder, fill)
         saved.unlink(missing_ok=True)
         return loss
 
@@ -164,14 +164,6 @@ def only_one(workspace: Workspace, folder: Path) -> FileLock:
     """Two runs that need one model: the second waits for the first instead of training it again."""
     workspace.models.mkdir(parents=True, exist_ok=True)
     return FileLock(workspace.locks / f"model-{folder.name}.lock", is_singleton=False)
-
-
-def save_folder(folder: Path, fill: Callable[[str], object]) -> None:
-    """Fill a folder whole or not at all; `fill(path)` writes into it."""
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    fill(str(temporary))
-    temporary.rename(folder)
 
 
 def _restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:

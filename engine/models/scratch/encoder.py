@@ -25,11 +25,12 @@ from transformers import (
 )
 
 from engine.batching.plans import epoch_batches
+from engine.common.atomic import write_folder_atomically
 from engine.common.hashing import digest
 from engine.common.random_streams import Stream, stream_rng
 from engine.common.schedules import warmup_decay
 from engine.config.models import ScratchModel
-from engine.models.scratch.causal import Checkpoint, only_one, save_folder, train_once
+from engine.models.scratch.causal import Checkpoint, only_one, train_once
 from engine.storage.workspace import Workspace
 from engine.training.finetune import Tick
 
@@ -74,7 +75,7 @@ def word_tokenizer_folder(
                 sep_token=END,
                 mask_token=MASK,
             )
-            save_folder(folder, fast.save_pretrained)
+            write_folder_atomically(folder, fast.save_pretrained)
     return folder
 
 
