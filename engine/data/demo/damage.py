@@ -1,4 +1,4 @@
-"""What is done to a known share of the demo's answers, so that one can see which damage a score finds."""
+"""How a known share of the demo's answers is corrupted, so that one can see which damage a score finds."""
 
 from random import Random
 
@@ -42,7 +42,7 @@ def _neighbour_key(rng: Random, sign: str) -> str:
 
 
 def truncate(rng: Random, text: str) -> str:
-    """The text broken off in the middle of a word, somewhere in its second half where it has one."""
+    """The text broken off in the middle of a word, somewhere in its second half if possible."""
     return text[: rng.choice(_breaks(text))]
 
 
@@ -60,7 +60,7 @@ def can_suffer(kind: str, draft: Draft) -> bool:
 def damage(rng: Random, kind: str, draft: Draft, same_task: Writer, other_task: Writer) -> str:
     """The corrupted answer of a draft.
 
-    Where it is the right answer of another question, `same_task` or `other_task` writes that question. One of the
+    If it is the right answer of another question, `same_task` or `other_task` writes that question. One of the
     same task is written until its topic differs, so that its answer is wrong here.
     """
     if kind == "garbled":

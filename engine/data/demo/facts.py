@@ -3,69 +3,17 @@
 from random import Random
 
 from engine.data.demo.draft import EASY, HARD, LEVELS, MEDIUM, Draft, Forms, article, draft, other
-from engine.data.demo.words import COLOURS, NAMES, PLACES, THINGS
+from engine.data.demo.words import WORDS, load
 
-MIXTURES = {
-    **{("red", "blue"): "purple", ("red", "yellow"): "orange", ("blue", "yellow"): "green"},
-    **{("red", "white"): "pink", ("black", "white"): "grey", ("red", "green"): "brown"},
-}
-CAPITALS = {
-    **{"France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Germany": "Berlin", "Austria": "Vienna"},
-    **{"Poland": "Warsaw", "Greece": "Athens", "Norway": "Oslo", "Ireland": "Dublin", "Japan": "Tokyo"},
-    **{"China": "Beijing", "Egypt": "Cairo", "Kenya": "Nairobi", "Peru": "Lima", "Cuba": "Havana"},
-    **{"Canada": "Ottawa"},
-}
-ANIMALS = {  # legs, young, home, sound
-    "dog": (4, "puppy", "kennel", "barks"),
-    "cat": (4, "kitten", "basket", "meows"),
-    "cow": (4, "calf", "barn", "moos"),
-    "horse": (4, "foal", "stable", "neighs"),
-    "sheep": (4, "lamb", "fold", "bleats"),
-    "pig": (4, "piglet", "sty", "grunts"),
-    "hen": (2, "chick", "coop", "clucks"),
-    "duck": (2, "duckling", "pond", "quacks"),
-    "lion": (4, "cub", "den", "roars"),
-    "bee": (6, "larva", "hive", "buzzes"),
-}
-DICTIONARY = {  # German, French, Spanish
-    "dog": ("Hund", "chien", "perro"),
-    "cat": ("Katze", "chat", "gato"),
-    "house": ("Haus", "maison", "casa"),
-    "tree": ("Baum", "arbre", "árbol"),
-    "water": ("Wasser", "eau", "agua"),
-    "bread": ("Brot", "pain", "pan"),
-    "cheese": ("Käse", "fromage", "queso"),
-    "key": ("Schlüssel", "clé", "llave"),
-    "book": ("Buch", "livre", "libro"),
-    "green": ("grün", "vert", "verde"),
-    "heart": ("Herz", "cœur", "corazón"),
-    "window": ("Fenster", "fenêtre", "ventana"),
-}
-LANGUAGES = ("German", "French", "Spanish")
-PURPOSES = {  # thing: kind, purpose
-    "hammer": ("tool", "driving nails"),
-    "saw": ("tool", "cutting wood"),
-    "spade": ("tool", "digging holes"),
-    "needle": ("tool", "sewing clothes"),
-    "kettle": ("pot", "boiling water"),
-    "umbrella": ("roof on a stick", "keeping off the rain"),
-    "lantern": ("lamp", "walking in the dark"),
-    "ladder": ("frame of steps", "reaching high places"),
-    "compass": ("instrument", "finding the way"),
-    "telescope": ("instrument", "watching the stars"),
-    "violin": ("instrument", "playing music"),
-    "ferry": ("boat", "crossing a river"),
-    "oven": ("machine", "baking bread"),
-    "clock": ("machine", "telling the time"),
-}
+FACTS = load("facts")
 
 
 def lookup(rng: Random) -> Draft:
     """Answer from two or three facts that stand in the input; the hard ones need two steps."""
     level = rng.choice(LEVELS)
-    one, two, three = rng.sample(NAMES, 3)
-    thing, thing2, thing3 = rng.sample(THINGS, 3)
-    colour, colour2 = rng.sample(COLOURS, 2)
+    one, two, three = rng.sample(WORDS.names, 3)
+    thing, thing2, thing3 = rng.sample(WORDS.things, 3)
+    colour, colour2 = rng.sample(WORDS.colours, 2)
     if level == EASY:
         facts = [(one, colour, thing), (two, colour2, thing2)]
         text = " ".join(f"{who} owns {article(f'{shade} {what}')}." for who, shade, what in facts)
@@ -83,7 +31,7 @@ def lookup(rng: Random) -> Draft:
         question, response, answer, slip = rng.choice(questions)
         fields = {"who": asked[0], "what": asked[2]}
         return draft(rng, level, ((question, text, response),), answer, slip, **fields)
-    place, place2, place3 = rng.sample(PLACES, 3)
+    place, place2, place3 = rng.sample(WORDS.places, 3)
     if level == MEDIUM:
         people = [(one, thing, place), (two, thing2, place2), (three, thing3, place3)]
         text = " ".join(f"{who} has the {what} at the {where}." for who, what, where in people)
@@ -125,16 +73,16 @@ def lookup(rng: Random) -> Draft:
 
 def records(rng: Random) -> Draft:
     """Read one value out of a record or a line of a table."""
-    name, town = rng.choice(NAMES), rng.choice(tuple(CAPITALS.values()))
-    age, colour = rng.randint(5, 80), rng.choice(COLOURS)
+    name, town = rng.choice(WORDS.names), rng.choice(tuple(FACTS.capitals.values()))
+    age, colour = rng.randint(5, 80), rng.choice(WORDS.colours)
     values: dict[str, object] = {"name": name, "age": age, "town": town, "colour": colour}
     key = rng.choice(tuple(values))
     answer = values[key]
     wrong: object = {
-        "name": other(rng, NAMES, name),
+        "name": other(rng, WORDS.names, name),
         "age": other(rng, range(5, 81), age),
-        "town": other(rng, tuple(CAPITALS.values()), town),
-        "colour": other(rng, COLOURS, colour),
+        "town": other(rng, tuple(FACTS.capitals.values()), town),
+        "colour": other(rng, WORDS.colours, colour),
     }[key]
     if rng.random() < 0.5:
         shown = ", ".join(f"{field}: {value}" for field, value in values.items())
@@ -153,23 +101,23 @@ def records(rng: Random) -> Draft:
 
 def colours(rng: Random) -> Draft:
     """Mix two colours of paint."""
-    (one, two), answer = rng.choice(tuple(MIXTURES.items()))
+    one, two, answer = rng.choice(FACTS.mixtures)
     if rng.random() < 0.5:
         one, two = two, one
-    wrong = other(rng, COLOURS, answer, one, two)
+    wrong = other(rng, WORDS.colours, answer, one, two)
     forms = (
         ("Which colour do {one} and {two} make?", "", "{one} and {two} make {answer}."),
         ("Mix {one} paint with {two} paint. What do you get?", "", "You get {answer} paint."),
         ("{name} mixes {one} and {two}. What colour is the {thing} that {name} paints with it?", "", "{answer}"),
         ("What colour is the paint now?", "{name} pours {one} paint into the {two} paint.", "It is {answer} now."),
     )
-    name, thing = rng.choice(NAMES), rng.choice(THINGS)
+    name, thing = rng.choice(WORDS.names), rng.choice(WORDS.things)
     return draft(rng, EASY, forms, answer, wrong, one=one, two=two, name=name, thing=thing)
 
 
 def capitals(rng: Random) -> Draft:
     """Countries and their capitals."""
-    country, city = rng.choice(tuple(CAPITALS.items()))
+    country, city = rng.choice(tuple(FACTS.capitals.items()))
     if rng.random() < 0.65:
         forms: Forms = (
             ("What is the capital of {country}?", "", "{answer}"),
@@ -177,23 +125,23 @@ def capitals(rng: Random) -> Draft:
             ("Which city is the capital of {country}?", "", "The capital of {country} is {answer}."),
             ("{name} visits the capital of {country}. Which city is that?", "", "It is {answer}."),
         )
-        wrong = other(rng, tuple(CAPITALS.values()), city)
-        return draft(rng, EASY, forms, city, wrong, country=country, name=rng.choice(NAMES))
+        wrong = other(rng, tuple(FACTS.capitals.values()), city)
+        return draft(rng, EASY, forms, city, wrong, country=country, name=rng.choice(WORDS.names))
     forms = (
         ("Which country has the capital {city}?", "", "{answer}"),
         ("{name} lives in {city}. In which country is that?", "", "{name} lives in {answer}."),
         ("In which country is {city}?", "", "{city} is in {answer}."),
     )
-    wrong = other(rng, tuple(CAPITALS), country)
-    return draft(rng, MEDIUM, forms, country, wrong, city=city, name=rng.choice(NAMES))
+    wrong = other(rng, tuple(FACTS.capitals), country)
+    return draft(rng, MEDIUM, forms, country, wrong, city=city, name=rng.choice(WORDS.names))
 
 
 def animals(rng: Random) -> Draft:
     """The young, homes, sounds and legs of animals."""
-    animal = rng.choice(tuple(ANIMALS))
+    animal = rng.choice(tuple(FACTS.animals))
     column = rng.randrange(4)
-    answer = ANIMALS[animal][column]
-    wrong = other(rng, sorted({row[column] for row in ANIMALS.values()}, key=str), answer)
+    answer = FACTS.animals[animal][column]
+    wrong = other(rng, sorted({row[column] for row in FACTS.animals.values()}, key=str), answer)
     forms = (
         (
             ("How many legs does {animal} have?", "", "{animal} has {answer} legs."),
@@ -215,14 +163,14 @@ def animals(rng: Random) -> Draft:
         ),
     )[column]
     level = EASY if column == 0 else MEDIUM
-    return draft(rng, level, forms, answer, wrong, animal=article(animal), name=rng.choice(NAMES))
+    return draft(rng, level, forms, answer, wrong, animal=article(animal), name=rng.choice(WORDS.names))
 
 
 def translation(rng: Random) -> Draft:
     """Single words from English into German, French or Spanish, and back."""
-    word = rng.choice(tuple(DICTIONARY))
+    word = rng.choice(tuple(FACTS.dictionary))
     column = rng.randrange(3)
-    language, foreign = LANGUAGES[column], DICTIONARY[word][column]
+    language, foreign = FACTS.languages[column], FACTS.dictionary[word][column]
     if rng.random() < 0.7:
         forms: Forms = (
             ("Translate into {language}.", "{word}", "{answer}"),
@@ -230,21 +178,23 @@ def translation(rng: Random) -> Draft:
             ("How does one say {word} in {language}?", "", "{answer}"),
             ("{name} is learning {language} and asks for the word {word}.", "", "{answer}"),
         )
-        wrong = other(rng, [row[column] for row in DICTIONARY.values()], foreign)
-        return draft(rng, HARD, forms, foreign, wrong, language=language, word=word, name=rng.choice(NAMES))
+        wrong = other(rng, [row[column] for row in FACTS.dictionary.values()], foreign)
+        return draft(rng, HARD, forms, foreign, wrong, language=language, word=word, name=rng.choice(WORDS.names))
     forms = (
         ("What does the {language} word {foreign} mean?", "", "{answer}"),
         ("Translate from {language} into English.", "{foreign}", "{answer}"),
     )
-    return draft(rng, MEDIUM, forms, word, other(rng, tuple(DICTIONARY), word), language=language, foreign=foreign)
+    return draft(
+        rng, MEDIUM, forms, word, other(rng, tuple(FACTS.dictionary), word), language=language, foreign=foreign
+    )
 
 
 def definitions(rng: Random) -> Draft:
     """What a thing is for, and which thing one needs."""
-    thing = rng.choice(tuple(PURPOSES))
-    kind, purpose = PURPOSES[thing]
-    wrong_thing = rng.choice([one for one, row in PURPOSES.items() if row[1] != purpose])
-    wrong_kind, wrong_purpose = PURPOSES[wrong_thing]
+    thing = rng.choice(tuple(FACTS.purposes))
+    kind, purpose = FACTS.purposes[thing]
+    wrong_thing = rng.choice([one for one, row in FACTS.purposes.items() if row[1] != purpose])
+    wrong_kind, wrong_purpose = FACTS.purposes[wrong_thing]
     if rng.random() < 0.5:
         forms: Forms = (
             ("What is {thing}?", "", "{thing} is {answer}."),
@@ -254,11 +204,13 @@ def definitions(rng: Random) -> Draft:
         )
         answer = f"{article(kind)} for {purpose}"
         wrong = f"{article(wrong_kind)} for {wrong_purpose}"
-        name = rng.choice(NAMES)
+        name = rng.choice(WORDS.names)
         return draft(rng, HARD, forms, answer, wrong, thing=article(thing), bare=thing, name=name)
     forms = (
         ("What does one need for {purpose}?", "", "One needs {answer} for {purpose}."),
         ("Which thing is made for {purpose}?", "", "{answer}"),
         ("{name} is thinking of {purpose}. What will help?", "", "{answer} will help."),
     )
-    return draft(rng, MEDIUM, forms, article(thing), article(wrong_thing), purpose=purpose, name=rng.choice(NAMES))
+    return draft(
+        rng, MEDIUM, forms, article(thing), article(wrong_thing), purpose=purpose, name=rng.choice(WORDS.names)
+    )

@@ -77,7 +77,7 @@ def demo_samples(n: int = 2400, seed: int = 0) -> list[dict[str, str]]:
     corrupted rows alone. Small tasks run out of questions when `n` is large and leave their share to the others.
     """
     rng = Random(f"demo samples {seed}")
-    written = _write_unlike(rng, n)
+    written = _write_distinct(rng, n)
     kinds = _choose_damage(rng, [draft for _, draft in written])
     return [
         _row(task, draft, kind, draft.response if kind == CLEAN else _damaged(rng, kind, task, draft))
@@ -89,7 +89,7 @@ def demo_corpus(n: int, seed: int = 0) -> list[dict[str, str]]:
     """`n` clean rows of the same tasks, to train the demo's models on; columns as in `demo_samples`.
 
     No question of any `demo_samples` is ever among them, whatever the sizes and seeds. The facts of small tasks are
-    the same: a capital asked for in a sample is told here in other words. As in any corpus, rows repeat.
+    the same: a capital asked for in a sample is stated here in other words. As in any corpus, rows repeat.
     """
     rng = Random(f"demo corpus {seed}")
     rows: list[dict[str, str]] = []
@@ -122,7 +122,7 @@ def _is_for_samples(draft: Draft) -> bool:
     return crc32(f"{draft.instruction}\n{draft.input}".encode()) % 3 == 0
 
 
-def _write_unlike(rng: Random, n: int) -> list[tuple[Task, Draft]]:
+def _write_distinct(rng: Random, n: int) -> list[tuple[Task, Draft]]:
     """`n` drafts of tasks drawn by weight, no two of which ask the same."""
     seen: set[tuple[str, str]] = set()
     open_tasks = list(TASKS)

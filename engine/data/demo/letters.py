@@ -3,33 +3,18 @@
 from random import Random
 
 from engine.data.demo.draft import EASY, HARD, LEVELS, MEDIUM, Draft, Forms, article, draft, listed, other
-from engine.data.demo.words import (
-    ADJECTIVES,
-    IRREGULAR_ADJECTIVES,
-    IRREGULAR_NOUNS,
-    IRREGULAR_VERBS,
-    KINDS,
-    NAMES,
-    OPPOSITES,
-    PLACES,
-    REGULAR_NOUNS,
-    REGULAR_VERBS,
-    RHYMES,
-    ROLES,
-    THINGS,
-    past,
-    plural,
-)
+from engine.data.demo.grammar import past, plural
+from engine.data.demo.words import WORDS
 
-WORDS = tuple(dict.fromkeys(word for words in (*KINDS.values(), THINGS, ROLES) for word in words))
+ANY_WORD = tuple(dict.fromkeys(word for words in (*WORDS.kinds.values(), WORDS.things, WORDS.roles) for word in words))
 
 
 def copying(rng: Random) -> Draft:
     """Say a word, a list or a sentence again."""
     kind = rng.choice(("word", "list", "sentence"))
-    name = rng.choice(NAMES)
+    name = rng.choice(WORDS.names)
     if kind == "word":
-        word, wrong = rng.sample(WORDS, 2)
+        word, wrong = rng.sample(ANY_WORD, 2)
         times, count = rng.choice((("twice", 2), ("three times", 3), ("four times", 4)))
         forms: Forms = (
             ("Repeat this word {times}.", "{word}", "{answer}"),
@@ -39,17 +24,17 @@ def copying(rng: Random) -> Draft:
         answer, slip = (" ".join([one] * count) for one in (word, wrong))
         return draft(rng, EASY, forms, answer, slip, word=word, times=times, name=name)
     if kind == "list":
-        words = rng.sample(WORDS, rng.choice((3, 4)))
+        words = rng.sample(ANY_WORD, rng.choice((3, 4)))
         wrong_words = words.copy()
-        wrong_words[rng.randrange(len(words))] = other(rng, WORDS, *words)
+        wrong_words[rng.randrange(len(words))] = other(rng, ANY_WORD, *words)
         forms = (
             ("Copy these words.", "{words}", "{answer}"),
             ("Write down the same list again.", "{words}", "{answer}"),
             ("Repeat after me: {words}.", "", "{answer}"),
         )
         return draft(rng, MEDIUM, forms, listed(words), listed(wrong_words), words=listed(words))
-    role, place = rng.choice(ROLES), rng.choice(PLACES)
-    sentence, slip = (f"The {role} keeps the {thing} at the {place}." for thing in rng.sample(THINGS, 2))
+    role, place = rng.choice(WORDS.roles), rng.choice(WORDS.places)
+    sentence, slip = (f"The {role} keeps the {thing} at the {place}." for thing in rng.sample(WORDS.things, 2))
     forms = (
         ("Copy this sentence.", "{sentence}", "{answer}"),
         ("Say it again: {sentence}", "", "{answer}"),
@@ -60,7 +45,7 @@ def copying(rng: Random) -> Draft:
 
 def spelling(rng: Random) -> Draft:
     """Spell a word letter by letter, or put the letters together."""
-    word = rng.choice(WORDS)
+    word = rng.choice(ANY_WORD)
     near_word = _misspelt(rng, word)
     level = EASY if len(word) <= 4 else MEDIUM if len(word) <= 6 else HARD
     dashed = "-".join(word)
@@ -81,7 +66,7 @@ def spelling(rng: Random) -> Draft:
 def reversal(rng: Random) -> Draft:
     """Write a word backwards, or a list of words in reverse order."""
     if rng.random() < 0.5:
-        words = rng.sample(WORDS, rng.choice((3, 4)))
+        words = rng.sample(ANY_WORD, rng.choice((3, 4)))
         wrong_words = rng.sample(words, len(words))
         while wrong_words == words[::-1]:
             wrong_words = rng.sample(words, len(words))
@@ -90,7 +75,7 @@ def reversal(rng: Random) -> Draft:
             ("Say this list from back to front.", "{words}", "{answer}"),
         )
         return draft(rng, MEDIUM, forms, " ".join(words[::-1]), " ".join(wrong_words), words=" ".join(words))
-    word = rng.choice(WORDS)
+    word = rng.choice(ANY_WORD)
     forms = (
         ("Write {word} backwards.", "", "{answer}"),
         ("Reverse the letters of this word.", "{word}", "{answer}"),
@@ -109,7 +94,7 @@ def _misspelt(rng: Random, word: str) -> str:
 def letters(rng: Random) -> Draft:
     """Name the first or last letter of a word, or count letters."""
     level = rng.choice(LEVELS)
-    word = rng.choice(WORDS)
+    word = rng.choice(ANY_WORD)
     if level == EASY:
         which, answer = rng.choice((("first", word[0]), ("last", word[-1])))
         wrong = other(rng, "abcdeghilmnoprst", answer)
@@ -143,7 +128,7 @@ def _near_count(rng: Random, count: int) -> int:
 def alphabet(rng: Random) -> Draft:
     """Put words in alphabetical order."""
     level = rng.choice(LEVELS)
-    words = rng.sample(WORDS, {EASY: 2, MEDIUM: 3, HARD: 4}[level])
+    words = rng.sample(ANY_WORD, {EASY: 2, MEDIUM: 3, HARD: 4}[level])
     ordered = sorted(words)
     if level == EASY:
         forms: Forms = (
@@ -168,7 +153,7 @@ def word_forms(rng: Random) -> Draft:
     irregular = rng.random() < 0.45
     level = MEDIUM if irregular else EASY
     if kind == "plural":
-        word = rng.choice(tuple(IRREGULAR_NOUNS) if irregular else REGULAR_NOUNS)
+        word = rng.choice(tuple(WORDS.irregular_nouns) if irregular else WORDS.regular_nouns)
         answer = plural(word)
         wrong = rng.choice([form for form in (f"{word}s", f"{word}es", f"{word}en") if form != answer])
         forms: Forms = (
@@ -183,7 +168,7 @@ def word_forms(rng: Random) -> Draft:
         )
         return draft(rng, level, forms, answer, wrong, word=word)
     if kind == "past":
-        word = rng.choice(tuple(IRREGULAR_VERBS) if irregular else REGULAR_VERBS)
+        word = rng.choice(tuple(WORDS.irregular_verbs) if irregular else WORDS.regular_verbs)
         answer = past(word)
         wrong = rng.choice([form for form in (f"{word}ed", f"{word}t", f"{word}en") if form != answer])
         forms = (
@@ -193,7 +178,7 @@ def word_forms(rng: Random) -> Draft:
             ("Fill the gap.", "Today we {word}, yesterday we ___.", "Today we {word}, yesterday we {answer}."),
         )
         return draft(rng, level, forms, answer, wrong, word=word)
-    table = IRREGULAR_ADJECTIVES if irregular else ADJECTIVES
+    table = WORDS.irregular_adjectives if irregular else WORDS.adjectives
     word = rng.choice(tuple(table))
     comparative, superlative = table[word]
     degree, answer = rng.choice((("comparative", comparative), ("superlative", superlative)))
@@ -207,9 +192,9 @@ def word_forms(rng: Random) -> Draft:
 
 def opposites(rng: Random) -> Draft:
     """The opposite of an adjective, alone or in a sentence."""
-    *pair, thing = rng.choice(OPPOSITES)
+    *pair, thing = rng.choice(WORDS.opposites)
     word, answer = rng.sample(pair, 2)
-    wrong = other(rng, [adjective for *both, _ in OPPOSITES for adjective in both], word, answer)
+    wrong = other(rng, [adjective for *both, _ in WORDS.opposites for adjective in both], word, answer)
     if rng.random() < 0.6:
         forms: Forms = (
             ("What is the opposite of {word}?", "", "{answer}"),
@@ -218,7 +203,7 @@ def opposites(rng: Random) -> Draft:
             ("{name} wants to know the opposite of {word}.", "", "{answer}"),
             ("Which word means the opposite of {word}?", "", "The opposite of {word} is {answer}."),
         )
-        return draft(rng, EASY, forms, answer, wrong, word=word, name=rng.choice(NAMES))
+        return draft(rng, EASY, forms, answer, wrong, word=word, name=rng.choice(WORDS.names))
     forms = (
         ("Replace the adjective with its opposite.", "The {thing} is {word}.", "The {thing} is {answer}."),
         ("Say the opposite.", "This {thing} is {word}.", "This {thing} is {answer}."),
@@ -228,7 +213,7 @@ def opposites(rng: Random) -> Draft:
 
 def rhymes(rng: Random) -> Draft:
     """Choose the word that rhymes."""
-    group, *others = rng.sample(RHYMES, 3)
+    group, *others = rng.sample(WORDS.rhymes, 3)
     word, answer = rng.sample(group, 2)
     decoys = [rng.choice(words) for words in others]
     level, shown = (EASY, [answer, decoys[0]]) if rng.random() < 0.5 else (MEDIUM, [answer, *decoys])
@@ -244,8 +229,8 @@ def rhymes(rng: Random) -> Draft:
 def categories(rng: Random) -> Draft:
     """What kind of thing is this? Which one does not belong?"""
     level = rng.choice(LEVELS)
-    kind, other_kind = rng.sample(tuple(KINDS), 2)
-    word = rng.choice(KINDS[kind])
+    kind, other_kind = rng.sample(tuple(WORDS.kinds), 2)
+    word = rng.choice(WORDS.kinds[kind])
     if level == EASY:
         forms: Forms = (
             ("What kind of thing is {a_word}?", "", "{a_word} is {answer}."),
@@ -262,7 +247,7 @@ def categories(rng: Random) -> Draft:
         yes, no = f"Yes, {article(word)} is {article(asked)}.", f"No, {article(word)} is "
         answer, wrong = (yes, no + f"{article(other_kind)}.") if asked == kind else (no + f"{article(kind)}.", yes)
         return draft(rng, level, forms, answer, wrong, a_word=article(word), a_kind=article(asked))
-    words = [*rng.sample(KINDS[kind], 3), rng.choice(KINDS[other_kind])]
+    words = [*rng.sample(WORDS.kinds[kind], 3), rng.choice(WORDS.kinds[other_kind])]
     odd = words[-1]
     wrong = rng.choice(words[:-1])
     rng.shuffle(words)

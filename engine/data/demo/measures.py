@@ -4,19 +4,13 @@ from random import Random
 
 from engine.data.demo.draft import EASY, HARD, LEVELS, MEDIUM, Draft, Forms, draft, other
 from engine.data.demo.numbers import in_words
-from engine.data.demo.words import DAYS, MONTHS, NAMES
-
-UNITS = (  # how many of the second make one of the first
-    *(("weeks", "days", 7), ("years", "months", 12), ("hours", "minutes", 60), ("minutes", "seconds", 60)),
-    *(("days", "hours", 24), ("metres", "centimetres", 100), ("centimetres", "millimetres", 10)),
-    *(("kilometres", "metres", 1000), ("kilograms", "grams", 1000), ("euros", "cents", 100)),
-)
+from engine.data.demo.words import WORDS
 
 
 def units(rng: Random) -> Draft:
     """Change a quantity to a smaller or a larger unit."""
     level = rng.choice(LEVELS)
-    large, small, factor = rng.choice(UNITS[:2] if level == EASY else UNITS[2:])
+    large, small, factor = rng.choice(WORDS.units[:2] if level == EASY else WORDS.units[2:])
     count = rng.randint(2, 12)
     if level == HARD:
         forms: Forms = (
@@ -51,7 +45,7 @@ def clock(rng: Random) -> Draft:
     end = hour * 60 + minute + added
     answer = _time(end)
     wrong = _time(end + rng.choice((-60, -10, -5, 5, 10, 60)))
-    name = rng.choice(NAMES)
+    name = rng.choice(WORDS.names)
     forms = (
         ("It is {now}. What time is it {later} later?", "", "It is {answer}."),
         ("The film starts at {now} and lasts {later}. When does it end?", "", "at {answer}"),
@@ -67,7 +61,7 @@ def _time(minutes: int) -> str:
 def calendar(rng: Random) -> Draft:
     """Days and months before and after."""
     level = rng.choice(LEVELS)
-    cycle, unit = rng.choice(((DAYS, "day"), (DAYS, "day"), (MONTHS, "month")))
+    cycle, unit = rng.choice(((WORDS.days, "day"), (WORDS.days, "day"), (WORDS.months, "month")))
     place = rng.randrange(len(cycle))
     start = cycle[place]
     if level == EASY:
@@ -88,4 +82,4 @@ def calendar(rng: Random) -> Draft:
         forms = forms if unit == "day" else forms[1:2]
     answer = cycle[(place + step) % len(cycle)]
     wrong = other(rng, cycle, answer, start)
-    return draft(rng, level, forms, answer, wrong, unit=unit, start=start, side=side, name=rng.choice(NAMES))
+    return draft(rng, level, forms, answer, wrong, unit=unit, start=start, side=side, name=rng.choice(WORDS.names))

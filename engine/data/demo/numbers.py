@@ -4,24 +4,20 @@ from random import Random
 from typing import Any
 
 from engine.data.demo.draft import EASY, HARD, LEVELS, MEDIUM, Draft, Forms, capital, draft, listed, near, other
-from engine.data.demo.words import KINDS, NAMES, plural
+from engine.data.demo.grammar import plural
+from engine.data.demo.words import WORDS
 
-ONES = (
-    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven"),
-    *("twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
-)
-TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 ROMAN = {100: "C", 90: "XC", 50: "L", 40: "XL", 10: "X", 9: "IX", 5: "V", 4: "IV", 1: "I"}
 
 
 def in_words(number: int) -> str:
     """A number from 0 to 999 in English words."""
     if number < 20:
-        return ONES[number]
+        return WORDS.ones[number]
     if number < 100:
-        return TENS[number // 10] + (f"-{ONES[number % 10]}" if number % 10 else "")
+        return WORDS.tens[number // 10] + (f"-{WORDS.ones[number % 10]}" if number % 10 else "")
     rest = f" and {in_words(number % 100)}" if number % 100 else ""
-    return f"{ONES[number // 100]} hundred{rest}"
+    return f"{WORDS.ones[number // 100]} hundred{rest}"
 
 
 def roman(number: int) -> str:
@@ -190,8 +186,8 @@ def roman_numerals(rng: Random) -> Draft:
 def word_problems(rng: Random) -> Draft:
     """A sum told as a little story, in one step or two."""
     level = rng.choice(LEVELS)
-    name, friend = rng.sample(NAMES, 2)
-    things = plural(rng.choice((*KINDS["fruit"], *KINDS["vegetable"], "book", "letter")))
+    name, friend = rng.sample(WORDS.names, 2)
+    things = plural(rng.choice((*WORDS.kinds["fruit"], *WORDS.kinds["vegetable"], "book", "letter")))
     one, two, three = rng.randint(3, 9), rng.randint(2, 9), rng.randint(1, 4)
     if level != EASY:
         one, two = one + rng.randint(3, 12), two + rng.randint(1, 6)
@@ -219,7 +215,7 @@ def python_lines(rng: Random) -> Draft:
     level = rng.choice((MEDIUM, HARD))
     one, two, three = sorted(rng.sample(range(2, 13), 3))
     shuffled = rng.sample((one, two, three), 3)
-    word, tail = rng.sample([word for words in KINDS.values() for word in words], 2)
+    word, tail = rng.sample([word for words in WORDS.kinds.values() for word in words], 2)
     if level == MEDIUM:
         lines: list[tuple[str, object, object]] = [
             (f"{one} + {two}", one + two, near(rng, one + two)),

@@ -3,50 +3,24 @@
 from random import Random
 
 from engine.data.demo.draft import EASY, HARD, LEVELS, MEDIUM, Draft, article, capital, draft, listed, other
-from engine.data.demo.words import ACTIONS, COLOURS, DAYS, KINDS, NAMES, PLACES, ROLES, THINGS, plural, third_person
+from engine.data.demo.grammar import plural, third_person
+from engine.data.demo.words import WORDS, load
 
-ORDERS = (
-    *("close the window", "open the door", "wait a moment", "speak more slowly", "turn off the light"),
-    *("feed the cat", "call me tomorrow", "read the first page", "carry this box", "help me with the map"),
-    *("wash the cups", "sing another song", "show me the way", "try again", "write your name here"),
-)
-TIMES = ("on Monday", "in the morning", "last night", "after lunch", "before the storm", "at noon")
-REVIEWED = ("film", "soup", "hotel", "book", "concert", "bike", "play", "cake", "lamp", "coat")
-PRAISE = ("wonderful", "lovely", "excellent", "great", "perfect", "charming")
-BLAME = ("awful", "boring", "terrible", "dull", "poor", "horrible")
-PRAISE_CLAUSES = (
-    *("I would choose it again", "it was worth every cent", "I told all my friends about it", "it made my day"),
-    *("my whole family loved it", "I could not stop smiling"),
-)
-BLAME_CLAUSES = (
-    *("I want my money back", "it was a waste of time", "I was glad to see the end of it", "never again for me"),
-    *("nobody in my family liked it", "it spoiled my evening"),
-)
-ENDINGS = (
-    *("kept it for ever", "gave it to a friend", "hid it under a stone", "carried it home", "sold it for a song"),
-    *("lost it again the next day", "threw it into the river"),
-)
-DISHES = {
-    "jam": "wash the {things}, cook them with sugar and fill a jar",
-    "juice": "cut the {things} in half, press them and pour the juice into a glass",
-    "pie": "roll out the dough, lay the {things} on it and bake it for an hour",
-    "soup": "chop the {things}, boil them in water and add salt",
-    "salad": "cut the {things} into small pieces and stir in some honey",
-}
+PARTS = load("sentences")
 
 
 def _event(rng: Random) -> dict[str, str]:
     """Who did what, and when: the parts that several tasks build their sentences from."""
-    verb, past, participle, objects = rng.choice(ACTIONS)
-    agent, thing = rng.choice(ROLES), rng.choice(objects)
+    verb, past, participle, objects = rng.choice(WORDS.actions)
+    agent, thing = rng.choice(WORDS.roles), rng.choice(objects)
     parts = {"agent": agent, "verb": verb, "third": third_person(verb), "past": past, "participle": participle}
-    return parts | {"thing": thing, "when": rng.choice(TIMES)}
+    return parts | {"thing": thing, "when": rng.choice(PARTS.times)}
 
 
 def politeness(rng: Random) -> Draft:
     """Turn an order into a polite request."""
-    order = rng.choice(ORDERS)
-    wrong = other(rng, ORDERS, order)
+    order = rng.choice(PARTS.orders)
+    wrong = other(rng, PARTS.orders, order)
     forms = (
         ("Make this polite.", "{order}!", "Could you please {answer}?"),
         ("Say it more politely: {order}!", "", "Could you please {answer}?"),
@@ -54,13 +28,13 @@ def politeness(rng: Random) -> Draft:
         ("{name} should do something. Ask in a friendly way.", "{order}!", "{name}, could you please {answer}?"),
         ("Turn the order into a friendly request.", "{order}!", "Please be so kind and {answer}."),
     )
-    return draft(rng, EASY, forms, order, wrong, order=order, name=rng.choice(NAMES))
+    return draft(rng, EASY, forms, order, wrong, order=order, name=rng.choice(WORDS.names))
 
 
 def rewriting(rng: Random) -> Draft:
     """Turn a statement into a question, a negation, or another tense."""
     event = _event(rng)
-    wrong = other(rng, rng.choice(ACTIONS)[3], event["thing"])
+    wrong = other(rng, rng.choice(WORDS.actions)[3], event["thing"])
     present, done = "The {agent} {third} the {thing}.", "The {agent} {past} the {thing}."
     kinds = (
         (MEDIUM, ("Turn this into a question.", present, "Does the {agent} {verb} the {answer}?")),
@@ -78,7 +52,7 @@ def rewriting(rng: Random) -> Draft:
 def passive(rng: Random) -> Draft:
     """From active to passive and back."""
     event = _event(rng)
-    wrong = other(rng, ROLES, event["agent"])
+    wrong = other(rng, WORDS.roles, event["agent"])
     active, turned = "The {agent} {past} the {thing} {when}.", "The {thing} was {participle} by the {agent} {when}."
     forms = (
         ("Rewrite in the passive.", active, turned.replace("agent", "answer")),
@@ -92,9 +66,9 @@ def sentiment(rng: Random) -> Draft:
     """Is a short review positive or negative? In a hard one what comes after "but" decides."""
     level = rng.choice(LEVELS)
     good = rng.random() < 0.5
-    subject = rng.choice(REVIEWED)
-    words, clauses = (PRAISE, PRAISE_CLAUSES) if good else (BLAME, BLAME_CLAUSES)
-    opposite = BLAME if good else PRAISE
+    subject = rng.choice(PARTS.reviewed)
+    words, clauses = (PARTS.praise, PARTS.praise_clauses) if good else (PARTS.blame, PARTS.blame_clauses)
+    opposite = PARTS.blame if good else PARTS.praise
     if level == EASY:
         review = f"The {subject} was {rng.choice(words)}{rng.choice(('', f' and {rng.choice(words)}'))}."
     elif level == MEDIUM:
@@ -115,10 +89,10 @@ def sentiment(rng: Random) -> Draft:
 def reading(rng: Random) -> Draft:
     """Read a very short story and answer a question about it."""
     level = rng.choice(LEVELS)
-    one, two = rng.sample(NAMES, 2)
-    place, place2 = rng.sample(PLACES, 2)
-    thing, thing2 = rng.sample(THINGS, 2)
-    day, day2 = rng.sample(DAYS, 2)
+    one, two = rng.sample(WORDS.names, 2)
+    place, place2 = rng.sample(WORDS.places, 2)
+    thing, thing2 = rng.sample(WORDS.things, 2)
+    day, day2 = rng.sample(WORDS.days, 2)
     if level == EASY:
         story = f"On {day} {one} found {article(thing)} at the {place}."
         questions = [
@@ -130,7 +104,7 @@ def reading(rng: Random) -> Draft:
     elif level == MEDIUM:
         story = f"{one} went to the {place} on {day}. There {one} met {two}, who was selling {article(thing)}."
         questions = [
-            (f"Whom did {one} meet?", f"{one} met {{answer}}.", two, other(rng, NAMES, one, two)),
+            (f"Whom did {one} meet?", f"{one} met {{answer}}.", two, other(rng, WORDS.names, one, two)),
             (f"What did {two} sell?", "{answer}", article(thing), article(thing2)),
             (f"Where did {one} go?", f"{one} went to the {{answer}}.", place, place2),
         ]
@@ -151,10 +125,10 @@ def reading(rng: Random) -> Draft:
 
 def titles(rng: Random) -> Draft:
     """Give a tiny story its title."""
-    hero, wrong = rng.sample((*KINDS["animal"], *ROLES), 2)
-    thing = rng.choice(THINGS)
+    hero, wrong = rng.sample((*WORDS.kinds["animal"], *WORDS.roles), 2)
+    thing = rng.choice(WORDS.things)
     found = rng.choice(("found", "lost", "stole", "sold", "broke"))
-    when = rng.choice(TIMES)
+    when = rng.choice(PARTS.times)
     story = capital(f"{article(hero)} {found} {article(thing)} {when}.")
     forms = (
         ("Give this story a title.", story, "The {answer} and the {shown}"),
@@ -166,10 +140,10 @@ def titles(rng: Random) -> Draft:
 
 def stories(rng: Random) -> Draft:
     """Write a story of two sentences about two given things."""
-    hero, wrong = rng.sample(KINDS["animal"], 2)
-    thing, place, ending = rng.choice(THINGS), rng.choice(PLACES), rng.choice(ENDINGS)
+    hero, wrong = rng.sample(WORDS.kinds["animal"], 2)
+    thing, place, ending = rng.choice(WORDS.things), rng.choice(WORDS.places), rng.choice(PARTS.endings)
     adjective = rng.choice(("old", "clever", "hungry", "quiet", "brave", "proud"))
-    day = rng.choice(DAYS)
+    day = rng.choice(WORDS.days)
     forms = (
         (
             "Write a short story about {a_hero} and {a_thing}.",
@@ -193,26 +167,26 @@ def stories(rng: Random) -> Draft:
 
 def recipes(rng: Random) -> Draft:
     """How to make a simple dish."""
-    dish = rng.choice(tuple(DISHES))
-    plants = KINDS["vegetable"] if dish == "soup" else KINDS["fruit"]
+    dish = rng.choice(tuple(PARTS.dishes))
+    plants = WORDS.kinds["vegetable"] if dish == "soup" else WORDS.kinds["fruit"]
     plant, wrong = rng.sample(plants, 2)
-    method = DISHES[dish].replace("{things}", "{answer}")
+    method = PARTS.dishes[dish].replace("{things}", "{answer}")
     forms = (
         ("How do I make {plant} {dish}?", "", f"{method}."),
         ("Give me a recipe.", "{plant} {dish}", f"{method}."),
         ("{name} wants to make {plant} {dish}. What is to be done?", "", f"First {method}."),
         ("Explain in one sentence how {plant} {dish} is made.", "", f"You {method}."),
     )
-    fields = {"plant": plant, "dish": dish, "name": rng.choice(NAMES)}
+    fields = {"plant": plant, "dish": dish, "name": rng.choice(WORDS.names)}
     return draft(rng, MEDIUM, forms, plural(plant), plural(wrong), **fields)
 
 
 def notes(rng: Random) -> Draft:
     """Write a short note: thanks, an invitation, an apology."""
-    one, two = rng.sample(NAMES, 2)
-    thing, wrong_thing = rng.sample(THINGS, 2)
-    colour, place = rng.choice(COLOURS), rng.choice(PLACES)
-    day, wrong_day = rng.sample(DAYS, 2)
+    one, two = rng.sample(WORDS.names, 2)
+    thing, wrong_thing = rng.sample(WORDS.things, 2)
+    colour, place = rng.choice(WORDS.colours), rng.choice(WORDS.places)
+    day, wrong_day = rng.sample(WORDS.days, 2)
     gift = article(f"{colour} {thing}")
     kinds = (
         (
@@ -252,10 +226,10 @@ def notes(rng: Random) -> Draft:
 
 def lists(rng: Random) -> Draft:
     """Name two or three things of a kind; many answers are right."""
-    kind, wrong_kind = rng.sample(tuple(KINDS), 2)
+    kind, wrong_kind = rng.sample(tuple(WORDS.kinds), 2)
     count, word = rng.choice(((2, "two"), (3, "three"), (4, "four")))
-    members = rng.sample(KINDS[kind], count)
-    wrong = [*members[:-1], rng.choice(KINDS[wrong_kind])]
+    members = rng.sample(WORDS.kinds[kind], count)
+    wrong = [*members[:-1], rng.choice(WORDS.kinds[wrong_kind])]
     rng.shuffle(wrong)
     kinds = plural(kind)
     forms = (
@@ -264,5 +238,5 @@ def lists(rng: Random) -> Draft:
         ("Give {name} {word} examples of {kinds}.", "", "{answer}"),
         ("{name} needs {word} {kinds} for a drawing. Which could it be?", "", "{answer}"),
     )
-    fields = {"word": word, "kinds": kinds, "name": rng.choice(NAMES)}
+    fields = {"word": word, "kinds": kinds, "name": rng.choice(WORDS.names)}
     return draft(rng, EASY, forms, listed(members), listed(wrong), topic=kind, **fields)

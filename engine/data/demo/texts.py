@@ -1,33 +1,20 @@
 """The labelled texts of the demo, put together from clauses: short opinions, and sentences on four topics.
 
 Which class a text belongs to is decided before it is written. Clauses are dealt like cards, so that each is used about
-as often as any other of its kind; small faults, and words of another topic, stand in the way of those who count words.
+as often as any other of its kind; small faults, and words of another topic, keep word counts from being enough.
 """
 
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
-from engine.data.demo.feelings import HARD, MATTERS, OPENERS, VERDICTS, WORDS, Matter
-from engine.data.demo.topics import MOMENTS, PEOPLE, REMARKS, TOPICS
+from engine.data.demo.words import load
 
 FEWEST_WORDS, MOST_WORDS = 5, 18
 OPINIONS = 600  # of each of the two classes
 SCENES = 250  # of each of the four topics
 
-OPINION_FORMS = """{thing} was {word} and {second} | {thing} was {word}, {second} and {third} |
-{thing} was {word}, and {verdict} | {opener}, {thing} was {word} and {second} |
-{thing} was {word} and {second}, and {verdict} | {thing} {mild} but was {word} and {second} |
-{thing} {mild} but was {word}, and {verdict} | {thing} {fitting} and was {word} and {second} |
-{thing} was not {opposite}, {pronoun} was {word} and {second} | {opener}, {thing} was {word}, {second} and {third} |
-{thing} was {word}, {second}, and {said} | even though {pronoun} {mild}, {thing} was {word} and {second}"""
-TOPIC_FORMS = """{scene} | {scene} | {scene} {moment} | {scene}, {remark} | {moment}, {scene} | {people} {act} |
-{people} {act} {moment} | {moment}, {people} {act} | {people} {act}, {remark} | {people} {act} and {more} |
-{scene} while {people} {act} | {scene} while {people} {act} | {people} {act} {aside} | {people} {act} {aside}"""
-
-
-def clauses(text: str) -> list[str]:
-    """The clauses of a block of text, where " | " stands between two."""
-    return " ".join(text.split()).split(" | ")
+FEELINGS, TOPICS = load("feelings"), load("topics")
 
 
 class Deck:
@@ -53,19 +40,20 @@ def feelings(seed: int = 0) -> list[dict[str, str]]:
     Columns: `text`, of FEWEST_WORDS to MOST_WORDS words, and `label` ("good" or "bad").
     """
     rng = Random(f"demo feelings {seed}")
-    openers = Deck(rng, clauses(OPENERS))
+    openers = Deck(rng, FEELINGS.openers)
     rows: list[dict[str, str]] = []
     for label, other in (("good", "bad"), ("bad", "good")):
-        forms = Deck(rng, clauses(OPINION_FORMS))
-        shared = {"opener": openers, "verdict": Deck(rng, clauses(VERDICTS[label]))}
-        words = Deck(rng, clauses(WORDS[label]))
-        shared |= {"word": words, "second": words, "third": words, "opposite": Deck(rng, clauses(WORDS[other]))}
-        matters = [shared | _matter_decks(rng, matter, label) for matter in MATTERS]
+        forms = Deck(rng, FEELINGS.forms)
+        clauses, words = FEELINGS.classes[label], Deck(rng, FEELINGS.classes[label]["words"])
+        shared = {"opener": openers, "verdict": Deck(rng, clauses["verdicts"])}
+        shared |= {"word": words, "second": words, "third": words}
+        shared |= {"opposite": Deck(rng, FEELINGS.classes[other]["words"])}
+        matters = [shared | _matter_decks(rng, matter, label) for matter in FEELINGS.matters]
 
         def opinion(number: int, forms: Deck = forms, matters: list[dict[str, Deck]] = matters) -> str:
             return _fill(forms.draw(), matters[number % len(matters)])
 
-        rows += [{"text": text, "label": label} for text in _unlike(opinion, clauses(HARD[label]), OPINIONS)]
+        rows += [{"text": text, "label": label} for text in _distinct(opinion, clauses["hard"], OPINIONS)]
     return rng.sample(rows, len(rows))
 
 
@@ -75,33 +63,25 @@ def topics(seed: int = 0) -> list[dict[str, str]]:
     Columns: `text`, of FEWEST_WORDS to MOST_WORDS words, and `label` ("kitchen", "garden", "weather" or "music").
     """
     rng = Random(f"demo topics {seed}")
-    shared = {"moment": Deck(rng, clauses(MOMENTS)), "people": Deck(rng, clauses(PEOPLE))}
-    shared |= {"remark": Deck(rng, clauses(REMARKS))}
+    shared = {"moment": Deck(rng, TOPICS.moments), "people": Deck(rng, TOPICS.people)}
+    shared |= {"remark": Deck(rng, TOPICS.remarks)}
     rows: list[dict[str, str]] = []
-    for label, topic in TOPICS.items():
-        asides = [aside for other, words in TOPICS.items() if other != label for aside in clauses(words.asides)]
-        acts = Deck(rng, clauses(topic.acts))
-        decks = shared | {
-            "scene": Deck(rng, clauses(topic.scenes)),
-            "act": acts,
-            "more": acts,
-            "aside": Deck(rng, asides),
-        }
-        forms = Deck(rng, clauses(TOPIC_FORMS))
+    for label, clauses in TOPICS.topics.items():
+        asides = [aside for other, words in TOPICS.topics.items() if other != label for aside in words["asides"]]
+        acts, forms = Deck(rng, clauses["acts"]), Deck(rng, TOPICS.forms)
+        decks = shared | {"scene": Deck(rng, clauses["scenes"]), "act": acts, "more": acts, "aside": Deck(rng, asides)}
 
         def scene(_number: int, forms: Deck = forms, decks: dict[str, Deck] = decks) -> str:
             return _fill(forms.draw(), decks)
 
-        rows += [{"text": text, "label": label} for text in _unlike(scene, clauses(topic.hard), SCENES)]
+        rows += [{"text": text, "label": label} for text in _distinct(scene, clauses["hard"], SCENES)]
     return rng.sample(rows, len(rows))
 
 
-def _matter_decks(rng: Random, matter: Matter, label: str) -> dict[str, Deck]:
-    merits, faults = Deck(rng, clauses(matter.merits)), Deck(rng, clauses(matter.faults))
-    said = Deck(rng, clauses(matter.good if label == "good" else matter.bad))
-    fitting, mild = (merits, faults) if label == "good" else (faults, merits)
-    things, pronoun = Deck(rng, clauses(matter.things)), Deck(rng, [matter.pronoun])
-    return {"thing": things, "pronoun": pronoun, "said": said, "fitting": fitting, "mild": mild}
+def _matter_decks(rng: Random, matter: dict[str, Any], label: str) -> dict[str, Deck]:
+    fitting, mild = ("merits", "faults") if label == "good" else ("faults", "merits")
+    cards = {"thing": matter["things"], "pronoun": [matter.get("pronoun", "it")], "said": matter[label]}
+    return {name: Deck(rng, of) for name, of in (cards | {"fitting": matter[fitting], "mild": matter[mild]}).items()}
 
 
 def _fill(form: str, decks: dict[str, Deck]) -> str:
@@ -113,7 +93,7 @@ def _fill(form: str, decks: dict[str, Deck]) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _unlike(write: Callable[[int], str], texts: list[str], count: int) -> list[str]:
+def _distinct(write: Callable[[int], str], texts: list[str], count: int) -> list[str]:
     """`count` texts, those given and as many new ones; none twice, too short or too long."""
     found = dict.fromkeys(texts)
     number = 0

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from engine.data.demo.instructions import TASKS, demo_corpus, demo_samples
-from engine.data.demo.words import KINDS
+from engine.data.demo.words import WORDS
 
 Row = dict[str, str]
 
@@ -233,7 +233,7 @@ def check_rhyme(row: Row) -> bool:
 
 
 def check_odd_one_out(row: Row) -> bool:
-    kind_of = {word: kind for kind, words in KINDS.items() for word in words}
+    kind_of = {word: kind for kind, words in WORDS.kinds.items() for word in words}
     if row["difficulty"] != "hard":
         word = next(word for word in re.findall(r"\w+", text(row)) if word in kind_of)
         asked, told = (kind_of[word] in words for words in (text(row), row["true_response"]))
@@ -255,7 +255,7 @@ def check_title(row: Row) -> bool:
 def check_list(row: Row) -> bool:
     named = row["true_response"].split(", ")
     count = next(parse_words(word) for word in re.findall("two|three|four", row["instruction"]))
-    kinds = {kind for kind, words in KINDS.items() if set(named) <= set(words)}
+    kinds = {kind for kind, words in WORDS.kinds.items() if set(named) <= set(words)}
     return len(set(named)) == len(named) == count and any(kind in row["instruction"] for kind in kinds)
 
 
