@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from engine.common.choices import Similarity
+from engine.common.choices import InnerOptimizer, LabelKind, NumberFormat, Similarity
 from engine.config.base import Count, Name, Positive, Settings
 from engine.config.cluster import ClusterSettings
 from engine.config.data import LabelledSettings
@@ -80,7 +80,7 @@ class SyntheticSettings(Settings):
     per_class: Annotated[list[Count], Field(min_length=1)] = [1]
     length: Annotated[int, Field(ge=1, le=512)] = 32  # vectors of one input; pictures have the size of their data
     start: Literal["samples", "noise"] = "samples"
-    labels: Literal["hard", "soft", "unrestricted"] = "unrestricted"
+    labels: LabelKind = "unrestricted"
     attention_labels: bool = False
     pull: Annotated[float, Field(ge=0)] = 0.0
     similarity: Similarity = "cosine"  # by which vectors are read as tokens
@@ -93,7 +93,7 @@ class InnerSettings(Settings):
     random place, instead of all. `states`: where the weights of the way forward are kept.
     """
 
-    optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
+    optimizer: InnerOptimizer = "sgd"
     steps: Annotated[list[Count], Field(min_length=1)] = [5]
     learning_rate: Positive = 0.05
     window: Count | None = None
@@ -113,7 +113,7 @@ class OuterSettings(Settings):
     step_rate: Positive = 0.02
     snapshots: Count = 20  # moments that are kept, decoded and measured on held-out samples
     snapshot_heads: Count = 3
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # of the real batches; the inner steps stay in float32
+    dtype: NumberFormat = "auto"  # of the real batches; the inner steps stay in float32
 
 
 class EvaluationSettings(Settings):

@@ -2,8 +2,7 @@
 
     score x fraction kept x weight of the teacher x teacher x share of flipped labels x seed
 
-A cell is one student. Cells that are the same training have the same key: where everything is kept no score matters,
-and where the teacher has no weight it does not matter which one it is.
+A cell is one student. Cells can be one and the same training (`Point.identity`), which is then done once.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from engine.config.base import Count, Fraction, Name, Positive, Settings
+from engine.common.choices import NumberFormat, SelectionRule
+from engine.config.base import Count, Fraction, Name, OneOf, Positive, Settings
 from engine.config.cluster import ClusterSettings
 from engine.config.data import LabelledSettings
 from engine.config.models import NetworkSettings
@@ -39,25 +39,7 @@ PRUNING_SCORES = {
 }
 """Every score a labelled sample can be ranked by; each is stored so that high = keep."""
 
-PruningScore = Literal[
-    "random",
-    "random_fresh",
-    "el2n",
-    "grand",
-    "forgetting",
-    "memorization",
-    "aum",
-    "loss",
-    "least_confidence",
-    "entropy",
-    "margin",
-    "kl",
-    "k_center",
-    "herding",
-    "prototypes_far",
-    "prototypes_near",
-    "inliers",
-]
+PruningScore = Annotated[str, OneOf(PRUNING_SCORES)]
 NEEDS_CLASSES = ("forgetting", "aum", "least_confidence", "entropy", "margin", "kl")
 """Scores that mean nothing where the label is a number to be predicted."""
 
@@ -112,7 +94,7 @@ class ScoresSettings(Settings):
 class SelectionSettings(Settings):
     """How the kept set is chosen from a score. `skip_hardest`: the share dropped from the top before choosing."""
 
-    rule: Literal["top", "window", "strata", "quota"] = "top"
+    rule: SelectionRule = "top"
     skip_hardest: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @model_validator(mode="after")
@@ -136,7 +118,25 @@ class StudentTraining(Settings):
     temperature: Positive = 4.0
     views: Count = 1
     mirror: bool = False
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    dtype: NumberFormat = "auto"
+
+
+class Point(NamedTuple):
+    """A cell of the grid without its seed."""
+
+    score: str
+    fraction: float
+    kd_weight: float
+    teacher: str
+    noise: float
+
+    @property
+    def identity(self) -> Point:
+        """Equal for points that are one training: a score of no effect (everything is kept) and a teacher of no effect
+        (its weight is 0) are empty."""
+        return self._replace(
+            score="" if self.fraction == 1 else self.score, teacher="" if self.kd_weight == 0 else self.teacher
+        )
 
 
 class Cell(NamedTuple):
@@ -148,6 +148,10 @@ class Cell(NamedTuple):
     teacher: str
     noise: float
     seed: int
+
+    @property
+    def point(self) -> Point:
+        return Point(*self[:-1])
 
 
 class CellSettings(Settings):

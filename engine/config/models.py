@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from engine.common.choices import NumberFormat
 from engine.config.base import Count, Name, Positive, Settings
 from engine.config.data import CorpusSettings
 
@@ -60,5 +61,5 @@ class PairSettings(Settings):
 
     teacher: str
     student: str
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    dtype: NumberFormat = "auto"
     max_length: Annotated[int, Field(ge=8)] = 512

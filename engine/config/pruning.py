@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from engine.config.base import Count, Name, Positive, Settings
+from engine.common.choices import LossOn
+from engine.config.base import Count, Name, OneOf, Positive, Settings
 from engine.config.cluster import ClusterSettings
 from engine.config.data import DataSettings
 from engine.config.models import PairSettings, ScratchSettings, scratch_name
@@ -22,14 +23,10 @@ METRICS = {
 }
 """Every metric a sample can be ranked by; each is stored so that high = keep."""
 
-
-Metric = Literal["kl", "kl_response", "reverse_kl", "nll_teacher", "nll_student", "entropy_teacher", "disagreement"]
-
+Metric = Annotated[str, OneOf(METRICS)]
 
 ArmName = Literal["dynamic", "full", "random", "static"]
-
-
-ARMS: tuple[ArmName, ...] = ("dynamic", "full", "random", "static")
+ARMS: tuple[ArmName, ...] = get_args(ArmName)
 
 
 class ScoringSettings(Settings):
@@ -77,7 +74,7 @@ class TrainingSettings(Settings):
     epochs: Count = 5
     batch_size: Count = 16
     learning_rate: Positive = 1e-4
-    loss_on: Literal["response", "all"] = "response"
+    loss_on: LossOn = "response"
     lora: LoraSettings = LoraSettings()
 
 

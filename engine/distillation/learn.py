@@ -10,32 +10,33 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.common.choices import LabelKind
 from engine.common.errors import WinnowError
 from engine.common.random_streams import Stream, outer_seed, stream_rng
 from engine.common.schedules import warmup_decay
 from engine.distillation.optimizers import Optimizer
 from engine.distillation.unroll import Unroll
 
-Labels = Literal["hard", "soft", "unrestricted"]
-
 WARM_UP, LAST = 0.05, 0.1  # of the outer steps; the rate at the end as a share of the first
 GOOD_EVERY = 10  # steps between the states one can step back to
-MOST_RETREATS = 8
+MAX_ROLLBACKS = 8
 EXPLODED = 10.0  # times the loss of guessing
 
 
-class Student(Protocol):
+class FunctionalStudent(Protocol):
     """What the outer loop needs of a student."""
 
-    def start(self, seed: int) -> list[Tensor]: ...
-    def read(self, weights: list[Tensor], *inputs: Tensor) -> Tensor: ...
-    def see(self, weights: list[Tensor], inputs: Tensor, attention: bool = False) -> tuple[Tensor, Tensor | None]: ...
+    def init(self, seed: int) -> list[Tensor]: ...
+    def forward(self, weights: list[Tensor], *inputs: Tensor) -> Tensor: ...
+    def forward_embeds(
+        self, weights: list[Tensor], inputs: Tensor, attention: bool = False
+    ) -> tuple[Tensor, Tensor | None]: ...
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,14 @@ class SyntheticSet:
     labels: Tensor
     rates: Tensor
     attention: Tensor | None
-    kind: Labels
+    kind: LabelKind
 
     def tensors(self) -> dict[str, Tensor]:
         found = {"inputs": self.inputs, "labels": self.labels, "rates": self.rates}
         return found if self.attention is None else found | {"attention": self.attention}
 
     @property
-    def given(self) -> list[Tensor]:
+    def params(self) -> list[Tensor]:
         """What `inner_loss` depends on."""
         return [self.inputs, self.labels, *([] if self.attention is None else [self.attention])]
 
@@ -72,7 +73,7 @@ class SyntheticSet:
         return targets_of(self.labels.detach(), self.kind)
 
 
-def targets_of(labels: Tensor, kind: Labels) -> Tensor:
+def targets_of(labels: Tensor, kind: LabelKind) -> Tensor:
     """One-hot for hard labels, probabilities for soft ones, the numbers themselves for unrestricted ones."""
     if kind == "hard":
         return F.one_hot(labels.argmax(-1), labels.shape[-1]).to(labels.dtype)
@@ -90,11 +91,11 @@ def attention_loss(attention: Tensor, labels: Tensor) -> Tensor:
     return (log_labels.exp() * (log_labels - attention.clamp(min=1e-12).log())).sum(-1).mean()
 
 
-def inner_loss(student: Student, kind: Labels) -> Callable[[list[Tensor], list[Tensor], int], Tensor]:
+def inner_loss(student: FunctionalStudent, kind: LabelKind) -> Callable[[list[Tensor], list[Tensor], int], Tensor]:
     """The loss of the inner steps as `Unroll` wants it; learned = inputs, labels, and attention where there is any."""
 
     def loss(weights: list[Tensor], learned: list[Tensor], _step: int) -> Tensor:
-        logits, attention = student.see(weights, learned[0], len(learned) > 2)
+        logits, attention = student.forward_embeds(weights, learned[0], len(learned) > 2)
         found = weighted_loss(logits, targets_of(learned[1], kind))
         return found if attention is None else found + attention_loss(attention, learned[2])
 
@@ -102,12 +103,12 @@ def inner_loss(student: Student, kind: Labels) -> Callable[[list[Tensor], list[T
 
 
 @dataclass
-class Limits:
+class Backoff:
     """What gives way where memory is short or a step goes wrong; part of the state that is saved."""
 
     batch_size: int
     window: int
-    retreats: int = 0  # each halves the rates of the outer loop
+    rollbacks: int = 0  # each halves the rates of the outer loop
 
 
 class OuterLoop:
@@ -120,20 +121,20 @@ class OuterLoop:
 
     def __init__(
         self,
-        student: Student,
+        student: FunctionalStudent,
         learned: SyntheticSet,
         optimizer: Optimizer,
         *,
         steps: int,
         rates: tuple[float, float, float],
-        limits: Limits,
+        backoff: Backoff,
         seed: int,
         dtype: torch.dtype = torch.float32,
         on_host: bool = False,
-        pull: Callable[[Tensor], Tensor] | None = None,
+        penalty: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        self.student, self.learned, self.limits = student, learned, limits
-        self.steps, self.seed, self.dtype, self.pull = steps, seed, dtype, pull
+        self.student, self.learned, self.backoff = student, learned, backoff
+        self.steps, self.seed, self.dtype, self.penalty = steps, seed, dtype, penalty
         self._unroll = Unroll(inner_loss(student, learned.kind), optimizer, on_host)
         tensors = learned.tensors()
         for tensor in tensors.values():
@@ -154,8 +155,8 @@ class OuterLoop:
             self._remember()
         learned = self.learned
         loss, gradients, slopes = self._unroll.hypergradient(
-            self.student.start(outer_seed(self.seed, number)),
-            learned.given,
+            self.student.init(outer_seed(self.seed, number)),
+            learned.params,
             learned.learning_rates,
             lambda weights: self._outer_loss(weights, inputs, classes),
             self._window(number),
@@ -164,19 +165,19 @@ class OuterLoop:
         found["rates"] = slopes * torch.sigmoid(learned.rates.detach())
         if learned.attention is not None:
             found["attention"] = gradients[2]
-        if self.pull is not None:
+        if self.penalty is not None:
             with torch.enable_grad():
-                found["inputs"] = found["inputs"] + torch.autograd.grad(self.pull(learned.inputs), learned.inputs)[0]
+                found["inputs"] = found["inputs"] + torch.autograd.grad(self.penalty(learned.inputs), learned.inputs)[0]
         sound = all(bool(gradient.norm().isfinite()) for gradient in found.values())
         if not sound or not float(loss) < EXPLODED * math.log(learned.labels.shape[-1] + 1):
-            self._retreat()
+            self._roll_back()
             return math.nan
         if number % GOOD_EVERY == 0:  # only now it is known that this state is a good one
             self._remember()
         for place, (name, tensor) in enumerate(learned.tensors().items()):
             tensor.grad = self._clipped(place, found[name])
         for group, peak in zip(self.adam.param_groups, self._peaks, strict=True):
-            group["lr"] = peak * schedule(number, self.steps) / 2**self.limits.retreats
+            group["lr"] = peak * schedule(number, self.steps) / 2**self.backoff.rollbacks
         self.adam.step()
         return float(loss)
 
@@ -194,12 +195,12 @@ class OuterLoop:
 
     def _outer_loss(self, weights: list[Tensor], inputs: tuple[Tensor, ...], classes: Tensor) -> Tensor:
         with torch.autocast(classes.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            logits = self.student.read(weights, *inputs)
+            logits = self.student.forward(weights, *inputs)
         return F.cross_entropy(logits.float() if self.dtype != torch.float32 else logits, classes)
 
     def _window(self, number: int) -> tuple[int, int]:
         """The steps the gradient goes back through: all, or a window that ends at a random step."""
-        steps, window = len(self.learned.rates), min(self.limits.window, len(self.learned.rates))
+        steps, window = len(self.learned.rates), min(self.backoff.window, len(self.learned.rates))
         stop = steps
         if window < steps:
             stop = int(stream_rng(Stream.TRUNCATED_WINDOW, self.seed, number).integers(window, steps + 1))
@@ -220,11 +221,11 @@ class OuterLoop:
             {key: {k: torch.as_tensor(v).clone() for k, v in each.items()} for key, each in state.items()},
         )
 
-    def _retreat(self) -> None:
-        self.limits.retreats += 1
-        if self.limits.retreats > MOST_RETREATS:
+    def _roll_back(self) -> None:
+        self.backoff.rollbacks += 1
+        if self.backoff.rollbacks > MAX_ROLLBACKS:
             raise WinnowError(
-                f"The distillation diverged {self.limits.retreats} times, also at 1/{2**MOST_RETREATS} of its rates; "
+                f"The distillation diverged {self.backoff.rollbacks} times, also at 1/{2**MAX_ROLLBACKS} of its rates; "
                 "lower inner.learning_rate or outer.learning_rate."
             )
         assert self._good is not None

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-InnerOptimizer = Literal["sgd", "momentum", "adam"]
+from engine.common.choices import InnerOptimizer
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Optimizer:
         """Tensors kept beside each weight."""
         return {"sgd": 0, "momentum": 1, "adam": 2}[self.name]
 
-    def start(self, weights: Sequence[Tensor]) -> list[Tensor]:
+    def init(self, weights: Sequence[Tensor]) -> list[Tensor]:
         """The state before the first step: the weights, then the slots of all weights, one kind after the other."""
         return [*weights, *(torch.zeros_like(weight) for _ in range(self.slots) for weight in weights)]
 

@@ -6,15 +6,15 @@ The rules see a score only, so every score goes with every rule.
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.common.choices import SelectionRule
 from engine.common.errors import WinnowError
 from engine.common.random_streams import Stream, stream_rng
 
-Rule = Literal["top", "window", "strata", "quota"]
 Labels = NDArray[np.integer]
 Kept = NDArray[np.bool_]
 
@@ -29,7 +29,7 @@ def kept_count(n: int, fraction: float) -> int:
 def select(
     scores: NDArray[np.floating],
     fraction: float,
-    rule: Rule = "top",
+    rule: SelectionRule = "top",
     labels: Labels | None = None,
     skip_hardest: float = 0.0,
     seed: int = 0,
@@ -46,7 +46,7 @@ def select(
     Equal scores are ordered at random by `seed`, never by row: data sets are often sorted by class. Raises WinnowError
     where too few samples are left after the hardest are skipped.
     """
-    if rule not in ("top", "window", "strata", "quota"):
+    if rule not in get_args(SelectionRule):
         raise ValueError(f"there is no rule {rule!r}")
     if skip_hardest and rule not in ("window", "strata"):
         raise ValueError(f"skip_hardest belongs to window and strata, not to {rule}")

@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engine.batching.batch import Batch, Tokens, collate, epoch_batches
+from engine.batching.batch import Batch, TokenSample, collate
+from engine.batching.plans import epoch_batches
+from engine.common.choices import LossOn
 
 Tick = Callable[[int, int], object]  # (tokens done, tokens in all); raises to stop
 
@@ -45,11 +47,11 @@ def logits_of(model: nn.Module, batch: Batch) -> Tensor:
 def train_epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    samples: Sequence[Tokens],
+    samples: Sequence[TokenSample],
     kept: NDArray[np.bool_],
     *,
     batch_size: int,
-    loss_on: str,
+    loss_on: LossOn,
     seed: int,
     epoch: int,
     tick: Tick,
@@ -84,7 +86,9 @@ def train_epoch(
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, samples: Sequence[Tokens], *, batch_size: int, loss_on: str, tick: Tick) -> Evaluation:
+def evaluate(
+    model: nn.Module, samples: Sequence[TokenSample], *, batch_size: int, loss_on: LossOn, tick: Tick
+) -> Evaluation:
     """Loss and token accuracy of a model in eval mode, summed in float64 over every counted token."""
     device = next(model.parameters()).device
     was_training = model.training

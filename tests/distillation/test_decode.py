@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from engine.common.choices import Similarity
 from engine.common.errors import WinnowError
 from engine.distillation import decode
-from engine.distillation.decode import allowed_tokens, nearest_tokens, pull
+from engine.distillation.decode import allowed_tokens, embedding_penalty, nearest_tokens
 
 SIMILARITIES = get_args(Similarity)
 all_similarities = pytest.mark.parametrize("similarity", SIMILARITIES)
@@ -194,7 +194,7 @@ def test_pull_is_zero_on_rows() -> None:
     """What already is a token is left alone."""
     table = torch.randn(40, 6, generator=torch.Generator().manual_seed(0)) + 10
     vectors = table[:12].reshape(3, 4, 6).clone().requires_grad_()
-    found = pull(vectors, table, torch.ones(40, dtype=torch.bool))
+    found = embedding_penalty(vectors, table, torch.ones(40, dtype=torch.bool))
     assert found.item() == 0.0
     assert torch.autograd.grad(found, vectors)[0].count_nonzero() == 0
 
@@ -205,7 +205,7 @@ def test_pull_goes_to_the_nearest_allowed_row_and_moves_vectors_alone() -> None:
     table = torch.randn(40, 6, generator=random, dtype=torch.float64).requires_grad_()
     vectors = torch.randn(2, 5, 6, generator=random, dtype=torch.float64).requires_grad_()
     allowed = torch.arange(40) % 3 > 0
-    found = pull(vectors, table, allowed)
+    found = embedding_penalty(vectors, table, allowed)
     ids = ordered(brute(vectors.detach(), table.detach(), "l2"), allowed, 1)[..., 0]
     rows = table.detach()[ids]
     torch.testing.assert_close(found.detach(), (vectors.detach() - rows).square().sum(-1).mean())
@@ -238,7 +238,7 @@ def test_allowed_tokens_leave_out_what_is_no_word() -> None:
 
 def test_widths_that_differ_are_named() -> None:
     """Vectors of one model cannot be read with the table of another."""
-    for call in (nearest_tokens, pull):
+    for call in (nearest_tokens, embedding_penalty):
         with pytest.raises(WinnowError, match=r"vectors have 3 numbers .* table 4; read them with"):
             call(torch.zeros(1, 2, 3), torch.zeros(5, 4), torch.ones(5, dtype=torch.bool), *_rest(call))
 
@@ -246,12 +246,12 @@ def test_widths_that_differ_are_named() -> None:
 def test_a_mask_of_another_table_is_named() -> None:
     """A tokenizer with more or fewer tokens than the table has rows would shift nothing silently."""
     with pytest.raises(WinnowError, match="has 5 rows, but 6 are marked"):
-        pull(torch.zeros(1, 1, 4), torch.zeros(5, 4), torch.ones(6, dtype=torch.bool))
+        embedding_penalty(torch.zeros(1, 1, 4), torch.zeros(5, 4), torch.ones(6, dtype=torch.bool))
 
 
 def test_nothing_allowed_is_said() -> None:
     """Rather than an arbitrary token."""
-    for call in (nearest_tokens, pull):
+    for call in (nearest_tokens, embedding_penalty):
         with pytest.raises(WinnowError, match="No token of the embedding table may be named"):
             call(torch.zeros(1, 2, 4), torch.zeros(5, 4), torch.zeros(5, dtype=torch.bool), *_rest(call))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -17,58 +16,59 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bench.distillation_baselines import full_graph_hypergradient
+from engine.common.choices import InnerOptimizer, LabelKind
 from engine.common.errors import WinnowError
-from engine.distillation.decode import pull
+from engine.common.random_streams import outer_seed
+from engine.distillation.decode import embedding_penalty
 from engine.distillation.learn import (
     EXPLODED,
     GOOD_EVERY,
     LAST,
-    MOST_RETREATS,
+    MAX_ROLLBACKS,
     WARM_UP,
-    Labels,
-    Limits,
+    Backoff,
     OuterLoop,
     SyntheticSet,
     attention_loss,
-    head_seed,
     inner_loss,
     schedule,
-    similar_batches,
     targets_of,
     weighted_loss,
 )
-from engine.distillation.optimizers import InnerOptimizer, Optimizer
+from engine.distillation.optimizers import Optimizer
 from engine.models.checkpoint import load_checkpoint, save_checkpoint
 from engine.models.functional import softplus_inverse
 
 WIDTH, CLASSES, TOKENS = 5, 3, 4
 STEPS = 40  # of the outer loop
 RATES = (0.05, 0.03, 0.02)
-KINDS: tuple[Labels, ...] = ("hard", "soft", "unrestricted")
+KINDS: tuple[LabelKind, ...] = ("hard", "soft", "unrestricted")
 Batch = tuple[tuple[Tensor, ...], Tensor]
 
 
 class Small:
     """One hidden layer in float64; what it attends to are its hidden units."""
 
-    def start(self, seed: int) -> list[Tensor]:
+    def init(self, seed: int) -> list[Tensor]:
         random = torch.Generator().manual_seed(seed)
         shapes = ((WIDTH, TOKENS), (TOKENS, CLASSES), (CLASSES,))
         return [torch.randn(shape, generator=random, dtype=torch.float64) / 2 for shape in shapes]
 
-    def read(self, weights: list[Tensor], *inputs: Tensor) -> Tensor:
+    def forward(self, weights: list[Tensor], *inputs: Tensor) -> Tensor:
         return (inputs[0] @ weights[0]).tanh() @ weights[1] + weights[2]
 
-    def see(self, weights: list[Tensor], inputs: Tensor, attention: bool = False) -> tuple[Tensor, Tensor | None]:
+    def forward_embeds(
+        self, weights: list[Tensor], inputs: Tensor, attention: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
         found = (inputs @ weights[0]).softmax(-1)[:, None, None] if attention else None
-        return self.read(weights, inputs), found
+        return self.forward(weights, inputs), found
 
 
 def drawn(seed: int, *shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def learned_of(kind: Labels = "unrestricted", steps: int = 3, attention: bool = False) -> SyntheticSet:
+def learned_of(kind: LabelKind = "unrestricted", steps: int = 3, attention: bool = False) -> SyntheticSet:
     """Two inputs of each class."""
     return SyntheticSet(
         drawn(1, 2 * CLASSES, WIDTH),
@@ -82,7 +82,7 @@ def learned_of(kind: Labels = "unrestricted", steps: int = 3, attention: bool = 
 def outer_of(
     learned: SyntheticSet | None = None, name: InnerOptimizer = "sgd", window: int = 99, **changes: Any
 ) -> OuterLoop:
-    given = {"steps": STEPS, "rates": RATES, "limits": Limits(8, window), "seed": 4} | changes
+    given = {"steps": STEPS, "rates": RATES, "backoff": Backoff(8, window), "seed": 4} | changes
     return OuterLoop(Small(), learned or learned_of(), Optimizer(name), **given)
 
 
@@ -168,8 +168,8 @@ def test_the_inner_loss_asks_for_attention_where_it_has_labels() -> None:
     """Without labels of attention nothing is added."""
     student, learned = Small(), learned_of("soft", attention=True)
     assert learned.attention is not None
-    weights = student.start(0)
-    logits, attention = student.see(weights, learned.inputs, True)
+    weights = student.init(0)
+    logits, attention = student.forward_embeds(weights, learned.inputs, True)
     assert attention is not None
     plain = inner_loss(student, "soft")(weights, [learned.inputs, learned.labels], 0)
     torch.testing.assert_close(plain, F.cross_entropy(logits, learned.labels.softmax(-1)))
@@ -191,43 +191,14 @@ def test_the_schedule_rises_and_falls(steps: int) -> None:
     falls = np.diff(shares[warm:])
     assert (falls < 0).all()
     assert falls == pytest.approx(falls[:1].repeat(len(falls)))
-    assert schedule(steps, steps) == pytest.approx(LAST if steps > warm else 1.0)
+    assert schedule(steps, steps) == pytest.approx(LAST)
 
 
 def test_heads_of_runs_that_lie_close_are_no_neighbours() -> None:
     """Two seeds share no fresh head, and none is one of those that sets are measured with."""
-    heads = [head_seed(seed, step) for seed in range(5) for step in range(5000)]
+    heads = [outer_seed(seed, step) for seed in range(5) for step in range(5000)]
     assert len(set(heads)) == len(heads)
     assert min(heads) > 30_000
-
-
-lengths_of = st.lists(st.integers(1, 60), min_size=1, max_size=80).map(np.array)
-
-
-@given(lengths=lengths_of, size=st.integers(1, 20), seed=st.integers(0, 99), epoch=st.integers(0, 99))
-def test_batches_hold_every_sample_once(lengths: np.ndarray, size: int, seed: int, epoch: int) -> None:
-    """All but one are full, the same again for the same seed and epoch; two overlap in length by the blur."""
-    batches = similar_batches(lengths, size, seed, epoch)
-    assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
-    assert sorted(map(len, batches))[1:] == [size] * (len(batches) - 1)
-    assert len(batches) == -(-len(lengths) // size)
-    again = similar_batches(lengths, size, seed, epoch)
-    assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
-    for one, other in itertools.combinations(batches, 2):
-        short, long = sorted((lengths[one], lengths[other]), key=lambda part: (part.mean(), part.max()))
-        assert short.max() <= long.min() + 4 or long.max() <= short.min() + 4
-
-
-def test_batches_are_of_one_length_and_change_with_the_epoch() -> None:
-    """Little is padded, and no sample has the same company for ever."""
-    lengths = np.random.default_rng(0).integers(4, 60, 400)
-    first, second, other = (similar_batches(lengths, 20, *place) for place in ((0, 0), (0, 1), (1, 0)))
-    assert max(np.ptp(lengths[part]) for part in first) <= 12
-    company = [{frozenset(part.tolist()) for part in batches} for batches in (first, second, other)]
-    assert company[0] != company[1]
-    assert company[0] != company[2]
-    means = [lengths[part].mean() for part in first]
-    assert means != sorted(means)
 
 
 # -- one step -----------------------------------------------------------------------------------------------------
@@ -237,7 +208,7 @@ def test_batches_are_of_one_length_and_change_with_the_epoch() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
 def test_the_first_step_is_adam_on_the_gradient_of_the_full_graph(
-    name: InnerOptimizer, kind: Labels, attention: bool
+    name: InnerOptimizer, kind: LabelKind, attention: bool
 ) -> None:
     """Loss, gradients (that of the rates through softplus) and the first move of Adam, lr · g / (|g| + 1e-8)."""
     before, outer = learned_of(kind, attention=attention), outer_of(learned_of(kind, attention=attention), name)
@@ -246,10 +217,10 @@ def test_the_first_step_is_adam_on_the_gradient_of_the_full_graph(
     loss, gradients, slopes = full_graph_hypergradient(
         inner_loss(Small(), kind),
         Optimizer(name),
-        Small().start(head_seed(4, 0)),
+        Small().init(outer_seed(4, 0)),
         given,
         F.softplus(before.rates),
-        lambda weights: F.cross_entropy(Small().read(weights, *inputs), classes),
+        lambda weights: F.cross_entropy(Small().forward(weights, *inputs), classes),
     )
     assert outer.step(0, inputs, classes) == pytest.approx(float(loss))
     expected = {"inputs": gradients[0], "labels": gradients[1], "rates": slopes * before.rates.sigmoid()}
@@ -273,7 +244,7 @@ def test_steps_make_the_trained_student_better() -> None:
     def measured() -> float:
         learned, losses = outer.learned, []
         for head in range(5):
-            weights = [part.clone() for part in Small().start(head)]
+            weights = [part.clone() for part in Small().init(head)]
             loss = inner_loss(Small(), learned.kind)
             for rate in learned.learning_rates:
                 weights = [part.requires_grad_() for part in weights]
@@ -282,7 +253,7 @@ def test_steps_make_the_trained_student_better() -> None:
                 )
                 weights = [(part - rate * slope).detach() for part, slope in zip(weights, found, strict=True)]
             inputs, classes = batch(500 + head)
-            losses.append(float(F.cross_entropy(Small().read(weights, *inputs), classes)))
+            losses.append(float(F.cross_entropy(Small().forward(weights, *inputs), classes)))
         return float(np.mean(losses))
 
     before = measured()
@@ -294,7 +265,7 @@ def test_steps_make_the_trained_student_better() -> None:
 def test_one_bad_batch_moves_nothing_far() -> None:
     """A gradient far above the usual norm is cut to twice that norm, in its own direction."""
     strength = [1.0]
-    outer = outer_of(pull=lambda inputs: strength[0] * inputs.sum())
+    outer = outer_of(penalty=lambda inputs: strength[0] * inputs.sum())
     outer.step(0, *batch(0))
     assert outer.learned.inputs.grad is not None
     usual = float(outer.learned.inputs.grad.norm())
@@ -313,13 +284,13 @@ def test_the_pull_draws_vectors_to_the_table() -> None:
     for strength in (0.0, 1.0, 100.0):
 
         def penalty(inputs: Tensor, strength: float = strength) -> Tensor:
-            return strength * pull(inputs[:, None], table, allowed)
+            return strength * embedding_penalty(inputs[:, None], table, allowed)
 
-        outer = outer_of(pull=penalty if strength else None)
-        start = float(pull(outer.learned.inputs.detach()[:, None], table, allowed))
+        outer = outer_of(penalty=penalty if strength else None)
+        start = float(embedding_penalty(outer.learned.inputs.detach()[:, None], table, allowed))
         for number in range(STEPS):
             outer.step(number, *batch(number))
-        ends.append(float(pull(outer.learned.inputs.detach()[:, None], table, allowed)))
+        ends.append(float(embedding_penalty(outer.learned.inputs.detach()[:, None], table, allowed)))
     assert ends[1] < ends[0]
     assert ends[2] < 0.5 * start
 
@@ -359,7 +330,7 @@ def test_windows_are_everywhere() -> None:
 def with_bad_pull() -> tuple[OuterLoop, Callable[[], None]]:
     """A sound loss with a gradient that is NaN once the switch is thrown."""
     factor = [0.0]
-    outer = outer_of(pull=lambda inputs: (factor[0] * inputs).sum())
+    outer = outer_of(penalty=lambda inputs: (factor[0] * inputs).sum())
 
     def throw() -> None:
         factor[0] = math.nan
@@ -387,7 +358,7 @@ def test_back_to_the_last_good_state(trouble: str) -> None:
             outer.learned.labels.mul_(1e4)  # finite, and far above the loss of guessing
     assert math.isnan(outer.step(GOOD_EVERY + 3, inputs, classes))
     assert_bitwise(copy_of(outer), good)
-    assert outer.limits.retreats == 1
+    assert outer.backoff.rollbacks == 1
     if trouble != "gradient":
         number = GOOD_EVERY + 4
         assert math.isfinite(outer.step(number, *batch(number)))
@@ -410,19 +381,19 @@ def test_a_loss_below_the_limit_is_learned_from() -> None:
         learned.labels.mul_(factor)
         outer = outer_of(learned)
         losses[factor] = outer.step(0, *batch(0))
-        assert outer.limits.retreats == int(math.isnan(losses[factor]))
+        assert outer.backoff.rollbacks == int(math.isnan(losses[factor]))
     assert losses[3.0] < EXPLODED * math.log(CLASSES + 1)
     assert math.isnan(losses[1e3])
 
 
 def test_a_distillation_that_keeps_diverging_ends() -> None:
-    """After the last retreat there is one sentence with the keys to change, and not a run that learns nothing."""
+    """After the last rollback there is one sentence with the keys to change, and not a run that learns nothing."""
     outer = outer_of()
-    for number in range(MOST_RETREATS):
+    for number in range(MAX_ROLLBACKS):
         assert math.isnan(outer.step(number, *broken(number)))
-        assert outer.limits.retreats == number + 1
+        assert outer.backoff.rollbacks == number + 1
     with pytest.raises(WinnowError, match=r"diverged 9 times, .* lower inner\.learning_rate or outer\.learning_rate"):
-        outer.step(MOST_RETREATS, *broken(0))
+        outer.step(MAX_ROLLBACKS, *broken(0))
 
 
 # -- resuming -----------------------------------------------------------------------------------------------------
@@ -451,7 +422,7 @@ def test_a_distillation_goes_on_as_if_it_had_not_stopped(attention: bool, tmp_pa
 
 def test_what_has_given_way_is_kept_with_the_limits() -> None:
     """A resumed distillation that had retreated goes on at the halved rates."""
-    outer = outer_of(limits=Limits(8, 99, retreats=2))
+    outer = outer_of(backoff=Backoff(8, 99, rollbacks=2))
     outer.step(5, *batch(5))
     rates = [group["lr"] for group in outer.adam.param_groups]
     assert rates == pytest.approx([rate * schedule(5, STEPS) / 4 for rate in RATES])

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from engine.distillation.optimizers import InnerOptimizer, Optimizer
+from engine.common.choices import InnerOptimizer
+from engine.distillation.optimizers import Optimizer
 
 NAMES: list[InnerOptimizer] = ["sgd", "momentum", "adam"]
 Step = Callable[[list[Tensor], list[Tensor], float, int], None]
@@ -23,7 +24,7 @@ def tensors(seed: int, scale: float = 1.0) -> list[Tensor]:
 
 def walk(optimizer: Optimizer, rates: list[float], scale: float = 1.0) -> list[Tensor]:
     """The weights after one step for each rate, with gradients that do not depend on them."""
-    state = optimizer.start(tensors(0))
+    state = optimizer.init(tensors(0))
     for step, rate in enumerate(rates):
         state = optimizer.update(state, tensors(step + 1, scale), torch.tensor(rate, dtype=torch.float64), step)
     return state[:3]
@@ -111,7 +112,7 @@ def test_derivatives_are_finite_where_a_gradient_is_zero(name: InnerOptimizer, d
     optimizer = Optimizer(name)
     gradient, rate = torch.zeros(3, dtype=dtype, requires_grad=True), torch.tensor(0.1, dtype=dtype, requires_grad=True)
     weight = torch.ones(3, dtype=dtype, requires_grad=True)
-    state = optimizer.start([weight])
+    state = optimizer.init([weight])
     for step in range(3):
         state = optimizer.update(state, [gradient], rate, step)
     assert torch.equal(state[0], weight)
@@ -124,7 +125,7 @@ def test_derivatives_are_finite_where_a_gradient_is_zero(name: InnerOptimizer, d
 def test_nothing_is_changed_in_place(name: InnerOptimizer) -> None:
     """The states of the way forward are kept and used again."""
     optimizer = Optimizer(name)
-    state = optimizer.start(tensors(0))
+    state = optimizer.init(tensors(0))
     before, gradients = [part.clone() for part in state], tensors(1)
     after = optimizer.update(state, gradients, torch.tensor(0.1, dtype=torch.float64), 0)
     assert len(after) == len(state) == 3 * (1 + optimizer.slots)

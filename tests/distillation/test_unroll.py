@@ -17,7 +17,8 @@ from torch.func import functional_call
 from transformers import BertConfig, BertForSequenceClassification
 
 from bench.distillation_baselines import full_graph_hypergradient
-from engine.distillation.optimizers import InnerOptimizer, Optimizer
+from engine.common.choices import InnerOptimizer
+from engine.distillation.optimizers import Optimizer
 from engine.distillation.unroll import InnerLoss, OuterLoss, Unroll
 
 NAMES: list[InnerOptimizer] = ["sgd", "momentum", "adam"]

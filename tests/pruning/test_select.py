@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from engine.common.choices import SelectionRule
 from engine.common.errors import WinnowError
 from engine.pruning import geometry, memorization
 from engine.pruning.scores import random_score
-from engine.pruning.select import Rule, emptied, kept_count, select
+from engine.pruning.select import emptied, kept_count, select
 
-RULES: list[Rule] = ["top", "window", "strata", "quota"]
+RULES: tuple[SelectionRule, ...] = get_args(SelectionRule)
 numbers = st.one_of(st.floats(-1e6, 1e6), st.sampled_from([0.0, 1.0, np.nan, np.inf, -np.inf]))
 scored = arrays(np.float64, st.integers(1, 80), elements=numbers)
 distinct = st.lists(st.integers(-1000, 1000), min_size=2, max_size=80, unique=True).map(np.array)
@@ -33,7 +35,7 @@ def test_a_fraction_is_rounded_half_up_and_never_to_nothing(n: int, fraction: fl
 
 @given(scored, fractions, st.sampled_from(RULES), st.integers(0, 5), st.integers(1, 6))
 def test_the_size_is_exact_and_the_seed_decides(
-    scores: np.ndarray, fraction: float, rule: Rule, seed: int, classes: int
+    scores: np.ndarray, fraction: float, rule: SelectionRule, seed: int, classes: int
 ) -> None:
     """Whatever the scores are: ties, NaN, infinities, one sample."""
     labels = np.arange(len(scores)) % classes
@@ -46,7 +48,7 @@ def test_the_size_is_exact_and_the_seed_decides(
 
 @given(scored, fractions, st.floats(0, 0.9), st.sampled_from(["window", "strata"]), st.integers(0, 5))
 def test_skipping_keeps_the_exact_size_or_says_that_it_cannot(
-    scores: np.ndarray, fraction: float, skip: float, rule: Rule, seed: int
+    scores: np.ndarray, fraction: float, skip: float, rule: SelectionRule, seed: int
 ) -> None:
     """What was skipped is never kept."""
     n = len(scores)
@@ -62,7 +64,9 @@ def test_skipping_keeps_the_exact_size_or_says_that_it_cannot(
 
 
 @given(distinct, fractions, st.sampled_from(["top", "window", "quota"]), st.integers(0, 99))
-def test_the_order_of_the_rows_does_not_matter(values: np.ndarray, fraction: float, rule: Rule, seed: int) -> None:
+def test_the_order_of_the_rows_does_not_matter(
+    values: np.ndarray, fraction: float, rule: SelectionRule, seed: int
+) -> None:
     """Shuffled samples are kept or not as before, where no two scores are equal."""
     labels = values % 3
     turn = np.random.default_rng(seed).permutation(len(values))
@@ -86,7 +90,7 @@ def test_the_top_is_the_top(scores: np.ndarray, fraction: float) -> None:
 
 
 @pytest.mark.parametrize("rule", ["top", "quota"])
-def test_with_and_without_balance_the_high_scores_are_kept(rule: Rule) -> None:
+def test_with_and_without_balance_the_high_scores_are_kept(rule: SelectionRule) -> None:
     """A rule must not turn the direction of a score."""
     scores, labels = np.array([0.1, 0.9, 0.2, 0.8]), np.array([0, 0, 1, 1])
     assert select(scores, 0.5, rule, labels).tolist() == [False, True, False, True]
