@@ -72,17 +72,17 @@ class SetKey(NamedTuple):
 class SyntheticSettings(Settings):
     """What is learned. `per_class`: sizes; every one is a set of its own, and the first is the one shown first.
 
-    `start`: real samples of the class, or noise. `labels`: one class each ("hard"), learned probabilities ("soft"), or
+    `initialization`: real samples of the class, or noise. `labels`: one class each ("hard"), learned probabilities ("soft"), or
     learned numbers of any size and sign ("unrestricted"). `attention_labels`: where the first token of each layer is to
-    look is learned as well. `pull`: how strongly vectors are drawn to the embeddings of tokens.
+    look is learned as well. `embedding_penalty`: how strongly vectors are drawn to the embeddings of tokens.
     """
 
     per_class: Annotated[list[Count], Field(min_length=1)] = [1]
     length: Annotated[int, Field(ge=1, le=512)] = 32  # vectors of one input; pictures have the size of their data
-    start: Literal["samples", "noise"] = "samples"
+    initialization: Literal["samples", "noise"] = "samples"
     labels: LabelKind = "unrestricted"
     attention_labels: bool = False
-    pull: Annotated[float, Field(ge=0)] = 0.0
+    embedding_penalty: Annotated[float, Field(ge=0)] = 0.0
     similarity: Similarity = "cosine"  # by which vectors are read as tokens
 
 
@@ -112,18 +112,18 @@ class OuterSettings(Settings):
     label_rate: Positive = 0.02
     step_rate: Positive = 0.02
     snapshots: Count = 20  # moments that are kept, decoded and measured on held-out samples
-    snapshot_heads: Count = 3
+    snapshot_seeds: Count = 3
     dtype: NumberFormat = "auto"  # of the real batches; the inner steps stay in float32
 
 
 class EvaluationSettings(Settings):
-    """How sets are compared. Each is measured with `heads` fresh heads.
+    """How sets are compared. Each is measured with `eval_seeds` fresh heads.
 
     Texts and real samples are trained on with AdamW for at most `steps` steps; at which of them to stop, and at which
     of `learning_rates`, is chosen on the held-out part of the training set. So is the epoch of the full data.
     """
 
-    heads: Annotated[int, Field(ge=2)] = 10
+    eval_seeds: Annotated[int, Field(ge=2)] = 10
     steps: Count = 60
     learning_rates: Annotated[list[Positive], Field(min_length=1)] = [1e-4]
     full_epochs: Count = 3
@@ -153,7 +153,7 @@ class DistillationRecipe(Settings):
     synthetic: SyntheticSettings = SyntheticSettings()
     inner: InnerSettings = InnerSettings()
     outer: OuterSettings = OuterSettings()
-    worth: EvaluationSettings = EvaluationSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
     prompting: PromptSettings | None = None
     cluster: ClusterSettings = ClusterSettings()
 
@@ -169,7 +169,7 @@ class DistillationRecipe(Settings):
         for name, values in lists.items():
             if len(set(values)) != len(values):
                 raise ValueError(f"{name} names something twice")
-        for model in [*models, *(network.model for network in self.worth.transfer)]:
+        for model in [*models, *(network.model for network in self.evaluation.transfer)]:
             if not model.strip():
                 raise ValueError("a student has no model; name a Hub id, a folder, scratch:NAME, mlp or cnn")
             made = scratch_name(model)
@@ -181,7 +181,7 @@ class DistillationRecipe(Settings):
                 )
             if self.data.task == "images" and made is not None:
                 raise ValueError(f"{model} would read text, and this data has images; choose mlp or cnn")
-        if not all(network.pretrained for network in [*self.students, *self.worth.transfer]):
+        if not all(network.pretrained for network in [*self.students, *self.evaluation.transfer]):
             raise ValueError(
                 "pretrained = false leaves a student nothing to start from; leave it out, or use scratch:NAME"
             )
@@ -192,13 +192,13 @@ class DistillationRecipe(Settings):
         if self.data.task == "numbers":
             raise ValueError("data.task is numbers, and distillation needs classes")
         if self.data.task == "images":
-            if self.other or self.prompting or self.worth.transfer or self.synthetic.attention_labels:
+            if self.other or self.prompting or self.evaluation.transfer or self.synthetic.attention_labels:
                 raise ValueError(
-                    "other, prompting, worth.transfer and synthetic.attention_labels belong to text, "
+                    "other, prompting, evaluation.transfer and synthetic.attention_labels belong to text, "
                     "and this data has images"
                 )
-            if self.synthetic.pull:
-                raise ValueError("synthetic.pull draws vectors to tokens, and images have none")
+            if self.synthetic.embedding_penalty:
+                raise ValueError("synthetic.embedding_penalty draws vectors to tokens, and images have none")
         if self.other and self.other.task != self.data.task:
             raise ValueError(f"other.task is {self.other.task}, but data.task is {self.data.task}")
         if self.inner.window and self.inner.window > min(self.inner.steps):

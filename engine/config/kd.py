@@ -82,10 +82,10 @@ class TeacherSettings(Settings):
 
 
 class ScoresSettings(Settings):
-    """How the scores are made: `runs` short trainings are watched; early scores look at `early_epoch` of them."""
+    """How the scores are made: from `runs` short proxy runs on everything; early scores from their `early_epoch`."""
 
     runs: Count = 5
-    epochs: Count | None = None  # of the watched trainings; as for the student where it is not given
+    epochs: Count | None = None  # of the proxy runs; as for the student if it is not given
     early_epoch: Count = 5
     subsets: Annotated[int, Field(ge=4)] = 20  # trainings on random 70 % for memorization
     prototypes: Count | None = None  # cluster centres; ten for each class where it is not given
@@ -210,10 +210,9 @@ class PrunedKdRecipe(Settings):
             epochs = settings.epochs or self.training.epochs
             if settings.at_epoch is not None and settings.at_epoch > epochs:
                 raise ValueError(f"teachers.{name}.at_epoch is {settings.at_epoch}, but it trains for {epochs} epochs")
-        if self.scores.early_epoch > self.watched_epochs:
+        if self.scores.early_epoch > self.proxy_epochs:
             raise ValueError(
-                f"scores.early_epoch is {self.scores.early_epoch}, but the watched trainings have "
-                f"{self.watched_epochs} epochs"
+                f"scores.early_epoch is {self.scores.early_epoch}, but the proxy runs have {self.proxy_epochs} epochs"
             )
         if self.data.task == "text" and self.network.model in ("mlp", "cnn"):
             raise ValueError(
@@ -238,7 +237,7 @@ class PrunedKdRecipe(Settings):
         return self
 
     @property
-    def watched_epochs(self) -> int:
+    def proxy_epochs(self) -> int:
         return self.scores.epochs or self.training.epochs
 
     @property

@@ -16,6 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from engine.common.errors import WinnowError
 from engine.common.paths import CHECKOUT
 from engine.config.base import Settings
+from engine.config.former import current_key, current_names
 from engine.config.kinds import KINDS, Recipe
 
 READY_MADE = CHECKOUT / "recipes"
@@ -43,7 +44,7 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
         key, separator, value = override.partition("=")
         if not separator or not key.strip():
             raise RecipeError(f"--set {override}: write it as key.path=value, for example data.limit=2000.")
-        set_value(raw, key.strip(), parse_value(value.strip()))
+        set_value(raw, current_key(key.strip()), parse_value(value.strip()))
     return parse_recipe(raw, name_or_path)
 
 
@@ -57,7 +58,7 @@ def read_toml(name_or_path: str) -> dict[str, Any]:
         hint = f"did you mean {close[0]}?" if close else f"the ready-made ones are {', '.join(ready_made())}."
         raise RecipeError(f"There is no recipe file and no ready-made recipe called {name_or_path}; {hint}")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return current_names(tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not valid TOML ({error}); mend that line and try again.") from error
     except OSError as error:
@@ -91,7 +92,7 @@ def parse_recipe(raw: dict[str, Any], where: str = "the recipe") -> Recipe:
     if raw.get("kind") not in KINDS:
         raise RecipeError(f"{where}: kind is {raw.get('kind')!r}; it must be one of {', '.join(KINDS)}.")
     try:
-        return _ADAPTER.validate_python(raw)
+        return _ADAPTER.validate_python(current_names(raw))
     except ValidationError as error:
         raise RecipeError(f"{where}: {_sentence(error)}") from error
 

@@ -108,7 +108,7 @@ def test_defaults() -> None:
     """One input per class, five steps, one seed, one set; labels of any size, real samples to start from."""
     recipe = recipe_of()
     assert recipe.sets() == [SetKey(MAIN, "some/bert", 1, 5, 0)]
-    assert (recipe.synthetic.labels, recipe.synthetic.start, recipe.inner.optimizer) == (
+    assert (recipe.synthetic.labels, recipe.synthetic.initialization, recipe.inner.optimizer) == (
         "unrestricted",
         "samples",
         "sgd",
@@ -131,12 +131,12 @@ def test_tables_tell_what_is_compared_apart() -> None:
             "mlp reads no text; name a text classifier of the Hub, its folder, or scratch:",
         ),
         ({"students": [{"model": "some/bert"}, {"model": "cnn"}]}, "cnn reads no text"),
-        ({"worth__transfer": [{"model": "mlp"}]}, "mlp reads no text"),
+        ({"evaluation__transfer": [{"model": "mlp"}]}, "mlp reads no text"),
         (
             {"students": [{"model": "scratch:big"}], "scratch": {"small": ENCODER}},
             "scratch:big is to be made from nothing, but there is no [scratch.big] that says how",
         ),
-        ({"worth__transfer": [{"model": "scratch:big"}]}, "there is no [scratch.big]"),
+        ({"evaluation__transfer": [{"model": "scratch:big"}]}, "there is no [scratch.big]"),
         ({"seeds": [1, 2, 1]}, "seeds names something twice"),
         ({"students": [{"model": "a"}, {"model": "a", "width": 3}]}, "students names something twice"),
         ({"synthetic__per_class": [5, 5]}, "synthetic.per_class names something twice"),
@@ -155,14 +155,17 @@ def test_tables_tell_what_is_compared_apart() -> None:
             pictures(students=[{"model": "scratch:small"}], scratch={"small": ENCODER}),
             "scratch:small would read text, and this data has images; choose mlp or cnn",
         ),
-        (pictures(synthetic__pull=0.1), "synthetic.pull draws vectors to tokens, and images have none"),
+        (
+            pictures(synthetic__embedding_penalty=0.1),
+            "synthetic.embedding_penalty draws vectors to tokens, and images have none",
+        ),
         (pictures(synthetic__attention_labels=True), "synthetic.attention_labels belong to text"),
         (
             pictures(other={"source": "digits"}),
-            "other, prompting, worth.transfer and synthetic.attention_labels belong",
+            "other, prompting, evaluation.transfer and synthetic.attention_labels belong",
         ),
         (pictures(prompting={"model": "gpt2"}), "belong to text, and this data has images"),
-        (pictures(worth__transfer=[{"model": "mlp"}]), "belong to text, and this data has images"),
+        (pictures(evaluation__transfer=[{"model": "mlp"}]), "belong to text, and this data has images"),
     ],
 )
 def test_what_does_not_go_together(changes: dict[str, Any], words: str) -> None:
@@ -181,14 +184,14 @@ def test_what_does_not_go_together(changes: dict[str, Any], words: str) -> None:
         ({"synthetic__per_class": [1, 0]}, "synthetic.per_class"),
         ({"synthetic__labels": "fuzzy"}, "synthetic.labels"),
         ({"synthetic__similarity": "manhattan"}, "synthetic.similarity"),
-        ({"synthetic__pull": -1}, "synthetic.pull"),
+        ({"synthetic__embedding_penalty": -1}, "synthetic.embedding_penalty"),
         ({"inner__optimizer": "adagrad"}, "inner.optimizer"),
         ({"inner__steps": []}, "inner.steps"),
         ({"inner__learning_rate": 0}, "inner.learning_rate"),
         ({"outer__steps": 0}, "outer.steps"),
         ({"outer__dtype": "float16"}, "outer.dtype"),
-        ({"worth__heads": 1}, "worth.heads"),
-        ({"worth__learning_rates": []}, "worth.learning_rates"),
+        ({"evaluation__eval_seeds": 1}, "evaluation.eval_seeds"),
+        ({"evaluation__learning_rates": []}, "evaluation.learning_rates"),
         ({"prompting__draws": 3}, "the key prompting.model is missing"),
         ({"students": []}, "students"),
         ({"seeds": []}, "seeds"),
@@ -207,7 +210,7 @@ def test_what_does_go_together() -> None:
         assert recipe_of(synthetic={"attention_labels": True, "labels": labels}).synthetic.attention_labels
     assert recipe_of(**pictures(students=[{"model": "mlp"}, {"model": "cnn"}, {"model": "some/vit"}])).students
     made = recipe_of(
-        students=[{"model": "scratch:small"}], scratch={"small": ENCODER}, worth__transfer=[{"model": "b"}]
+        students=[{"model": "scratch:small"}], scratch={"small": ENCODER}, evaluation__transfer=[{"model": "b"}]
     )
     assert made.scratch["small"].width == 8
 
