@@ -1,37 +1,24 @@
-"""The cells of a grid of distilled students, looked up by what they are; and which of them is best, honestly chosen.
+"""The cells of a grid of students, looked up by what they are, and the best weight of the teacher at each place.
 
 A weight is chosen by accuracy on the held-out part of the training data and then judged on the test set, which the
-choice has never seen. Two weights are compared over the seeds that both have finished.
+choice has never used. Two weights are compared over the seeds that both have finished.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import pandas as pd
 
 from engine.analysis.intervals import Interval, interval
-from engine.config.kd import PrunedKdRecipe
+from engine.analysis.wording import Measure
+from engine.config.kd import Point, PrunedKdRecipe
+from engine.config.load import parse_recipe, to_dict
 
 State = Literal["done", "failed", "coming", "missing"]
 MEASURED = ["valid", "accuracy", "samples", "flipped", "steps", "seconds"]
-
-
-class Point(NamedTuple):
-    """A cell for all of its seeds."""
-
-    score: str
-    fraction: float
-    kd_weight: float
-    teacher: str
-    noise: float
-
-    def key(self) -> Point:
-        """One key for what is one training: where all is kept no score matters, without a teacher none does."""
-        return self._replace(
-            score="" if self.fraction == 1 else self.score, teacher="" if self.kd_weight == 0 else self.teacher
-        )
+FIRST_FRACTION = 0.1  # looked at first, or the one nearest to it
 
 
 class Cells:
@@ -40,6 +27,7 @@ class Cells:
     def __init__(self, recipe: PrunedKdRecipe, grid: pd.DataFrame, active: bool) -> None:
         """`grid` is `Store.grid`; `active` says whether more is coming."""
         self.recipe, self.grid, self.active = recipe, grid, active
+        self.measure = Measure(numbers=recipe.data.task == "numbers")
         named = recipe.cells()
         self.seeds = list(recipe.seeds)
         self.scores = recipe.used_scores()
@@ -47,12 +35,12 @@ class Cells:
         self.noises = recipe.used_noise()
         self.fractions = sorted({cell.fraction for cell in named})
         self.weights = sorted({cell.kd_weight for cell in named})
-        self._named = {Point(*cell[:5]).key() for cell in named}
+        self._named = {cell.point.identity for cell in named}
         self._done: dict[Point, dict[int, tuple[float, ...]]] = {}
         self._failed: dict[Point, dict[int, str]] = {}
         keys = grid[[*Point._fields, "seed", "failed", *MEASURED]].itertuples(index=False, name=None)
         for score, fraction, weight, teacher, noise, seed, failed, *measured in keys:
-            point = Point(score, fraction, weight, teacher, noise).key()
+            point = Point(score, fraction, weight, teacher, noise).identity
             if failed or not math.isfinite(measured[1]):
                 self._failed.setdefault(point, {})[seed] = failed or "This student gave no finite number."
             else:
@@ -74,20 +62,20 @@ class Cells:
 
     def of(self, point: Point) -> pd.DataFrame:
         """The finished seeds of a point: an index of seeds and the columns MEASURED."""
-        found = self._done.get(point.key(), {})
+        found = self._done.get(point.identity, {})
         return pd.DataFrame.from_dict(found, orient="index", columns=MEASURED).sort_index()
 
     def accuracy(self, point: Point) -> Interval:
         """On the test set, over seeds."""
-        return interval(measured[1] for measured in self._done.get(point.key(), {}).values())
+        return interval(measured[1] for measured in self._done.get(point.identity, {}).values())
 
     def failure(self, point: Point) -> str:
-        """Why a seed of the point failed, in its own sentence; "" where none did."""
-        return next(iter(self._failed.get(point.key(), {}).values()), "")
+        """Why a seed of the point failed, in its own sentence; "" if none did."""
+        return next(iter(self._failed.get(point.identity, {}).values()), "")
 
     def state(self, point: Point) -> State:
-        """Whether every seed is done, one has failed, more is coming, or somebody would have to ask for it."""
-        key = point.key()
+        """Whether every seed is done, one has failed, more is coming, or the recipe would have to name it."""
+        key = point.identity
         if len(self._done.get(key, {})) >= len(self.seeds):
             return "done"
         if key in self._failed:
@@ -96,17 +84,17 @@ class Cells:
 
     def names(self, point: Point) -> bool:
         """Whether the recipe has the point already."""
-        return point.key() in self._named
+        return point.identity in self._named
 
     def best(self, score: str, fraction: float, teacher: str, noise: float, *, with_teacher: bool) -> float | None:
         """The weight with the highest mean accuracy on the validation samples; the smaller one of equal ones.
 
-        `with_teacher` leaves the weight 0 out. None where nothing can be compared: one weight of several that the
+        `with_teacher` leaves the weight 0 out. None if nothing can be compared: one weight of several that the
         recipe names is no choice, unless the others failed.
         """
         offered, valid = 0, dict[float, dict[int, float]]()
         for weight in self.weights:
-            key = Point(score, fraction, weight, teacher, noise).key()
+            key = Point(score, fraction, weight, teacher, noise).identity
             done = self._done.get(key, {})
             if (with_teacher and weight == 0) or (not done and key in self._failed):
                 continue
@@ -119,6 +107,11 @@ class Cells:
         # Rounded, or the order of the seeds in a sum would decide between equal weights.
         return max(valid, key=lambda weight: (round(sum(valid[weight][seed] for seed in shared), 9), -weight))
 
+    def with_teacher(self, score: str, fraction: float, teacher: str, noise: float) -> Point | None:
+        """The point with the best weight above 0; None if weights cannot be compared there."""
+        weight = self.best(score, fraction, teacher, noise, with_teacher=True)
+        return None if weight is None else Point(score, fraction, weight, teacher, noise)
+
     def gain(self, point: Point) -> Interval:
         """Accuracy on the test set minus that of no teacher at the same score, fraction and noise, seed by seed."""
         with_, without = self.of(point)["accuracy"], self.of(point._replace(kd_weight=0.0))["accuracy"]
@@ -126,9 +119,32 @@ class Cells:
 
     def ridge(self, score: str, teacher: str, noise: float) -> dict[float, float]:
         """The best weight, 0 included, at each fraction where weights can be compared."""
-        found = {}
-        for fraction in self.fractions:
-            best = self.best(score, fraction, teacher, noise, with_teacher=False)
-            if best is not None:
-                found[fraction] = best
-        return found
+        best = {f: self.best(score, f, teacher, noise, with_teacher=False) for f in self.fractions}
+        return {fraction: weight for fraction, weight in best.items() if weight is not None}
+
+    def curve(self, score: str, teacher: str, noise: float) -> list[Point]:
+        """At each fraction the point with the best weight above 0; for teacher "" those without a teacher."""
+        if teacher:
+            found = [self.with_teacher(score, fraction, teacher, noise) for fraction in self.fractions]
+            return [point for point in found if point is not None]
+        points = [Point(score, fraction, 0.0, "", noise) for fraction in self.fractions]
+        return [point for point in points if self.accuracy(point).seeds]
+
+    def first_fraction(self) -> float:
+        """The fraction looked at first: near FIRST_FRACTION and, while the grid grows, one with weights to compare."""
+        there = list(self.ridge(self.scores[0], self.teachers[0], self.noises[0])) or self.fractions
+        return min(there, key=lambda fraction: abs(math.log(fraction / FIRST_FRACTION)))
+
+
+def students(recipe: PrunedKdRecipe) -> int:
+    """Different trainings in a grid, equal ones counted once."""
+    return len({(cell.point.identity, cell.seed) for cell in recipe.cells()})
+
+
+def extended(recipe: PrunedKdRecipe, point: Point) -> PrunedKdRecipe:
+    """The recipe of a grid with one more cell. Raises RecipeError if that is one too many."""
+    raw = to_dict(recipe)
+    raw["grid"]["extra"].append(point._asdict())
+    found = parse_recipe(raw, "The grid with this cell")
+    assert isinstance(found, PrunedKdRecipe)
+    return found

@@ -27,19 +27,18 @@ from engine.training.students import Measured, Student, train_group
 
 GROUP_WEIGHTS = {"cpu": 2**20, "cuda": 2**27}  # of the stacked students: more than a cache holds gains nothing
 GROUP_FLOPS = {"cpu": 2e12, "cuda": 5e15}  # floating-point operations after which a group should end in a part
-EVERYTHING = "everything"
 
 
 def cell_key(study: KdStudy, cell: Cell) -> str:
     """What a student depends on, and nothing else."""
-    recipe, whole = study.recipe, cell.fraction == 1
-    chosen: list[Any] = [EVERYTHING]
-    if not whole:
-        chosen = [cell.score, recipe.selection.model_dump(mode="json"), cell.fraction]
+    recipe, point = study.recipe, cell.point.identity
+    selection: list[Any] = ["everything"]
+    if point.score:
+        selection = [cell.score, recipe.selection.model_dump(mode="json"), cell.fraction]
         if cell.score not in RANDOM:
-            chosen.append(score_key(study, cell.score, cell.noise))
+            selection.append(score_key(study, cell.score, cell.noise))
     teacher: list[Any] = []
-    if cell.kd_weight:
+    if point.teacher:
         settings = recipe.teachers[cell.teacher]
         own = (
             digest([settings.model_dump(mode="json"), network_of(recipe, settings).model_dump(mode="json")])
@@ -50,7 +49,7 @@ def cell_key(study: KdStudy, cell: Cell) -> str:
     training = recipe.training.model_dump(mode="json", exclude={"temperature"})
     network = recipe.network.model_dump(mode="json")
     return digest(
-        [study.data.dataset, network, training, str(study.dtype), chosen, teacher, noise_key(cell.noise), cell.seed]
+        [study.data.dataset, network, training, str(study.dtype), selection, teacher, noise_key(cell.noise), cell.seed]
     )
 
 
@@ -58,6 +57,15 @@ def finished_cells(job: Job) -> dict[str, dict[str, Any]]:
     """Rows of the grid tables of this workspace, by the key of their cell; failed ones are left out."""
     rows = read_table(job.workspace, job.ledger.parts(table="grid"), "grid").to_pylist()
     return {row["cell"]: row for row in rows if not row["failed"]}
+
+
+@dataclass(frozen=True)
+class StudentInputs:
+    """What the students of one share of flipped labels are trained on."""
+
+    labels: Tensor  # (n,) of the training samples, some flipped
+    teacher_logits: dict[tuple[str, int], Tensor]  # by teacher and seed: (views, n, C)
+    selections: Selections
 
 
 @dataclass
@@ -69,12 +77,12 @@ class Grid:
 
     def __post_init__(self) -> None:
         self.keys = {cell: cell_key(self.study, cell) for cell in self.study.recipe.cells()}
-        self.same: dict[str, list[Cell]] = {}  # the cells that are one and the same training
+        self.cells_of: dict[str, list[Cell]] = {}  # by key: the cells that are one training
         for cell, key in self.keys.items():
-            self.same.setdefault(key, []).append(cell)
+            self.cells_of.setdefault(key, []).append(cell)
 
     def record_known(self) -> None:
-        """Take over what other runs have finished. Rows of this run's own parts are there already."""
+        """Record what other runs have finished as rows of this run, unless it has them already."""
         job = self.study.job
         recorded = read_table(job.workspace, job.ledger.parts(job.run.id, "grid"), "grid").to_pylist()
         own = {row["cell"] for row in recorded if not row["failed"]}
@@ -90,21 +98,22 @@ class Grid:
 
     def missing(self, noise: float) -> list[Cell]:
         """Cells to be trained: one of each key."""
-        firsts = [cells[0] for key, cells in self.same.items() if key not in self.known]
+        firsts = [cells[0] for key, cells in self.cells_of.items() if key not in self.known]
         return [cell for cell in firsts if cell.noise == noise]
 
     def groups(self, noise: float) -> list[list[Cell]]:
-        """Cells that train as one: equally many samples, and with or without one kind of online teacher."""
-        alike: dict[tuple[float, str], list[Cell]] = {}
+        """Cells that are trained together: equally many samples, and the same online teacher if any."""
+        together: dict[tuple[float, str], list[Cell]] = {}
         for cell in self.missing(noise):
-            alike.setdefault((cell.fraction, self._peer(cell)), []).append(cell)
-        return [group for cells in alike.values() for group in self._cut(cells)]
+            together.setdefault((cell.fraction, self._online_teacher(cell)), []).append(cell)
+        return [group for cells in together.values() for group in self._split(cells)]
 
-    def _peer(self, cell: Cell) -> str:
+    def _online_teacher(self, cell: Cell) -> str:
+        """The name of the teacher that is trained together with this student; "" if there is none."""
         return cell.teacher if cell.kd_weight and self.study.recipe.teachers[cell.teacher].online else ""
 
-    def _cut(self, cells: list[Cell]) -> Iterator[list[Cell]]:
-        """Groups small enough for the device, and short enough that no kill costs much."""
+    def _split(self, cells: list[Cell]) -> Iterator[list[Cell]]:
+        """Groups small enough for the device, and short enough that little is lost if the process is killed."""
         device = self.study.job.computes_on
         weights = self.study.parameters[self.study.recipe.network]
         one, two = self.flops(cells[:1]), self.flops(cells[:1] * 2)  # what a second student adds
@@ -112,43 +121,42 @@ class Grid:
         if self.study.recipe.network.model not in OWN:
             size = 1  # students that cannot be stacked gain nothing from each other
         cluster = self.study.job.cluster
-        if cluster:  # no worker without a group
-            size = min(size, max(1, len(self.same) // cluster.room))
+        if cluster:  # a group for every worker
+            size = min(size, max(1, len(self.cells_of) // cluster.room))
         for start in range(0, len(cells), size):
             yield cells[start : start + size]
 
     def flops(self, group: list[Cell]) -> float:
+        """Planned operations of training a group."""
         study, students = self.study, len(group)
         kept = max(1, round(group[0].fraction * study.count))
         networks = [study.recipe.network]
-        peer = self._peer(group[0])
-        if peer:
-            networks.append(network_of(study.recipe, study.recipe.teachers[peer]))
+        online = self._online_teacher(group[0])
+        if online:
+            networks.append(network_of(study.recipe, study.recipe.teachers[online]))
         return sum(study.training_flops(network, study.schedule(), kept, students) for network in networks)
 
-    def train(self, group: list[Cell], chosen: Selections, labels: Tensor, said: dict[tuple[str, int], Tensor]) -> None:
-        """Train a group and record its rows; cells that cannot be trained are recorded with a sentence."""
+    def train(self, group: list[Cell], inputs: StudentInputs) -> None:
+        """Train a group and record its rows; cells that cannot be trained are recorded with the reason."""
         rows, possible = [], []
         for cell in group:
             try:
-                chosen.kept(cell.score, cell.fraction, cell.seed)
+                inputs.selections.kept(cell.score, cell.fraction, cell.seed)
                 possible.append(cell)
             except WinnowError as error:
                 rows += self._rows(cell, failed=str(error))
         if possible:
-            rows += self._fitting(possible, chosen, labels, said)
+            rows += self._train_fitting(possible, inputs)
         job = self.study.job
         name = f"cells-{digest(sorted(self.keys[cell] for cell in group))}"
         # Failed cells are tried again on resuming, and then end in another part.
         attempt = next(i for i in count() if not job.has("grid", f"{name}-{i}"))
         job.record([job.write("grid", f"{name}-{attempt}", rows)])
 
-    def _fitting(
-        self, cells: list[Cell], chosen: Selections, labels: Tensor, said: dict[tuple[str, int], Tensor]
-    ) -> list[dict[str, Any]]:
-        """Train cells together, or in halves where they do not fit into memory."""
+    def _train_fitting(self, cells: list[Cell], inputs: StudentInputs) -> list[dict[str, Any]]:
+        """Train cells together, or in halves if they do not fit into memory."""
         try:
-            return self._together(cells, chosen, labels, said)
+            return self._train_together(cells, inputs)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -157,36 +165,33 @@ class Grid:
                 "This student does not fit into memory even alone; choose a smaller network or training.batch_size."
             )
             return self._rows(cells[0], failed=sentence)
-        self.study.job.log.warning("%d students together do not fit into memory; going on with half", len(cells))
+        self.study.job.log.warning("%d students together do not fit into memory; halving the group", len(cells))
         half = len(cells) // 2
-        return [row for part in (cells[:half], cells[half:]) for row in self._fitting(part, chosen, labels, said)]
+        return [row for part in (cells[:half], cells[half:]) for row in self._train_fitting(part, inputs)]
 
-    def _together(
-        self, cells: list[Cell], chosen: Selections, labels: Tensor, said: dict[tuple[str, int], Tensor]
-    ) -> list[dict[str, Any]]:
-        study = self.study
+    def _train_together(self, cells: list[Cell], inputs: StudentInputs) -> list[dict[str, Any]]:
+        study, selections = self.study, inputs.selections
         recipe = study.recipe
         students = [
             Student(
-                chosen.kept(cell.score, cell.fraction, cell.seed).nonzero()[0],
+                selections.kept(cell.score, cell.fraction, cell.seed).nonzero()[0],
                 cell.seed,
                 cell.kd_weight,
                 fresh=cell.score == "random_fresh",
-                teacher=said.get((cell.teacher, cell.seed)) if cell.kd_weight else None,
+                teacher=inputs.teacher_logits.get((cell.teacher, cell.seed)) if cell.kd_weight else None,
             )
             for cell in cells
         ]
-        schedule = study.schedule()
-        words = f"training {len(cells)} students on {arm(f'{cells[0].fraction:.0%} of the data', chosen.noise)}"
+        message = f"training {len(cells)} students on {arm(f'{cells[0].fraction:.0%} of the data', selections.noise)}"
         started = time.perf_counter()
-        with study.job.phase(words, self.flops(cells)) as tick:
+        with study.job.phase(message, self.flops(cells)) as tick:
             group = study.group(recipe.network, [cell.seed for cell in cells])
-            peer = self._peer(cells[0])
-            peers = None
-            if peer:
+            online, teachers = self._online_teacher(cells[0]), None
+            if online:
                 seeds = [FIRST_ONLINE_TEACHER_SEED + cell.seed for cell in cells]
-                peers = study.group(network_of(recipe, recipe.teachers[peer]), seeds)
-            steps = train_group(group, students, study.samples["train"], labels, schedule, peers=peers, tick=tick)
+                teachers = study.group(network_of(recipe, recipe.teachers[online]), seeds)
+            train = study.samples["train"]
+            steps = train_group(group, students, train, inputs.labels, study.schedule(), peers=teachers, tick=tick)
         seconds = (time.perf_counter() - started) / len(cells)
         results = study.measured(group)
         rows = []
@@ -196,7 +201,7 @@ class Grid:
                 steps=steps,
                 seconds=seconds,
                 samples=len(student.kept),
-                flipped=int(chosen.flipped[student.kept].sum()),
+                flipped=int(selections.flipped[student.kept].sum()),
                 valid=results["valid"][place],
                 test=results["test"][place],
             )
@@ -214,7 +219,7 @@ class Grid:
         test: Measured | None = None,
         failed: str = "",
     ) -> list[dict[str, Any]]:
-        """The rows of one training: one for each cell that is this very training."""
+        """The rows of one training: one for each cell that is this training."""
         if test is not None and not math.isfinite(test.loss):
             failed = "The training diverged: its loss is not a number; lower training.learning_rate."
         batch = min(self.study.recipe.training.batch_size, samples or 1)
@@ -230,4 +235,4 @@ class Grid:
             "seconds": seconds,
             "failed": failed,
         }
-        return [row | other._asdict() for other in self.same[self.keys[cell]]]
+        return [row | same._asdict() for same in self.cells_of[self.keys[cell]]]

@@ -1,4 +1,4 @@
-"""Scores of labelled samples: short trainings on everything are watched, and each score is read from what was seen."""
+"""Scores of labelled samples, from the training dynamics of a few short proxy runs on everything."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from engine.pruning import geometry, gradients, memorization, scores
 from engine.pruning.dynamics import TrainingDynamics
 from engine.pruning.select import kept_count
 from engine.studies.kd.setup import KdStudy, noise_key
-from engine.studies.kd.teachers import teacher_key
+from engine.studies.kd.teachers import teacher_key, teacher_logits
 from engine.training.students import Group, Student, batches_of, outputs_of, train_group
 
 RANDOM = ("random", "random_fresh")
@@ -31,10 +31,10 @@ Scores = NDArray[np.float64]
 
 
 @dataclass
-class Watched:
-    """What the watched trainings have shown."""
+class ProxyRuns:
+    """What scores are computed from."""
 
-    log: TrainingDynamics
+    dynamics: TrainingDynamics
     gradients: Scores | None  # mean gradient norm over the runs at the early epoch
     embeddings: NDArray[np.float32]  # of the first run at its end
     seconds: float
@@ -55,7 +55,7 @@ def score_key(study: KdStudy, name: str, noise: float) -> str:
             study.data.dataset,
             recipe.network.model_dump(mode="json"),
             recipe.scores.model_dump(mode="json"),
-            recipe.watched_epochs,
+            recipe.proxy_epochs,
             recipe.training.model_dump(mode="json", exclude={"temperature", "equal", "epochs"}),
             str(study.dtype),
             noise_key(noise),
@@ -71,23 +71,20 @@ def scoring_flops(study: KdStudy, noise: float) -> float:
     return flops + (_subsets_flops(study) if "memorization" in missing else 0.0)
 
 
-def make_scores(study: KdStudy, noise: float, labels: Tensor, teacher: Tensor | None) -> None:
-    """Make and keep every score the grid needs and the workspace does not have, but the random ones.
-
-    `teacher` (n, C) is what the first teacher says of the training samples; None where no score asks for it.
-    """
+def make_scores(study: KdStudy, noise: float, labels: Tensor) -> None:
+    """Compute and cache every score that the grid needs and the workspace does not have, but the random ones."""
     missing = missing_scores(study, noise)
     if any(name != "memorization" for name in missing):
-        watched = _watch(study, noise, labels, "grand" in missing)
+        proxies = _run_proxies(study, noise, labels, "grand" in missing)
         for name in missing:
             if name != "memorization":
                 started = time.perf_counter()
-                values = _read(study, name, watched, labels, teacher)
-                _keep(study, name, noise, values, watched.seconds + time.perf_counter() - started)
+                values = _score(study, name, noise, proxies, labels)
+                _save(study, name, noise, values, proxies.seconds + time.perf_counter() - started)
     if "memorization" in missing:
         started = time.perf_counter()
         values = _memorization(study, noise, labels)
-        _keep(study, "memorization", noise, values, time.perf_counter() - started)
+        _save(study, "memorization", noise, values, time.perf_counter() - started)
 
 
 def read_scores(study: KdStudy, noise: float) -> dict[str, Scores]:
@@ -96,7 +93,7 @@ def read_scores(study: KdStudy, noise: float) -> dict[str, Scores]:
     for name in study.recipe.used_scores():
         if name not in RANDOM:
             output = load_tensors(study.job.workspace, score_key(study, name, noise))
-            assert output is not None  # they are made first
+            assert output is not None  # its work unit has been done
             made[name] = output.tensors["score"].numpy()
             _record(study, name, noise, made[name], output.facts["seconds"])
     return made
@@ -112,14 +109,14 @@ def missing_scores(study: KdStudy, noise: float) -> list[str]:
     ]
 
 
-def _keep(study: KdStudy, name: str, noise: float, values: Scores, seconds: float) -> None:
+def _save(study: KdStudy, name: str, noise: float, values: Scores, seconds: float) -> None:
     tensors = {"score": torch.from_numpy(np.asarray(values, dtype=np.float64))}
     save_tensors(study.job.workspace, score_key(study, name, noise), tensors, {"seconds": seconds})
 
 
 def _record(study: KdStudy, name: str, noise: float, values: Scores, seconds: float) -> None:
-    unit = f"score-{name}-noise-{noise:g}"
-    if study.job.has("metrics", unit):
+    part = f"score-{name}-noise-{noise:g}"
+    if study.job.has("metrics", part):
         return
     n = study.count
     columns = {
@@ -133,26 +130,26 @@ def _record(study: KdStudy, name: str, noise: float, values: Scores, seconds: fl
     cost = {
         "arm": arm(f"score {name}", noise),
         "seed": -1,
-        "epoch": study.recipe.watched_epochs,
+        "epoch": study.recipe.proxy_epochs,
         "step": 0,
         "split": "",
         "name": "seconds_scoring",
         "value": seconds,
     }
-    study.job.record([study.job.write("scores", unit, columns), study.job.write("metrics", unit, [cost])])
+    study.job.record([study.job.write("scores", part, columns), study.job.write("metrics", part, [cost])])
 
 
 def _proxy_flops(study: KdStudy) -> float:
     """Planned operations of the proxy runs; a forward pass over every sample after each epoch costs a third of it."""
     recipe = study.recipe
-    schedule = study.schedule(recipe.watched_epochs)
+    schedule = study.schedule(recipe.proxy_epochs)
     return study.training_flops(recipe.network, schedule, study.count, recipe.scores.runs) * 4 / 3
 
 
-def _watch(study: KdStudy, noise: float, labels: Tensor, grand: bool) -> Watched:
+def _run_proxies(study: KdStudy, noise: float, labels: Tensor, grand: bool) -> ProxyRuns:
     settings, network = study.recipe.scores, study.recipe.network
-    epochs, seeds = study.recipe.watched_epochs, [FIRST_PROXY_SEED + i for i in range(settings.runs)]
-    log = TrainingDynamics(
+    epochs, seeds = study.recipe.proxy_epochs, [FIRST_PROXY_SEED + i for i in range(settings.runs)]
+    dynamics = TrainingDynamics(
         settings.runs,
         epochs,
         study.count,
@@ -162,17 +159,17 @@ def _watch(study: KdStudy, noise: float, labels: Tensor, grand: bool) -> Watched
     train, known = study.samples["train"], labels.cpu()
     norms: list[Scores] = []
 
-    def look(epoch: int, group: Group) -> None:
+    def observe(epoch: int, group: Group) -> None:
         for index, outputs in batches_of(group, train):
-            log.update(epoch, index, outputs, known[index])
+            dynamics.update(epoch, index, outputs, known[index])
         if grand and epoch == settings.early_epoch:
             norms.append(_gradients(study, group, labels))
 
     started = time.perf_counter()
     group = study.group(network, seeds)
     everything = np.arange(study.count)
-    words = f"watching {settings.runs} trainings on {arm('everything', noise)}"
-    with study.job.phase(words, _proxy_flops(study)) as tick:
+    message = f"training {settings.runs} proxy networks on {arm('everything', noise)}"
+    with study.job.phase(message, _proxy_flops(study)) as tick:
         train_group(
             group,
             [Student(everything, seed) for seed in seeds],
@@ -180,14 +177,14 @@ def _watch(study: KdStudy, noise: float, labels: Tensor, grand: bool) -> Watched
             labels,
             study.schedule(epochs),
             tick=tick,
-            watch=look,
+            watch=observe,
         )
     embeddings = outputs_of(group, train, features=True)[0].numpy()
-    return Watched(log, norms[0] if norms else None, embeddings, time.perf_counter() - started)
+    return ProxyRuns(dynamics, norms[0] if norms else None, embeddings, time.perf_counter() - started)
 
 
 def _gradients(study: KdStudy, group: Group, labels: Tensor) -> Scores:
-    """The mean over the watched runs of each sample's gradient norm."""
+    """The mean over the proxy runs of each sample's gradient norm."""
     inputs = study.samples["train"].take(torch.arange(study.count, device=study.job.device))
     at_once = GRADIENTS_AT_ONCE if group.base.stacks else 1
     norms = [gradients.grand(group.network(member), inputs, labels, _loss, at_once) for member in range(group.size)]
@@ -198,31 +195,32 @@ def _loss(output: Tensor, target: Tensor) -> Tensor:
     return (output[0] - target) ** 2 if target.is_floating_point() else F.cross_entropy(output, target)
 
 
-def _read(study: KdStudy, name: str, watched: Watched, labels: Tensor, teacher: Tensor | None) -> Scores:
-    """One score from what the watched trainings have shown."""
-    settings, log = study.recipe.scores, watched.log
-    early, last = settings.early_epoch, study.recipe.watched_epochs
+def _score(study: KdStudy, name: str, noise: float, proxies: ProxyRuns, labels: Tensor) -> Scores:
+    """One score (n,) from the proxy runs."""
+    settings, dynamics = study.recipe.scores, proxies.dynamics
+    early, last = settings.early_epoch, study.recipe.proxy_epochs
     seed = study.recipe.data.split_seed
     clusters = min(settings.prototypes or 10 * study.outputs, study.count)
-    picks = kept_count(study.count, min(1.0, max(study.recipe.grid.fractions)))
+    selected = kept_count(study.count, min(1.0, max(study.recipe.grid.fractions)))
     of_class = None if study.numbers else labels.cpu().numpy()
     if name == "grand":
-        assert watched.gradients is not None
-        return watched.gradients
+        assert proxies.gradients is not None
+        return proxies.gradients
     if name == "kl":
-        assert teacher is not None
-        return scores.kl_from_teacher(teacher.numpy(), log.outputs[early])
-    embeddings = watched.embeddings
+        assert study.recipe.kl_teacher is not None  # the recipe was checked
+        teacher = teacher_logits(study, noise)[study.recipe.kl_teacher, study.recipe.seeds[0]][0]  # view 0
+        return scores.kl_from_teacher(teacher.cpu().numpy(), dynamics.outputs[early])
+    embeddings = proxies.embeddings
     ways: dict[str, Callable[[], Scores]] = {
-        "el2n": lambda: scores.el2n(log, early),
-        "forgetting": lambda: scores.forgetting(log),
-        "aum": lambda: scores.aum(log),
-        "loss": lambda: scores.loss(log, last),
-        "least_confidence": lambda: scores.least_confidence(log, last),
-        "entropy": lambda: scores.entropy(log, last),
-        "margin": lambda: scores.margin(log, last),
-        "k_center": lambda: geometry.k_center(embeddings, picks, seed),
-        "herding": lambda: geometry.herding(embeddings, picks, of_class),
+        "el2n": lambda: scores.el2n(dynamics, early),
+        "forgetting": lambda: scores.forgetting(dynamics),
+        "aum": lambda: scores.aum(dynamics),
+        "loss": lambda: scores.loss(dynamics, last),
+        "least_confidence": lambda: scores.least_confidence(dynamics, last),
+        "entropy": lambda: scores.entropy(dynamics, last),
+        "margin": lambda: scores.margin(dynamics, last),
+        "k_center": lambda: geometry.k_center(embeddings, selected, seed),
+        "herding": lambda: geometry.herding(embeddings, selected, of_class),
         "prototypes_far": lambda: geometry.prototypes(embeddings, clusters, seed),
         "prototypes_near": lambda: -geometry.prototypes(embeddings, clusters, seed),
         "inliers": lambda: geometry.inliers(embeddings, seed),
@@ -233,7 +231,7 @@ def _read(study: KdStudy, name: str, watched: Watched, labels: Tensor, teacher: 
 def _subsets_flops(study: KdStudy) -> float:
     kept = round(OF_SUBSETS * study.count)
     return study.training_flops(
-        study.recipe.network, study.schedule(study.recipe.watched_epochs), kept, study.recipe.scores.subsets
+        study.recipe.network, study.schedule(study.recipe.proxy_epochs), kept, study.recipe.scores.subsets
     )
 
 
@@ -244,9 +242,9 @@ def _memorization(study: KdStudy, noise: float, labels: Tensor) -> Scores:
     group = study.group(recipe.network, seeds)
     students = [Student(kept.nonzero()[0], seed) for kept, seed in zip(member, seeds, strict=True)]
     train = study.samples["train"]
-    words = f"training on {count} random subsets of {arm('everything', noise)}"
-    with study.job.phase(words, _subsets_flops(study)) as tick:
-        train_group(group, students, train, labels, study.schedule(recipe.watched_epochs), tick=tick)
+    message = f"training on {count} random subsets of {arm('everything', noise)}"
+    with study.job.phase(message, _subsets_flops(study)) as tick:
+        train_group(group, students, train, labels, study.schedule(recipe.proxy_epochs), tick=tick)
     outputs = outputs_of(group, train)
     if study.numbers:
         right = -((outputs[..., 0] - labels.cpu()) ** 2)

@@ -28,21 +28,21 @@ class Selections:
     _kept: dict[tuple[str, float, int], NDArray[np.bool_]] = field(default_factory=dict)
 
     def kept(self, score: str, fraction: float, seed: int) -> NDArray[np.bool_]:
-        """(n,) which samples a cell trains on. A random choice depends on the seed of the cell; no other does."""
+        """Which samples a cell trains on (n,). Only random selections depend on the seed of the cell."""
         key = (score, fraction, seed if score in RANDOM else -1)
         if key not in self._kept:
             selection, n = self.study.recipe.selection, self.study.count
             random = score in RANDOM
             values = random_score(n, seed) if random else self.scores[score]
-            # The hardest of a random order are nothing to skip, and it has no strata.
+            # A random order has no hardest samples to skip, and no strata.
             rule = "top" if random and selection.rule in ("window", "strata") else selection.rule
             skip = 0.0 if random else selection.skip_hardest
-            of_class = None if self.study.numbers else self.labels
-            self._kept[key] = select(values, fraction, rule, of_class, skip, self.study.recipe.data.split_seed)
+            classes = None if self.study.numbers else self.labels
+            self._kept[key] = select(values, fraction, rule, classes, skip, self.study.recipe.data.split_seed)
         return self._kept[key]
 
     def record(self) -> list[dict[str, Any]]:
-        """Write which rows every score keeps; the answer says which arm was left without which classes."""
+        """Record which rows every score keeps. Returns the arms that keep no sample of some classes, with these."""
         job, recipe = self.study.job, self.study.recipe
         notes: list[dict[str, Any]] = []
         for score in recipe.used_scores():
@@ -51,10 +51,10 @@ class Selections:
                 try:
                     kept = self.kept(score, fraction, recipe.seeds[0])
                 except WinnowError:
-                    continue  # its cells fail one by one, with this sentence
+                    continue  # each of its cells fails with this message
                 notes += self._emptied(score, fraction, kept)
-                unit = f"{score}-{fraction:g}-noise-{self.noise:g}"
-                if job.has("selections", unit):
+                part = f"{score}-{fraction:g}-noise-{self.noise:g}"
+                if job.has("selections", part):
                     continue
                 n = len(kept)
                 columns = {
@@ -65,19 +65,19 @@ class Selections:
                     "kept": kept,
                     "tau": [None] * n,
                 }
-                job.record([job.write("selections", unit, columns)])
+                job.record([job.write("selections", part, columns)])
         return notes
 
     def _emptied(self, score: str, fraction: float, kept: NDArray[np.bool_]) -> list[dict[str, Any]]:
         if self.study.numbers:
             return []
         names = self.study.data.class_names
-        gone = [names[i] for i in emptied(kept, self.labels, len(names))]
-        if not gone:
+        lost = [names[i] for i in emptied(kept, self.labels, len(names))]
+        if not lost:
             return []
         self.study.job.log.warning(
             '%s keeps no sample of %s; selection.rule = "quota" keeps some of every class.',
             kept_arm(score, fraction, self.noise),
-            ", ".join(gone),
+            ", ".join(lost),
         )
-        return [{"arm": kept_arm(score, fraction, self.noise), "classes": gone}]
+        return [{"arm": kept_arm(score, fraction, self.noise), "classes": lost}]

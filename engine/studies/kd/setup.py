@@ -1,17 +1,13 @@
-"""What every step of a grid of distilled students shares: the samples as tensors, the networks, the labels."""
+"""What every step of a grid of students shares: the samples as tensors, the networks, the labels."""
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
-import sklearn
 import torch
-import transformers
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -20,23 +16,24 @@ from transformers import PreTrainedTokenizerBase
 from engine.common.errors import WinnowError
 from engine.common.random_streams import Stream, stream_rng
 from engine.config.kd import PrunedKdRecipe, TeacherSettings
-from engine.config.load import to_dict
 from engine.config.models import NetworkSettings
-from engine.data.labelled.samples import Labelled, read_labelled
+from engine.data.labelled.samples import Labelled
 from engine.data.tokenizers import same_tokenizer
 from engine.models.loading import load_tokenizer
 from engine.models.networks import make_network, parameters_of
 from engine.studies.job import Job
+from engine.studies.labelled import read_samples, record_labelled, split_indices, split_samples
 from engine.training.students import Group, Measured, Schedule, measure, outputs_of
-from engine.training.views import Samples, make_samples
+from engine.training.views import Samples
 
-SPLITS = ("train", "valid", "test")
-STEP_COST = 1e8  # floating-point operations that starting one training step is worth
+STEP_OVERHEAD = 1e8  # floating-point operations that take as long as starting a training step
 FORWARD_AND_BACK = 3.0  # a training step in forward passes
 
 
 @dataclass
 class KdStudy:
+    """The samples, labels and networks of a grid, opened on one machine."""
+
     job: Job
     recipe: PrunedKdRecipe
     data: Labelled
@@ -44,8 +41,8 @@ class KdStudy:
     labels: dict[str, Tensor]  # class numbers; numbers to be predicted are standardised
     rows: NDArray[np.int32]  # of the training samples, in order
     shape: tuple[int, ...]
-    outputs: int
-    costs: dict[NetworkSettings, float]  # floating-point operations of a forward pass, one sample
+    outputs: int  # of a network: classes, or 1 if numbers are predicted
+    forward_flops: dict[NetworkSettings, float]  # of one sample
     parameters: dict[NetworkSettings, int]
 
     @property
@@ -68,7 +65,7 @@ class KdStudy:
         return self.job.dtype(self.recipe.training.dtype)
 
     def schedule(self, epochs: int | None = None, **more: Any) -> Schedule:
-        """How the recipe trains, for students where no `epochs` are given; their steps are those of the whole set."""
+        """How the recipe trains: students, or for so many `epochs`. Equal steps are those on all of the data."""
         training = self.recipe.training
         steps = None
         if training.equal == "steps" and epochs is None:
@@ -94,40 +91,29 @@ class KdStudy:
     def training_flops(self, settings: NetworkSettings, schedule: Schedule, samples: int, students: int) -> float:
         """Planned operations of training `students` together."""
         steps = schedule.steps_of(samples)
-        each = FORWARD_AND_BACK * self.costs[settings] * min(schedule.batch_size, samples)
-        return steps * (STEP_COST + students * each)
+        each = FORWARD_AND_BACK * self.forward_flops[settings] * min(schedule.batch_size, samples)
+        return steps * (STEP_OVERHEAD + students * each)
 
 
 def open_study(job: Job, recipe: PrunedKdRecipe) -> KdStudy:
-    """Read the data, and make the samples ready on the device."""
-    data: Labelled = job.broadcast("data", partial(_read, job, recipe))
-    places = {split: (data.split == split).nonzero()[0] for split in SPLITS}
-    values = torch.from_numpy(data.inputs)
-    mask = None if data.mask is None else torch.from_numpy(data.mask)
-    samples = {
-        split: make_samples(
-            values[place],
-            None if mask is None else mask[place],
-            values[places["train"]],
-            views=recipe.training.views if split == "train" else 1,
-            mirror=recipe.training.mirror,
-            seed=recipe.data.split_seed,
-            device=job.device,
-        )
-        for split, place in places.items()
-    }
-    given = data.labels
+    """Read the data, and put the samples on the device."""
+    data: Labelled = job.broadcast(
+        "data", lambda: read_samples(job, recipe.data, shared_tokenizer(recipe) if recipe.data.task == "text" else None)
+    )
+    training = recipe.training
+    samples = split_samples(data, job.device, views=training.views, mirror=training.mirror, seed=recipe.data.split_seed)
+    indices, values = split_indices(data), data.labels
     if recipe.data.task == "numbers":  # predicted in units of their own spread, or networks would only learn the mean
-        known = given[places["train"]]
-        given = ((given - known.mean()) / max(float(known.std()), 1e-12)).astype(np.float32)
-    labels = {split: torch.from_numpy(given[place]).to(job.device) for split, place in places.items()}
+        known = values[indices["train"]]
+        values = ((values - known.mean()) / max(float(known.std()), 1e-12)).astype(np.float32)
+    labels = {split: torch.from_numpy(values[index]).to(job.device) for split, index in indices.items()}
     study = KdStudy(
         job,
         recipe,
         data,
         samples,
         labels,
-        data.row[places["train"]],
+        data.row[indices["train"]],
         tuple(data.inputs.shape[1:]),
         max(len(data.class_names), 1),
         {},
@@ -137,30 +123,22 @@ def open_study(job: Job, recipe: PrunedKdRecipe) -> KdStudy:
     for settings in dict.fromkeys([recipe.network, *teachers]):
         network = study.network(settings, 0)
         study.parameters[settings] = parameters_of(network)
-        study.costs[settings] = _forward_cost(network, samples["train"])
+        study.forward_flops[settings] = _forward_flops(network, samples["train"])
     return study
 
 
-def _read(job: Job, recipe: PrunedKdRecipe) -> Labelled:
-    tokenizer = shared_tokenizer(recipe) if recipe.data.task == "text" else None
-    with job.phase(f"reading {recipe.data.source}", 0):
-        return read_labelled(recipe.data, tokenizer)
-
-
 def write_down(study: KdStudy) -> None:
-    """The samples, and what the run as a whole is made of."""
+    """Record the samples, and what the run as a whole is made of."""
     job, recipe = study.job, study.recipe
-    if not job.has("samples", "samples"):
-        job.record([job.write("samples", "samples", study.data.sample_columns())])
     size = study.parameters[recipe.network]
-    job.ledger.set_provenance(job.run.id, **_provenance(study), student_parameters=size)
+    record_labelled(job, recipe, study.data, study.dtype, packages=["scikit-learn"], student_parameters=size)
     if not job.has("metrics", "student"):
         row = {"arm": "student", "seed": -1, "epoch": recipe.training.epochs, "step": 0, "split": ""}
         job.record([job.write("metrics", "student", [row | {"name": "parameters", "value": float(size)}])])
 
 
 def shared_tokenizer(recipe: PrunedKdRecipe) -> PreTrainedTokenizerBase:
-    """The tokenizer of the student. Raises WinnowError where a teacher of the grid reads text in another way."""
+    """The tokenizer of the student. Raises WinnowError if a teacher of the grid has another one."""
     tokenizer = load_tokenizer(recipe.network.model, ends=False)
     for name in recipe.used_teachers():
         model = network_of(recipe, recipe.teachers[name]).model
@@ -175,37 +153,18 @@ def shared_tokenizer(recipe: PrunedKdRecipe) -> PreTrainedTokenizerBase:
 
 
 def network_of(recipe: PrunedKdRecipe, teacher: TeacherSettings) -> NetworkSettings:
-    """The network of a teacher: the student's, with what the teacher names otherwise."""
+    """The network of a teacher: the student's, with what the settings of the teacher change."""
     named = {
         key: value for key in ("model", "width", "depth", "pretrained") if (value := getattr(teacher, key)) is not None
     }
     return recipe.network.model_copy(update=named)
 
 
-def _forward_cost(network: nn.Module, samples: Samples) -> float:
+def _forward_flops(network: nn.Module, samples: Samples) -> float:
     inputs = samples.take(torch.zeros(1, dtype=torch.long, device=samples.values.device))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network.to(samples.values.device).eval()(*inputs)
     return float(counter.get_total_flops())
-
-
-def _provenance(study: KdStudy) -> dict[str, Any]:
-    return {
-        "recipe": to_dict(study.recipe),
-        "dataset": study.data.dataset,
-        "data_origin": study.data.origin,
-        "samples": {split: len(study.samples[split]) for split in SPLITS},
-        "class_names": study.data.class_names,
-        "measure": "R²" if study.numbers else "accuracy",
-        "dtype": str(study.dtype).removeprefix("torch."),
-        "device": study.job.device_name,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "scikit-learn": sklearn.__version__,
-        },
-    }
 
 
 def noise_key(noise: float) -> Any:

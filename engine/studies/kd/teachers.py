@@ -1,4 +1,4 @@
-"""Teachers of a grid: trained on everything (or as their settings say), heard once, and kept as their outputs."""
+"""Teachers of a grid: trained on everything (or as their settings have it); their logits are cached once."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def missing_teachers(study: KdStudy, noise: float) -> dict[str, list[int]]:
 
 def teacher_logits(study: KdStudy, noise: float) -> dict[tuple[str, int], Tensor]:
     """The outputs (views, n, C) of every teacher and seed for the training samples, on the device of the run."""
-    said: dict[tuple[str, int], Tensor] = {}
+    logits: dict[tuple[str, int], Tensor] = {}
     for name in _offline(study):
         found = {
             seed: load_tensors(study.job.workspace, teacher_key(study, name, noise, seed))
@@ -47,9 +47,9 @@ def teacher_logits(study: KdStudy, noise: float) -> dict[tuple[str, int], Tensor
         }
         for seed, output in found.items():
             assert output is not None  # they are made first
-            said[name, seed] = output.tensors["outputs"].to(study.job.device)
+            logits[name, seed] = output.tensors["outputs"].to(study.job.device)
         _record(study, name, noise, found)
-    return said
+    return logits
 
 
 def _offline(study: KdStudy) -> list[str]:
@@ -73,7 +73,7 @@ def teacher_flops(study: KdStudy, name: str, teachers: int) -> float:
 
 
 def train_teacher(study: KdStudy, name: str, noise: float, labels: Tensor, seeds: list[int]) -> None:
-    """Train a teacher with each seed, all of them together, and keep what they say."""
+    """Train a teacher with each seed, all of them together, and cache their logits."""
     settings = study.recipe.teachers[name]
     network = network_of(study.recipe, settings)
     kept = max(1, round(settings.fraction * study.count))
@@ -82,11 +82,11 @@ def train_teacher(study: KdStudy, name: str, noise: float, labels: Tensor, seeds
         Student(random_subset(kept, study.count, seed, 0).nonzero()[0], FIRST_TEACHER_SEED + seed) for seed in seeds
     ]
     started = time.perf_counter()
-    words = f"training the teacher {arm(name, noise)} on {kept:,} samples"
-    with study.job.phase(words, teacher_flops(study, name, len(seeds))) as tick:
+    message = f"training the teacher {arm(name, noise)} on {kept:,} samples"
+    with study.job.phase(message, teacher_flops(study, name, len(seeds))) as tick:
         steps = train_group(group, members, study.samples["train"], labels, _schedule(study, settings), tick=tick)
     train = study.samples["train"]
-    said = torch.stack([outputs_of(group, train, view) for view in range(train.views)], 1)  # (S, views, n, C)
+    logits = torch.stack([outputs_of(group, train, view) for view in range(train.views)], 1)  # (S, views, n, C)
     seconds = (time.perf_counter() - started) / len(seeds)
     results = study.measured(group)
     for place, seed in enumerate(seeds):
@@ -97,11 +97,11 @@ def train_teacher(study: KdStudy, name: str, noise: float, labels: Tensor, seeds
             "steps": steps,
             "parameters": study.parameters[network],
         }
-        save_tensors(study.job.workspace, teacher_key(study, name, noise, seed), {"outputs": said[place]}, facts)
+        save_tensors(study.job.workspace, teacher_key(study, name, noise, seed), {"outputs": logits[place]}, facts)
 
 
 def _record(study: KdStudy, name: str, noise: float, found: dict[int, CachedTensors | None]) -> None:
-    """Write down how good each teacher is and what it takes, once."""
+    """Record how accurate each teacher is and what it costs, once."""
     unit = f"teacher-{name}-noise-{noise:g}"
     if study.job.has("metrics", unit):
         return
@@ -120,8 +120,3 @@ def _record(study: KdStudy, name: str, noise: float, found: dict[int, CachedTens
         }
         rows += [at | {"split": "", "name": key, "value": float(value)} for key, value in cost.items()]
     study.job.record([study.job.write("metrics", unit, rows)])
-
-
-def first_teacher_logits(said: dict[tuple[str, int], Tensor], seeds: list[int], name: str) -> Tensor:
-    """What one teacher says of the samples as they are, (n, C): its first seed's outputs under view 0."""
-    return said[name, seeds[0]][0].cpu()
