@@ -20,6 +20,7 @@ from tqdm import tqdm
 from engine.common.errors import WinnowError
 from engine.config.kinds import Recipe
 from engine.config.load import RecipeError, load_recipe, ready_made
+from engine.storage import former
 from engine.storage.ledger import Ledger, Run
 from engine.storage.parts import read_table
 from engine.storage.tables import SCHEMAS
@@ -304,7 +305,9 @@ def _parser() -> argparse.ArgumentParser:
     takes_run(add("cancel", cancel, "stop a run; what it finished is kept"))
     takes_run(add("resume", resume, "queue a failed or cancelled run again"))
     table_parser = takes_run(add("table", table, "the rows of a table of a run"))
-    table_parser.add_argument("table", metavar="TABLE", choices=list(SCHEMAS), help=", ".join(SCHEMAS))
+    table_parser.add_argument(
+        "table", metavar="TABLE", type=former.current, choices=list(SCHEMAS), help=", ".join(SCHEMAS)
+    )
     table_parser.add_argument("--out", type=Path, metavar="FILE", help="a .parquet, .csv or .json file")
     export_parser = takes_run(add("export", export, "the kept samples, or what was distilled, and a manifest"))
     cut = export_parser.add_mutually_exclusive_group(required=True)

@@ -148,7 +148,7 @@ def describe(
         "unchanged": same,
         "note": _unchanged(recipe, len(same), len(inputs)),
         "measure": run.provenance.get("measure", "accuracy"),
-        "accuracy": accuracies(store.worth(run.id), key),
+        "accuracy": accuracies(store.evaluations(run.id), key),
         "recipe": run.recipe,
         "provenance": {name: value for name, value in run.provenance.items() if name not in ("recipe", "distilled")},
     }
@@ -158,7 +158,7 @@ def _unchanged(recipe: DistillationRecipe, same: int, count: int) -> str:
     """What has to be said where texts read as they did before anything was learned; else nothing."""
     if not same:
         return ""
-    began = "the real sample it started from" if recipe.synthetic.start == "samples" else "the noise it started from"
+    began = "the real sample it started from" if recipe.synthetic.initialization == "samples" else "the noise it started from"
     which = "the text" if count == 1 else "every text" if same == count else f"{same} of {count} texts"
     return (
         f"Token by token, {which} still reads as {began}: what was learned lies between the tokens, in the vectors. "
@@ -180,7 +180,7 @@ def accuracies(worth: pd.DataFrame, key: SetKey) -> list[dict[str, Any]]:
         for method in METHODS:
             rows = mine if method == "full" else own
             rows = rows[(rows["method"] == method) & (rows["trained"] == model)]
-            values = rows.drop_duplicates("head")["accuracy"].dropna()
+            values = rows.drop_duplicates("eval_seed")["accuracy"].dropna()
             if len(values):
                 over = interval(values)
                 low, high = (None, None) if over.seeds < 2 else (over.low, over.high)

@@ -42,7 +42,7 @@ def report(workspace: Workspace, rebuild_store: bool) -> Iterator[str]:
     parts, broken = ledger.parts(), broken_parts(workspace, ledger)
     yield f"{len(parts) - len(broken):,} of {len(parts):,} parts are whole"
     for part, what in broken:
-        yield f"the part {part.table}/{part.name} of run {part.run} {what}"
+        yield f"the part {part.folder}/{part.name} of run {part.run} {what}"
     if rebuild_store:
         ledger.forget_parts(part for part, _ in broken)
         for run in sorted({part.run for part, _ in broken}):

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from engine.common.atomic import write_atomically
 from engine.common.errors import WinnowError
 from engine.common.hashing import file_sha256
+from engine.storage import former
 from engine.storage.tables import SCHEMAS
 from engine.storage.workspace import Workspace
 
 ROW_GROUP = 8192
-
-
 TOKEN_ROW_GROUP = 64  # one sample is looked up at a time, so a lookup reads few neighbours
 
 
@@ -33,9 +32,15 @@ class Part:
     rows: int
     size: int  # bytes
     sha256: str
+    former_table: str = ""  # what an earlier version called the table when it wrote this part
+
+    @property
+    def folder(self) -> str:
+        """The name of the table on disk and in the ledger."""
+        return self.former_table or self.table
 
     def path(self, workspace: Workspace) -> Path:
-        return part_path(workspace, self.run, self.table, self.name)
+        return part_path(workspace, self.run, self.folder, self.name)
 
 
 def part_path(workspace: Workspace, run: str, table: str, name: str) -> Path:
@@ -50,11 +55,11 @@ def write_part(
     columns: Mapping[str, Any] | Sequence[Mapping[str, Any]],
     seconds: float = 0.0,
 ) -> Part:
-    """Write one part whole or not at all, and return what the ledger records of it.
+    """Write one part atomically, and return what the ledger records of it.
 
     `columns` is a mapping of column to values, or a list of row objects. The `run` column is filled in here.
     `seconds` is what the part took to compute; it travels in the file, so that a killed run still knows it.
-    Raises WinnowError where the disk is full, pyarrow.ArrowInvalid where the values do not fit the schema.
+    Raises WinnowError if the disk is full, pyarrow.ArrowInvalid if the values do not fit the schema.
     """
     schema = SCHEMAS[table]
     if isinstance(columns, Mapping):
@@ -84,15 +89,34 @@ def read_column(path: Path, column: str) -> NDArray[Any]:
     return pq.read_table(path, columns=[column]).column(column).to_numpy()
 
 
+def read_part(path: Path, table: str) -> pa.Table:
+    """Every row of one part, also of one that an earlier version wrote with other names of its columns.
+
+    Raises OSError if the file cannot be read, pyarrow.ArrowInvalid if it does not fit the schema of the table.
+    """
+    stored = pq.read_schema(path).names
+    names = {now: before for before, now in former.COLUMNS.get(table, {}).items() if before in stored}
+    return pq.read_table(path, schema=_renamed(SCHEMAS[table], names)).rename_columns(SCHEMAS[table].names)
+
+
+def part_schema(path: Path, table: str) -> pa.Schema:
+    """The schema of a part's file, its columns under today's names."""
+    return _renamed(pq.read_schema(path), former.COLUMNS.get(table, {}))
+
+
+def _renamed(schema: pa.Schema, names: Mapping[str, str]) -> pa.Schema:
+    return pa.schema([field.with_name(names.get(field.name, field.name)) for field in schema])
+
+
 def read_table(workspace: Workspace, parts: Sequence[Part], table: str) -> pa.Table:
     """Every row of the given parts of one table, in the order the parts were recorded.
 
-    Raises WinnowError where a part is missing or torn.
+    Raises WinnowError if a part is missing or torn.
     """
     found = []
     for part in parts:
         try:
-            found.append(pq.read_table(part.path(workspace), schema=SCHEMAS[table]))
+            found.append(read_part(part.path(workspace), table))
         except (OSError, pa.ArrowInvalid) as error:
             raise WinnowError(
                 f"The part {part.path(workspace)} is missing or torn; run `python -m engine doctor`."

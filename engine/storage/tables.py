@@ -111,7 +111,7 @@ DISTILLED = pa.schema(
         ("run", pa.string()),
         *SET_KEY,
         ("step", pa.int32()),  # outer step of this snapshot; 0 = as it started
-        ("chosen", pa.bool_()),  # the snapshot that was best on held-out samples: what is measured and exported
+        ("best", pa.bool_()),  # the snapshot that was best on held-out samples: what is measured and exported
         ("input", pa.int32()),  # 0 … C · per_class - 1
         ("label", pa.string()),  # the class it began as, or was drawn for
         ("labels", pa.list_(pa.float32())),  # (C,) the learned label: probabilities, or unrestricted numbers
@@ -119,7 +119,7 @@ DISTILLED = pa.schema(
         ("changed", pa.int32()),  # tokens of it that differ from the start; 0 for pictures
         ("length", pa.int32()),  # tokens; 0 for pictures
         ("image", pa.binary()),  # PNG; null for texts
-        ("near_rows", pa.list_(pa.int32())),  # nearest training samples of its class; empty but for the chosen one
+        ("near_rows", pa.list_(pa.int32())),  # nearest training samples of its class; empty but for the best one
         ("near_values", pa.list_(pa.float32())),  # cosine similarity of each
     ]
 )
@@ -141,7 +141,7 @@ EVALUATION = pa.schema(
         *SET_KEY,  # for "full" per_class, inner_steps are 0 and seed is -1
         ("method", pa.string()),  # synthetic.METHODS, MERGED, REPLAYS or PROMPTS
         ("trained", pa.string()),  # the model that was trained, or prompted; another than `student` is a transfer
-        ("head", pa.int32()),  # which fresh head (and which draw of random samples)
+        ("eval_seed", pa.int32()),  # which fresh initialization (and which draw of random samples)
         ("samples", pa.int32()),  # trained on, or shown in the prompt
         ("learning_rate", pa.float64()),  # chosen on held-out samples; NaN where the set brings its own rates
         ("steps", pa.int32()),  # taken, chosen on held-out samples
@@ -149,7 +149,7 @@ EVALUATION = pa.schema(
         ("accuracy", pa.float64()),  # on the test set
         ("loss", pa.float64()),  # cross-entropy on the test set, nats
         ("seconds", pa.float64()),  # of training up to that step
-        ("operations", pa.float64()),  # floating-point operations of training up to that step
+        ("flops", pa.float64()),  # floating-point operations of training up to that step
     ]
 )
 SCHEMAS: dict[str, pa.Schema] = {
@@ -161,7 +161,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "grid": GRID,
     "distilled": DISTILLED,
     "distilled_tokens": DISTILLED_TOKENS,
-    "worth": EVALUATION,
+    "evaluation": EVALUATION,
 }
 
 METRIC_NAMES = {
@@ -186,5 +186,5 @@ In a grid of distilled students an arm is `teacher NAME`, `score NAME` or `stude
 labels are flipped; epoch is its last one, and seed -1 stands for what all seeds share.
 
 In a distillation the arm is SetKey.name, epoch is 0, step is the outer step of a snapshot, and `accuracy` (split valid)
-is the mean over `outer.snapshot_heads` fresh heads.
+is the mean over `outer.snapshot_seeds` fresh heads.
 """

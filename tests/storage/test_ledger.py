@@ -172,8 +172,8 @@ def test_a_failed_run_says_why_until_it_is_resumed(ledger: Ledger) -> None:
 CLAIM = """
 import sys
 from pathlib import Path
-from engine.ledger import Ledger
-from engine.workspace import Workspace
+from engine.storage.ledger import Ledger
+from engine.storage.workspace import Workspace
 ledger = Ledger(Workspace(Path(sys.argv[1])))
 print("start", flush=True)
 sys.stdin.readline()
@@ -188,8 +188,8 @@ while claimed := ledger.claim():
 HOLD = """
 import sys, time
 from pathlib import Path
-from engine.ledger import Ledger
-from engine.workspace import Workspace
+from engine.storage.ledger import Ledger
+from engine.storage.workspace import Workspace
 claimed = Ledger(Workspace(Path(sys.argv[1]))).claim()
 print(claimed[0].id, flush=True)
 time.sleep(600)
@@ -271,7 +271,7 @@ def test_interrupted(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
 @SLOW
 @given(
     actions=st.lists(
-        st.tuples(st.sampled_from(["record", "strike"]), st.sampled_from("abc"), st.sampled_from("01")), max_size=15
+        st.tuples(st.sampled_from(["record", "remove"]), st.sampled_from("abc"), st.sampled_from("01")), max_size=15
     )
 )
 def test_parts(actions: list[tuple[str, str, str]]) -> None:
@@ -290,9 +290,9 @@ def test_parts(actions: list[tuple[str, str, str]]) -> None:
         assert ledger.parts("other") == ledger.parts("run", "metrics") == []
 
 
-def test_parts_mark_changes(ledger: Ledger) -> None:
-    """Protects the store from missing news: the mark moves when a part is recorded, recorded again or struck."""
-    marks = [ledger.parts_mark()]
+def test_parts_version_changes(ledger: Ledger) -> None:
+    """Protects the store from missing news: the version changes when a part is recorded, recorded again or removed."""
+    versions = [ledger.parts_version()]
     for change in (
         lambda: ledger.record_parts([part("a"), part("b")]),
         lambda: ledger.record_parts([part("a", sha256="1")]),
@@ -300,17 +300,17 @@ def test_parts_mark_changes(ledger: Ledger) -> None:
         lambda: ledger.record_parts([part("c")]),
     ):
         change()
-        assert ledger.parts_mark() != marks[-1]
-        marks.append(ledger.parts_mark())
+        assert ledger.parts_version() != versions[-1]
+        versions.append(ledger.parts_version())
 
 
-def test_parts_mark_changes_when_the_last_part_is_made_again(ledger: Ledger) -> None:
-    """Protects the store from missing a part that was struck and recorded anew between two looks."""
+def test_parts_version_changes_when_the_last_part_is_made_again(ledger: Ledger) -> None:
+    """Protects the store from missing a part that was removed and recorded anew between two looks."""
     ledger.record_parts([part("a"), part("b")])
-    mark = ledger.parts_mark()
+    version = ledger.parts_version()
     ledger.forget_parts([part("b")])
     ledger.record_parts([part("b", sha256="1")])
-    assert ledger.parts_mark() != mark
+    assert ledger.parts_version() != version
 
 
 def test_parts_are_recorded_together(ledger: Ledger) -> None:
@@ -320,7 +320,7 @@ def test_parts_are_recorded_together(ledger: Ledger) -> None:
     assert ledger.parts() == []
 
 
-# -- what people typed ----------------------------------------------------------------------------------------------
+# -- what people entered --------------------------------------------------------------------------------------------
 
 
 @SLOW
@@ -335,7 +335,7 @@ def test_parts_are_recorded_together(ledger: Ledger) -> None:
     )
 )
 def test_overrides(words: list[tuple[list[str], str, str]]) -> None:
-    """Protects decisions by hand: the last word counts, taking it back counts too, and nothing is forgotten."""
+    """Protects decisions by hand: the last one counts, also one that is undone, and all of them are kept."""
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(Workspace(Path(folder)).create())
         history: dict[str, list[tuple[str, str]]] = {}
@@ -343,10 +343,10 @@ def test_overrides(words: list[tuple[list[str], str, str]]) -> None:
             ledger.override(content_ids, decision, note)
             for content_id in content_ids:
                 history.setdefault(content_id, []).insert(0, (decision, note))
-        last = {key: said[0] for key, said in history.items() if said[0] != ("", "")}
+        last = {key: decisions[0] for key, decisions in history.items() if decisions[0] != ("", "")}
         assert {key: (word.decision, word.note) for key, word in ledger.overrides().items()} == last
-        for content_id, said in history.items():
-            assert [(word.decision, word.note) for word in ledger.override_history(content_id)] == said
+        for content_id, decisions in history.items():
+            assert [(word.decision, word.note) for word in ledger.override_history(content_id)] == decisions
 
 
 def test_an_unknown_decision(ledger: Ledger) -> None:
@@ -369,19 +369,19 @@ def test_datasets(ledger: Ledger) -> None:
     assert [found["name"] for found in ledger.datasets()] == ["b"]
 
 
-# -- questions and engines --------------------------------------------------------------------------------------------
+# -- requests and engines ----------------------------------------------------------------------------------------------
 
 
-def test_asks_are_answered_once(ledger: Ledger) -> None:
-    """Protects the warm worker's queue: oldest first, each taken once, the answer or the refusal found again."""
+def test_requests_are_answered_once(ledger: Ledger) -> None:
+    """Protects the query worker's queue: oldest first, each taken once, the answer or the refusal found again."""
     first, second = ledger.submit_request("trace", {"n": 1}), ledger.submit_request("check", {"n": 2})
     taken = [ledger.next_request(), ledger.next_request()]
-    assert [ask.id for ask in taken if ask] == [first, second]
+    assert [request.id for request in taken if request] == [first, second]
     assert ledger.next_request() is None
     ledger.answer(first, {"kl": [0.5]})
     ledger.answer(second, {"error": "No."}, refused=True)
-    for ask, state, answer in ((first, "answered", {"kl": [0.5]}), (second, "refused", {"error": "No."})):
-        found = ledger.request(ask)
+    for request, state, answer in ((first, "answered", {"kl": [0.5]}), (second, "refused", {"error": "No."})):
+        found = ledger.request(request)
         assert found is not None
         assert (found.state, found.answer) == (state, answer)
     assert ledger.request(99) is None
@@ -421,14 +421,14 @@ WRITING: dict[str, Callable[[Ledger], object]] = {
     "override": lambda ledger: ledger.override(["x"], "keep"),
     "add_dataset": lambda ledger: ledger.add_dataset("a", {}, {}),
     "remove_dataset": lambda ledger: ledger.remove_dataset("a"),
-    "ask": lambda ledger: ledger.submit_request("check", {}),
+    "submit_request": lambda ledger: ledger.submit_request("check", {}),
     "next_request": lambda ledger: ledger.next_request(),
     "answer": lambda ledger: ledger.answer(1, {}),
     "beat_engine": lambda ledger: ledger.beat_engine(0),
     "forget_engine": lambda ledger: ledger.forget_engine(),
 }
 READING = {
-    "asked",
+    "attempts",
     "datasets",
     "engine_alive",
     "lock",
@@ -436,10 +436,10 @@ READING = {
     "override_history",
     "overrides",
     "parts",
-    "parts_mark",
+    "parts_version",
+    "request",
     "run",
     "runs",
-    "shards",
 }
 
 
@@ -489,9 +489,10 @@ def test_a_ledger_torn_in_the_middle(workspace: Workspace) -> None:
 FULL = """
 import resource, sys
 from pathlib import Path
-from engine.ledger import Ledger
-from engine.tables import Part
-from engine.workspace import WinnowError, Workspace
+from engine.storage.ledger import Ledger
+from engine.storage.parts import Part
+from engine.common.errors import WinnowError
+from engine.storage.workspace import Workspace
 ledger = Ledger(Workspace(Path(sys.argv[1])))
 ledger.record_parts([Part("run", "scores", "first", 1, 1, "0")])
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
@@ -542,10 +543,10 @@ def test_many_writers_at_once(ledger: Ledger) -> None:
     assert len(ledger.parts()) == len(ledger.run(run).provenance) == 30
 
 
-# -- shards of a run on a cluster -----------------------------------------------------------------------------------
+# -- work units of a run on a cluster ---------------------------------------------------------------------------------
 
 
-def test_every_attempt_of_a_shard_is_kept(ledger: Ledger) -> None:
+def test_every_attempt_at_a_work_unit_is_kept(ledger: Ledger) -> None:
     """Protects the page that shows which node did what: what was lost stays beside what was done in its place."""
     run, other = ledger.submit(recipe("run")), ledger.submit(recipe("other"))
     lost, kept = ledger.begin_unit(run, "scores 0", "a"), ledger.begin_unit(run, "scores 1", "b")

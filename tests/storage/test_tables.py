@@ -110,8 +110,9 @@ def test_a_torn_part_is_named(workspace: Workspace) -> None:
 FULL = """
 import resource, sys
 from pathlib import Path
-from engine.tables import write_part
-from engine.workspace import WinnowError, Workspace
+from engine.storage.parts import write_part
+from engine.common.errors import WinnowError
+from engine.storage.workspace import Workspace
 resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
 rows = list(range(50_000))
 columns = {name: [value] * 50_000 for name, value in {"arm": "base", "seed": -1, "epoch": 1, "metric": "kl"}.items()}
@@ -136,8 +137,8 @@ def test_a_full_disk(workspace: Workspace) -> None:
 WRITE = """
 import sys
 from pathlib import Path
-from engine.tables import write_part
-from engine.workspace import Workspace
+from engine.storage.parts import write_part
+from engine.storage.workspace import Workspace
 workspace = Workspace(Path(sys.argv[1]))
 rows = list(range(20_000))
 columns = {name: [value] * 20_000 for name, value in {"arm": "base", "seed": -1, "epoch": 1, "metric": "kl"}.items()}

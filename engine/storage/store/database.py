@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from engine.common.errors import WinnowError
 from engine.storage.workspace import Workspace
 
-FILE = "winnow-4.duckdb"
+FILE = "winnow-5.duckdb"
 """The number changes with the tables below: a file of another version is left alone and made anew."""
 
 TABLES = """
@@ -49,15 +49,15 @@ CREATE TABLE grid (
     epochs DOUBLE, steps INTEGER, seconds DOUBLE, failed VARCHAR);
 CREATE TABLE distilled (
     part INTEGER, run VARCHAR, task VARCHAR, student VARCHAR, per_class INTEGER, inner_steps INTEGER, seed INTEGER,
-    step INTEGER, chosen BOOLEAN, "input" INTEGER, label VARCHAR, labels FLOAT[], "text" VARCHAR, changed INTEGER,
+    step INTEGER, best BOOLEAN, "input" INTEGER, label VARCHAR, labels FLOAT[], "text" VARCHAR, changed INTEGER,
     length INTEGER, image BLOB, near_rows INTEGER[], near_values FLOAT[]);
 CREATE TABLE distilled_tokens (
     part INTEGER, run VARCHAR, task VARCHAR, student VARCHAR, per_class INTEGER, inner_steps INTEGER, seed INTEGER,
     step INTEGER, "input" INTEGER, "position" INTEGER, "start" VARCHAR, nearest VARCHAR[], similarity FLOAT[]);
-CREATE TABLE worth (
+CREATE TABLE evaluation (
     part INTEGER, run VARCHAR, task VARCHAR, student VARCHAR, per_class INTEGER, inner_steps INTEGER, seed INTEGER,
-    "method" VARCHAR, trained VARCHAR, head INTEGER, samples INTEGER, learning_rate DOUBLE, steps INTEGER,
-    "valid" DOUBLE, accuracy DOUBLE, loss DOUBLE, seconds DOUBLE, operations DOUBLE);
+    "method" VARCHAR, trained VARCHAR, eval_seed INTEGER, samples INTEGER, learning_rate DOUBLE, steps INTEGER,
+    "valid" DOUBLE, accuracy DOUBLE, loss DOUBLE, seconds DOUBLE, flops DOUBLE);
 CREATE TABLE token_parts (id INTEGER, run VARCHAR, name VARCHAR);
 CREATE TABLE token_rows (part INTEGER, epoch INTEGER, "row" INTEGER, row_group INTEGER);
 """

@@ -15,14 +15,14 @@ from engine.storage.store.database import Database
 from engine.storage.tables import DISTILLED_TOKENS, EVALUATION
 
 KEY = ", ".join(SetKey._fields)
-INPUT_COLUMNS = ["input", "label", "labels", "text", "changed", "length", "image", "near_rows", "near_values", "chosen"]
+INPUT_COLUMNS = ["input", "label", "labels", "text", "changed", "length", "image", "near_rows", "near_values", "best"]
 TOKEN_COLUMNS = [name for name in DISTILLED_TOKENS.names if name not in ("run", *SetKey._fields, "step")]
-WORTH_COLUMNS = [name for name in EVALUATION.names if name != "run"]
-MEASURED = f"{KEY}, method, trained, head"
+EVALUATION_COLUMNS = [name for name in EVALUATION.names if name != "run"]
+MEASURED = f"{KEY}, method, trained, eval_seed"
 
 LAST = (
     f"last AS (SELECT * FROM distilled WHERE run = $run QUALIFY part = max(part) OVER (PARTITION BY {KEY}, step)), "
-    f"shown AS (SELECT * FROM last WHERE chosen QUALIFY part = max(part) OVER (PARTITION BY {KEY}))"
+    f"shown AS (SELECT * FROM last WHERE best QUALIFY part = max(part) OVER (PARTITION BY {KEY}))"
 )
 """Each snapshot as it was recorded last, and of them the chosen one of each set."""
 OF_KEY = " AND ".join(f"{name} = ${name}" for name in SetKey._fields)
@@ -88,19 +88,19 @@ class DistillationQueries(Database):
             **values,
         )
 
-    def worth(self, run: str) -> pd.DataFrame:
-        """Every measurement, in the columns of `tables.WORTH` without the run, in the order first recorded.
+    def evaluations(self, run: str) -> pd.DataFrame:
+        """Every measurement, in the columns of `tables.EVALUATION` without the run, in the order first recorded.
 
-        A measurement (set, method, trained, head) stands here once: where it was done again, what was recorded last
-        counts.
+        A measurement (set, method, trained, eval_seed) stands here once: if it was done again, the last
+        record counts.
         """
         return self._remember(
             run,
-            ("worth",),
+            ("evaluations",),
             lambda: self._frame(
-                f"WITH every AS (SELECT *, min(rowid) OVER (PARTITION BY {MEASURED}) AS place FROM worth "
+                f"WITH every AS (SELECT *, min(rowid) OVER (PARTITION BY {MEASURED}) AS place FROM evaluation "
                 "  WHERE run = $run) "
-                f"SELECT {_quoted(WORTH_COLUMNS)} FROM every QUALIFY row_number() OVER ("
+                f"SELECT {_quoted(EVALUATION_COLUMNS)} FROM every QUALIFY row_number() OVER ("
                 f"  PARTITION BY {MEASURED} ORDER BY part DESC) = 1 ORDER BY place",
                 run=run,
             ),

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from engine.storage.parts import Part
+from engine.storage.parts import Part, read_part
 from engine.storage.tables import SCHEMAS
 from engine.storage.workspace import Workspace
 
-ORDER = ("samples", "scores", "selections", "metrics", "token_scores", "grid", "distilled", "distilled_tokens", "worth")
-NUMBERED = ("grid", "distilled", "distilled_tokens", "worth")  # tables whose rows know the part they came in
+NUMBERED = ("grid", "distilled", "distilled_tokens", "evaluation")  # tables whose rows know the part they came in
+ORDER = ("samples", "scores", "selections", "metrics", "token_scores", *NUMBERED)
 FACET_VALUES = 100  # a field with more different values than this is text, not a facet
 
 
@@ -196,7 +196,7 @@ def _take_metrics(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
 def _take_numbered(cursor: duckdb.DuckDBPyConnection, run: str, table: str, paths: list[Path]) -> None:
     """Rows are numbered by the part they came in, so that the last word on what was done again can be told."""
     for path in paths:
-        cursor.register("incoming", pq.read_table(path, schema=SCHEMAS[table]))
+        cursor.register("incoming", read_part(path, table))
         cursor.execute(
             f"INSERT INTO {table} "
             "SELECT p.id, $run, i.* EXCLUDE (run) FROM incoming i, (SELECT nextval('ids') AS id) p",

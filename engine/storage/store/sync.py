@@ -16,11 +16,10 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from engine.common.hashing import file_sha256
 from engine.storage.ledger import Ledger
-from engine.storage.parts import Part
+from engine.storage.parts import Part, part_schema
 from engine.storage.store.database import Database, sentences
 from engine.storage.store.ingest import ORDER, compact, drop, ingest
 from engine.storage.tables import SCHEMAS
@@ -54,7 +53,7 @@ class Sync(Database):
         Raises WinnowError where the store is damaged or cannot be written.
         """
         with self._sync_lock:
-            mark = ledger.parts_mark()
+            mark = ledger.parts_version()
             ended = self._ended(ledger)
             if mark == self._mark and not ended and not self._problems:
                 return 0
@@ -130,7 +129,7 @@ class Sync(Database):
                 whole.append(part)
                 continue
             sentence = (
-                f"The part {part.table}/{part.name} of run {part.run} {wrong}, so its rows are left out; "
+                f"The part {part.folder}/{part.name} of run {part.run} {wrong}, so its rows are left out; "
                 "`python -m engine doctor --rebuild` has the run make it again."
             )
             self._problems[part.run, part.table, part.name] = (part.sha256, seen, sentence)
@@ -155,7 +154,7 @@ def _what_is_wrong(part: Part, path: Path) -> str | None:
     try:
         if path.stat().st_size != part.size or file_sha256(path) != part.sha256:
             return "is not what was written"
-        if not pq.read_schema(path).equals(SCHEMAS[part.table]):
+        if not part_schema(path, part.table).equals(SCHEMAS[part.table]):
             return "has columns of another version"
     except FileNotFoundError:
         return "is missing"

@@ -61,7 +61,7 @@ def inputs_part(
     """One input of a set at some steps, each chosen or not."""
     rows = [
         key._asdict()
-        | {"step": step, "chosen": chosen, "input": 0, "label": "a", "labels": [1.0, 0.0], "text": f"{text} {step}"}
+        | {"step": step, "best": chosen, "input": 0, "label": "a", "labels": [1.0, 0.0], "text": f"{text} {step}"}
         | {"changed": 1, "length": 2, "image": None, "near_rows": [], "near_values": []}
         for step, chosen in steps.items()
     ]
@@ -79,11 +79,11 @@ def tokens_part(workspace: Workspace, run: str, name: str, token: str, steps: Se
 def worth_part(workspace: Workspace, run: str, name: str, accuracies: dict[int, float]) -> Part:
     rows = [
         ONE._asdict()
-        | {"method": "text", "trained": "tiny", "head": head, "samples": 2, "learning_rate": 1e-4, "steps": 9}
-        | {"valid": value, "accuracy": value, "loss": 1.0, "seconds": 0.1, "operations": 1e9}
+        | {"method": "text", "trained": "tiny", "eval_seed": head, "samples": 2, "learning_rate": 1e-4, "steps": 9}
+        | {"valid": value, "accuracy": value, "loss": 1.0, "seconds": 0.1, "flops": 1e9}
         for head, value in accuracies.items()
     ]
-    return write_part(workspace, run, "worth", name, rows)
+    return write_part(workspace, run, "evaluation", name, rows)
 
 
 def test_every_finished_set_once(made: tuple[Store, str, Path]) -> None:
@@ -94,7 +94,7 @@ def test_every_finished_set_once(made: tuple[Store, str, Path]) -> None:
     parts = table(folder, "distilled")
     for row in found.itertuples(index=False):
         mine = of(parts, SetKey(*row[:5]))
-        mine = mine[mine["chosen"]]
+        mine = mine[mine["best"]]
         assert (row.step, row.inputs) == (mine["step"].iloc[0], len(mine))
         assert (row.changed, row.length) == (mine["changed"].sum(), mine["length"].sum())
     found["inputs"] = 0  # what is handed out is one's own
@@ -108,7 +108,7 @@ def test_a_snapshot_is_that_of_the_parts(made: tuple[Store, str, Path], step: in
     key = SetKey(MAIN, "tiny", 5, 5, 1)
     assert store.snapshots(run, key) == sorted(of(table(folder, "distilled"), key)["step"].unique())
     inputs = of(table(folder, "distilled"), key)
-    inputs = inputs[inputs["chosen"]] if step is None else inputs[inputs["step"] == step]
+    inputs = inputs[inputs["best"]] if step is None else inputs[inputs["step"] == step]
     assert len(inputs) == 10
     found = store.distilled(run, key, step)
     assert {*found.columns, "run", "step", *KEY} == {*DISTILLED.names}
@@ -138,9 +138,9 @@ def test_a_key_out_of_a_frame(made: tuple[Store, str, Path]) -> None:
 def test_worth_is_every_row_once(made: tuple[Store, str, Path]) -> None:
     """Protects the comparison: each measurement with all of its columns, and nothing twice."""
     store, run, folder = made
-    found, order = store.worth(run), [*KEY, "method", "trained", "head"]
+    found, order = store.evaluations(run), [*KEY, "method", "trained", "eval_seed"]
     assert list(found.columns) == [name for name in EVALUATION.names if name != "run"]
-    expected = table(folder, "worth").drop(columns="run").sort_values(order, ignore_index=True)
+    expected = table(folder, "evaluation").drop(columns="run").sort_values(order, ignore_index=True)
     pd.testing.assert_frame_equal(found.sort_values(order, ignore_index=True), expected, check_dtype=False)
     assert {"merged_text", "replay_none", "prompt_random", "full"} <= set(found["method"])
     assert set(found["trained"]) == {"tiny", "large", "wide", "Qwen/Qwen2.5-0.5B"}
@@ -159,11 +159,11 @@ def test_the_last_word_counts(workspace: Workspace, ledger: Ledger) -> None:
         assert store.distilled(run, ONE)["text"].tolist() == ["new 10"]
         assert store.distilled(run, ONE, 0)["text"].tolist() == ["old 0"]
         assert store.distilled(run, ONE, 20)["text"].tolist() == ["new 20"]
-        assert not store.distilled(run, ONE, 20)["chosen"].any()
+        assert not store.distilled(run, ONE, 20)["best"].any()
         assert store.distilled_tokens(run, ONE)["nearest"].tolist() == [["new"]]
         assert store.distilled_tokens(run, ONE, 20)["nearest"].tolist() == [["old"]]
-        worth = store.worth(run)
-        assert worth["head"].tolist() == [0, 1, 2]
+        worth = store.evaluations(run)
+        assert worth["eval_seed"].tolist() == [0, 1, 2]
         assert worth["accuracy"].tolist() == [0.5, 0.7, 0.8]
 
     with closing(Store(workspace)) as store:
@@ -177,7 +177,7 @@ def test_the_last_word_counts(workspace: Workspace, ledger: Ledger) -> None:
         )
         store.sync(ledger)
         assert store.distilled(run, ONE)["text"].tolist() == ["old 20"]
-        assert store.worth(run)["accuracy"].tolist() == [0.5, 0.6]
+        assert store.evaluations(run)["accuracy"].tolist() == [0.5, 0.6]
         ledger.record_parts(
             [
                 inputs_part(workspace, run, "a-again", "new", {10: True, 20: False}),
@@ -213,7 +213,7 @@ def test_a_struck_part_is_forgotten(workspace: Workspace, ledger: Ledger) -> Non
         assert store.snapshots(run, ONE) == [0]
         assert store.distilled(run, ONE)["text"].tolist() == ["stays 0"]
         assert store.distilled_tokens(run, ONE)["nearest"].tolist() == [["stays"]]
-        assert store.worth(run)["head"].tolist() == [1]
+        assert store.evaluations(run)["eval_seed"].tolist() == [1]
 
 
 def test_a_set_under_way(workspace: Workspace, ledger: Ledger) -> None:
@@ -227,7 +227,7 @@ def test_a_set_under_way(workspace: Workspace, ledger: Ledger) -> None:
         assert store.distilled(run, key).empty
         assert store.distilled_tokens(run, key).empty
         assert len(store.distilled(run, key, 83)) == 2
-        assert store.worth(run).empty
+        assert store.evaluations(run).empty
         curves = store.metrics(run)
         assert set(curves[curves["arm"] == key.name]["step"]) == {0, 83, 167}
 
@@ -240,7 +240,7 @@ def test_pictures(workspace: Workspace, ledger: Ledger) -> None:
         key = distillation_recipe(task="images").sets()[0]
         found = store.distilled(run, key)
         parts = of(table(workspace.parts / run, "distilled"), key)
-        assert found["image"].tolist() == parts[parts["chosen"]]["image"].tolist()
+        assert found["image"].tolist() == parts[parts["best"]]["image"].tolist()
         assert all(isinstance(image, bytes) and image.startswith(b"\x89PNG") for image in found["image"])
         assert found["text"].tolist() == [None] * 10
         assert store.distilled_tokens(run, key).empty

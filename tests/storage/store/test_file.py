@@ -36,8 +36,8 @@ def python(code: str, *arguments: object) -> subprocess.Popen[str]:
 HOLD = """
 import sys
 from pathlib import Path
-from engine.store import Store
-from engine.workspace import Workspace
+from engine.storage.store import Store
+from engine.storage.workspace import Workspace
 store = Store(Workspace(Path(sys.argv[1])))
 print("open", flush=True)
 sys.stdin.read()
@@ -184,9 +184,10 @@ def test_a_folder_that_cannot_be_written(workspace: Workspace) -> None:
 FULL = """
 import resource, sys
 from pathlib import Path
-from engine.ledger import Ledger
-from engine.store import Store
-from engine.workspace import WinnowError, Workspace
+from engine.storage.ledger import Ledger
+from engine.storage.store import Store
+from engine.common.errors import WinnowError
+from engine.storage.workspace import Workspace
 workspace = Workspace(Path(sys.argv[1]))
 ledger = Ledger(workspace)
 store = Store(workspace)
@@ -217,10 +218,11 @@ def test_a_full_disk(workspace: Workspace, ledger: Ledger) -> None:
 WORK = """
 import sys
 from pathlib import Path
-from engine.ledger import Ledger
-from engine.store import Store
-from engine.tables import Part, file_sha256, part_path
-from engine.workspace import Workspace
+from engine.storage.ledger import Ledger
+from engine.storage.store import Store
+from engine.common.hashing import file_sha256
+from engine.storage.parts import Part, part_path
+from engine.storage.workspace import Workspace
 workspace, run, first = Workspace(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
 ledger = Ledger(workspace)
 print("start", flush=True)

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from engine.config.kd import arm, kept_arm
+from engine.config.kd import noise_label, selection_arm
 from engine.storage.ledger import Ledger
 from engine.storage.parts import Part, write_part
 from engine.storage.store import SampleQuery, Store, rebuild
@@ -102,7 +102,7 @@ def test_a_struck_part_is_forgotten(workspace: Workspace, ledger: Ledger) -> Non
 def test_what_an_arm_keeps(made: tuple[Store, str, Path]) -> None:
     """Protects the gallery: only rows the arm kept (or pruned), the same ones each time, no more than asked for."""
     store, run, folder = made
-    name = kept_arm("el2n", 0.25, 0.2)
+    name = selection_arm("el2n", 0.25, 0.2)
     mine = table(folder, "selections")
     mine = mine[mine["arm"] == name]
     kept, pruned = set(mine[mine["kept"]]["row"]), set(mine[~mine["kept"]]["row"])
@@ -122,7 +122,7 @@ def test_overlap(made: tuple[Store, str, Path]) -> None:
     """Protects the sentence between two galleries against a count of sets."""
     store, run, folder = made
     table_ = table(folder, "selections")
-    one, other = kept_arm("el2n", 0.5, 0.0), kept_arm("random", 0.25, 0.0)
+    one, other = selection_arm("el2n", 0.5, 0.0), selection_arm("random", 0.25, 0.0)
     a, b = (set(table_[(table_["arm"] == name) & table_["kept"]]["row"]) for name in (one, other))
     assert store.overlap(run, one, other) == (len(a & b), len(a - b), len(b - a))
     assert store.overlap(run, one, "nobody") == (0, len(a), 0)
@@ -155,7 +155,7 @@ def test_where_one_sample_stands(made: tuple[Store, str, Path]) -> None:
         assert mine["value"] == pytest.approx(float(value))
         assert (mine["above"], mine["samples"]) == ((others["value"] > value).sum(), len(others))
         assert mine["below"] == (others["value"] < value).sum()
-    assert arm("base", 0.0) in found.index.get_level_values(0)
+    assert noise_label("base", 0.0) in found.index.get_level_values(0)
     chosen = table(folder, "selections")
     expected = chosen[chosen["row"] == row].set_index("arm")["kept"].to_dict()
     kept = store.kept_by(run, row)

@@ -1,4 +1,4 @@
-"""What the ledger's rows are: its SQLite schema, and a run, a decision and a question as objects."""
+"""The ledger's rows as objects: a run, an override, a request, an attempt."""
 
 from __future__ import annotations
 
@@ -9,34 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.common.errors import WinnowError
+from engine.config.former import current_names
 from engine.config.kinds import Kind, R, Recipe
 from engine.config.load import parse_recipe
 
-ALIVE_SECONDS = 10.0  # a heartbeat older than this is no sign of life
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs (
-    id TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, recipe TEXT NOT NULL, state TEXT NOT NULL,
-    created REAL NOT NULL, started REAL, finished REAL, heartbeat REAL, cancel INTEGER NOT NULL DEFAULT 0,
-    phase TEXT NOT NULL DEFAULT '', fraction REAL NOT NULL DEFAULT 0, eta REAL, error TEXT NOT NULL DEFAULT '',
-    provenance TEXT NOT NULL DEFAULT '{}', pid INTEGER);
-CREATE TABLE IF NOT EXISTS parts (
-    run TEXT NOT NULL, tbl TEXT NOT NULL, name TEXT NOT NULL, rows INTEGER NOT NULL, size INTEGER NOT NULL,
-    sha256 TEXT NOT NULL, recorded REAL NOT NULL, PRIMARY KEY (run, tbl, name));
-CREATE TABLE IF NOT EXISTS overrides (
-    id INTEGER PRIMARY KEY, content_id TEXT NOT NULL, decision TEXT NOT NULL, note TEXT NOT NULL, made REAL NOT NULL);
-CREATE INDEX IF NOT EXISTS overrides_content ON overrides (content_id);
-CREATE TABLE IF NOT EXISTS datasets (
-    name TEXT PRIMARY KEY, settings TEXT NOT NULL, info TEXT NOT NULL, added REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS asks (
-    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, payload TEXT NOT NULL, state TEXT NOT NULL, answer TEXT,
-    asked REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS shards (
-    id INTEGER PRIMARY KEY, run TEXT NOT NULL, name TEXT NOT NULL, node TEXT NOT NULL, began REAL NOT NULL, ended REAL,
-    outcome TEXT NOT NULL DEFAULT '', why TEXT NOT NULL DEFAULT '');
-CREATE INDEX IF NOT EXISTS shards_run ON shards (run);
-CREATE TABLE IF NOT EXISTS engines (pid INTEGER PRIMARY KEY, started REAL NOT NULL, heartbeat REAL NOT NULL);
-"""
+ALIVE_SECONDS = 10.0  # an engine or a worker with an older heartbeat counts as dead
+BEAT_SECONDS = 2.0  # how often a living engine sends a heartbeat
+STATES = ("queued", "running", "done", "failed", "cancelled")
 
 
 @dataclass(frozen=True)
@@ -76,7 +55,7 @@ class Run:
 
     @property
     def interrupted(self) -> bool:
-        """It was running, but nothing has been heard of it; the next engine takes it up again."""
+        """It was running, but its heartbeat is too old; the next engine resumes it."""
         return self.state == "running" and time.time() - (self.heartbeat or 0) > ALIVE_SECONDS
 
 
@@ -92,7 +71,7 @@ class Override:
 
 @dataclass(frozen=True)
 class Request:
-    """A small question to the engine's warm worker, and its answer once there is one."""
+    """A small request to the query worker, and its answer once there is one."""
 
     id: int
     kind: str
@@ -103,24 +82,24 @@ class Request:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One shard of a run as one node of a cluster tried it; a shard that was lost is tried again, in a row of its own.
+    """One attempt of one node of a cluster at a work unit; a unit that was lost is attempted again, in its own row.
 
-    Times are seconds since the epoch; `ended` is None while it is at work.
+    Times are seconds since the epoch; `ended` is None while it is running.
     """
 
     id: int
     run: str
     name: str
-    node: str  # its name and, where it has one, its address
+    node: str  # its name and, if it has one, its address
     began: float
     ended: float | None
-    outcome: str  # "" while it is at work, "done", "lost" (with its node or its worker), "failed", "cancelled"
-    why: str  # a few words where it was lost or failed
+    outcome: str  # "" while it is running, "done", "lost" (with its node or its worker), "failed", "cancelled"
+    why: str  # the reason, if it was lost or failed
 
 
 def to_run(row: sqlite3.Row) -> Run:
     values = {key: row[key] for key in Run.__dataclass_fields__}
-    values |= {key: json.loads(values[key]) for key in ("recipe", "provenance")}
+    values |= {"recipe": current_names(json.loads(row["recipe"])), "provenance": json.loads(row["provenance"])}
     return Run(**(values | {"cancel": bool(values["cancel"])}))
 
 
