@@ -175,12 +175,12 @@ def outer_step(method: str, steps: int) -> tuple[Callable[[], Found], int]:
     inputs, labels = student.table[rows].clone(), torch.eye(CLASSES)
     ids = torch.randint(1000, len(student.table), (BATCH, LENGTH))
     mask, classes, rates = torch.ones_like(ids), torch.arange(BATCH) % CLASSES, torch.full((steps,), RATE)
-    weights = student.start(0)
+    weights = student.init(0)
     inner, learned = inner_loss(student, "unrestricted"), [inputs, labels]
     size = sum(weight.nbytes for weight in weights)
 
     def outer(weights: list[Tensor]) -> Tensor:
-        return F.cross_entropy(student.read(weights, ids, mask), classes)
+        return F.cross_entropy(student.forward(weights, ids, mask), classes)
 
     def recomputed() -> Found:
         return Unroll(inner, Optimizer("sgd")).hypergradient(weights, learned, rates, outer)
@@ -196,7 +196,7 @@ def outer_step(method: str, steps: int) -> tuple[Callable[[], Found], int]:
         network.get_parameter(name).requires_grad_()
 
     def inner_of(network: Any, given: list[Tensor]) -> Tensor:
-        framed = student.framed(given[0])
+        framed = student.add_special_tokens(given[0])
         whole = torch.ones(framed.shape[:2], dtype=torch.long)
         return weighted_loss(network(inputs_embeds=framed, attention_mask=whole).logits, given[1])
 

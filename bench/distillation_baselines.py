@@ -31,7 +31,7 @@ def full_graph_hypergradient(
     given = [part.detach().requires_grad_() for part in learned]
     fixed = [part.detach() for part in learned]
     slopes = rates.detach().requires_grad_()
-    state = [part.detach().requires_grad_() for part in optimizer.start(weights)]
+    state = [part.detach().requires_grad_() for part in optimizer.init(weights)]
     with torch.enable_grad():
         for step in range(stop):
             loss = inner_loss(state[:count], given if step >= first else fixed, step)

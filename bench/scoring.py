@@ -32,23 +32,8 @@ from torch import nn
 from transformers import LlamaForCausalLM
 
 from bench.scoring_baselines import floor, ids_of, padded_batches, plain_loop
-from bench.scoring_setup import (
-    CPU,
-    CPU_PAIRS,
-    GPU,
-    GPU_PAIRS,
-    Pair,
-    Row,
-    Setting,
-    Shape,
-    V,
-    alpaca,
-    llama,
-    machine,
-    parameters,
-    tiled,
-)
-from engine.batching.rounds import collate
+from bench.scoring_setup import CPU, CPU_PAIRS, GPU, GPU_PAIRS, Pair, Row, Setting, Shape, V, alpaca, llama, machine, parameters, tiled
+from engine.batching.batch import collate
 from engine.scoring.hidden import HiddenCache, final_hidden, lm_head_of
 from engine.scoring.kl import reference_kl
 

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
-from engine.batching.rounds import TokenSample, plan_rounds
+from engine.batching.batch import TokenSample
+from engine.batching.plans import plan_rounds
 from engine.scoring.hidden import lm_head_of
 from engine.scoring.score import BATCH_COST
 

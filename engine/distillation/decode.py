@@ -54,7 +54,7 @@ def nearest_tokens(
     return torch.cat(ids).view(shape), torch.cat(values).view(shape)
 
 
-def pull(vectors: Tensor, table: Tensor, allowed: Tensor) -> Tensor:
+def embedding_penalty(vectors: Tensor, table: Tensor, allowed: Tensor) -> Tensor:
     """Mean over vectors (n, L, d) of the squared L2 distance to the nearest allowed row of `table` (V, d), a scalar.
 
     The nearest row is held fixed, so the gradient is 2 (v - row) / (n L): it goes through the vectors alone.

@@ -53,7 +53,7 @@ class Unroll:
         self, weights: Sequence[Tensor], learned: Sequence[Tensor], rates: Tensor, stop: int | None = None
     ) -> list[Tensor]:
         """The weights after `stop` steps (all of them by default), without a graph."""
-        state, fixed = self.optimizer.start(weights), [part.detach() for part in learned]
+        state, fixed = self.optimizer.init(weights), [part.detach() for part in learned]
         for step in range(len(rates) if stop is None else stop):
             state = self.step(state, len(weights), fixed, rates[step].detach(), step, graph=False)
         return [part.detach() for part in state[: len(weights)]]
@@ -74,7 +74,7 @@ class Unroll:
         count = len(weights)
         first, stop = window or (0, len(rates))
         fixed = [part.detach() for part in learned]
-        state = [part.detach() for part in self.optimizer.start(weights)]
+        state = [part.detach() for part in self.optimizer.init(weights)]
         device = state[0].device
         kept: list[Tensor] = []
         for step in range(stop):

@@ -1,7 +1,8 @@
 """Students as functions of their weights, for training that is differentiated through.
 
-A learner has a list of weights θ and no state: `start(seed)` is θ_0, `read` are the logits of real samples, and `see`
-those of synthetic ones, which are vectors in the place of token embeddings, or pixels. Dropout is off throughout.
+A functional model has a list of weights θ and no state: `init(seed)` is θ_0, `forward` gives the logits of real
+samples, and `forward_embeds` those of synthetic ones, which are vectors in the place of token embeddings, or pixels.
+Dropout is off throughout.
 """
 
 from __future__ import annotations
@@ -26,17 +27,18 @@ EAGER = "eager"  # the only attention of transformers whose gradient can be diff
 
 
 class FunctionalModel:
-    """A network whose weights are given with every call. `weights[i]` belongs to `names[i]`.
+    """A network whose weights are passed with every call. `weights[i]` belongs to `names[i]`.
 
-    `heads` are the names of those that are drawn afresh; the others are the pretrained body.
+    `head_names` are those of the weights that are drawn at random; the others are the pretrained body. `frozen` are the
+    ids of weights that are no part of θ.
     """
 
-    heads: set[str]
+    head_names: set[str]
 
-    def __init__(self, network: nn.Module, left_out: set[int], device: torch.device) -> None:
+    def __init__(self, network: nn.Module, frozen: set[int], device: torch.device) -> None:
         self.network = network.to(device).eval().requires_grad_(False)
         self.device = device
-        parameters = {name: weight for name, weight in network.named_parameters() if id(weight) not in left_out}
+        parameters = {name: weight for name, weight in network.named_parameters() if id(weight) not in frozen}
         self.names = list(parameters)
         self._base = [weight.detach() for weight in parameters.values()]
 
@@ -45,18 +47,20 @@ class FunctionalModel:
         """Weights that are trained."""
         return sum(weight.numel() for weight in self._base)
 
-    def start(self, seed: int) -> list[Tensor]:
-        """θ_0, drawn by `seed`: a pretrained body with a fresh head, or a fresh network."""
+    def init(self, seed: int) -> list[Tensor]:
+        """θ_0 of a seed: a pretrained body with a random head, or a random network."""
         raise NotImplementedError
 
-    def read(self, weights: list[Tensor], *inputs: Tensor) -> Tensor:
+    def forward(self, weights: list[Tensor], *inputs: Tensor) -> Tensor:
         """Logits (n, C) of real samples, as `Samples.take` gives them."""
         raise NotImplementedError
 
-    def see(self, weights: list[Tensor], inputs: Tensor, attention: bool = False) -> tuple[Tensor, Tensor | None]:
-        """Logits (n, C) of synthetic inputs (n, …), and where asked how the first token attends to all.
+    def forward_embeds(
+        self, weights: list[Tensor], inputs: Tensor, attention: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Logits (n, C) of synthetic inputs (n, …), and with `attention` how the first token attends to all.
 
-        The attention (n, layers, heads, tokens) sums to 1 over the tokens.
+        The attention (n, layers, heads, tokens) sums to 1 over the tokens; None without `attention`.
         """
         raise NotImplementedError
 
@@ -65,7 +69,7 @@ class FunctionalModel:
 
 
 class ImageModel(FunctionalModel):
-    """A network for images: one made here starts afresh as a whole, one of transformers with a fresh head."""
+    """A network for images: of one made here all weights are random at first, of one of transformers the head alone."""
 
     def __init__(self, settings: NetworkSettings, shape: tuple[int, ...], classes: int, device: torch.device) -> None:
         self.settings, self.shape, self.classes = settings, shape, classes
@@ -74,30 +78,32 @@ class ImageModel(FunctionalModel):
         if model is not None:
             model.set_attn_implementation(EAGER)
         super().__init__(network, set(), device)
-        self.heads = set(self.names) if model is None else _heads(model, "model.")
-        self._spread = None if model is None else _spread(model)
+        self.head_names = set(self.names) if model is None else _head_names(model, "model.")
+        self._std = None if model is None else _initializer_range(model)
 
-    def start(self, seed: int) -> list[Tensor]:
-        if self._spread is not None:
-            return _with_fresh_heads(self.names, self._base, self.heads, self._spread, seed)
+    def init(self, seed: int) -> list[Tensor]:
+        if self._std is not None:
+            return _with_random_head(self.names, self._base, self.head_names, self._std, seed)
         fresh = dict(make_network(self.settings, "images", self.shape, self.classes, seed).named_parameters())
         return [fresh[name].detach().to(self.device) for name in self.names]
 
-    def read(self, weights: list[Tensor], *inputs: Tensor) -> Tensor:
+    def forward(self, weights: list[Tensor], *inputs: Tensor) -> Tensor:
         return self._call(weights, *inputs)
 
-    def see(self, weights: list[Tensor], inputs: Tensor, attention: bool = False) -> tuple[Tensor, Tensor | None]:
+    def forward_embeds(
+        self, weights: list[Tensor], inputs: Tensor, attention: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
         if attention:
-            raise ValueError("pictures have no attention labels")
+            raise ValueError("images have no attention labels")
         return self._call(weights, inputs), None
 
 
 class TextModel(FunctionalModel):
-    """A text classifier of transformers that reads (ids, mask), or vectors in the place of token embeddings.
+    """A text classifier of transformers whose inputs are (ids, mask), or vectors in the place of token embeddings.
 
-    The word table is no part of θ: vectors do not pass through it, so training on them could not change it. `table`
-    (V, d) is that table; `prefix` (p, d) and `suffix` (s, d) are the embeddings of what the tokenizer puts around a
-    text, and stand around synthetic vectors as well.
+    The embedding table is no part of θ: vectors do not pass through it, so training on them could not change it.
+    `table` (V, d) is that table; `prefix` (p, d) and `suffix` (s, d) are the embeddings of the special tokens that the
+    tokenizer puts around a text, and stand around synthetic vectors as well.
     """
 
     def __init__(
@@ -121,32 +127,38 @@ class TextModel(FunctionalModel):
                 "choose an encoder that has one, such as BERT."
             )
         super().__init__(model, {id(words.weight)}, device)
-        self.heads, self._spread = _heads(model) | fresh, _spread(model)
+        self.head_names, self._std = _head_names(model) | fresh, _initializer_range(model)
         self.table = words.weight.detach()
-        before, after = _frame(tokenizer)
+        before, after = _special_tokens(tokenizer)
         self.prefix, self.suffix = self.table[before], self.table[after]
         self.context = _context(model)
 
-    def start(self, seed: int) -> list[Tensor]:
-        return _with_fresh_heads(self.names, self._base, self.heads, self._spread, seed)
+    def init(self, seed: int) -> list[Tensor]:
+        return _with_random_head(self.names, self._base, self.head_names, self._std, seed)
 
-    def read(self, weights: list[Tensor], *inputs: Tensor) -> Tensor:
+    def forward(self, weights: list[Tensor], *inputs: Tensor) -> Tensor:
         return self._call(weights, input_ids=inputs[0], attention_mask=inputs[1]).logits
 
-    def framed(self, inputs: Tensor) -> Tensor:
-        """Vectors (n, L, d) with those of the prefix and the suffix around them."""
-        around = [part.expand(len(inputs), -1, -1) for part in (self.prefix, self.suffix)]
-        return torch.cat([around[0], inputs, around[1]], 1)
+    def add_special_tokens(self, inputs: Tensor) -> Tensor:
+        """Vectors (n, L, d) with the p of the prefix and the s of the suffix around them, (n, p + L + s, d)."""
+        prefix, suffix = (part.expand(len(inputs), -1, -1) for part in (self.prefix, self.suffix))
+        return torch.cat([prefix, inputs, suffix], 1)
 
-    def see(self, weights: list[Tensor], inputs: Tensor, attention: bool = False) -> tuple[Tensor, Tensor | None]:
-        framed = self.framed(inputs)
-        mask = torch.ones(framed.shape[:2], dtype=torch.long, device=framed.device)
-        out = self._call(weights, inputs_embeds=framed, attention_mask=mask, output_attentions=attention)
+    def strip_special_tokens(self, inputs: Tensor) -> Tensor:
+        """What `add_special_tokens` was given."""
+        return inputs[:, len(self.prefix) : inputs.shape[1] - len(self.suffix)]
+
+    def forward_embeds(
+        self, weights: list[Tensor], inputs: Tensor, attention: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        embeds = self.add_special_tokens(inputs)
+        mask = torch.ones(embeds.shape[:2], dtype=torch.long, device=embeds.device)
+        out = self._call(weights, inputs_embeds=embeds, attention_mask=mask, output_attentions=attention)
         return out.logits, torch.stack([layer[:, :, 0] for layer in out.attentions], 1) if attention else None
 
 
 def _text_classifier(settings: NetworkSettings, source: str, classes: int) -> tuple[Any, set[str], str]:
-    """The classifier with eager attention, its weights that no file has, and the attention it would have had."""
+    """The classifier with eager attention, names of weights that are in no file, and the attention it asks for."""
     with reading("model", source) as options:
         config = AutoConfig.from_pretrained(source, **options)
         with torch.device("meta"):
@@ -163,42 +175,42 @@ def _text_classifier(settings: NetworkSettings, source: str, classes: int) -> tu
     return model, {*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])}, str(asked)
 
 
-def _heads(model: Any, before: str = "") -> set[str]:
+def _head_names(model: Any, before: str = "") -> set[str]:
     """Names of the weights after the pretrained body."""
     body = f"{model.base_model_prefix}."
     return {before + name for name, _ in model.named_parameters() if not name.startswith(body)}
 
 
-def _spread(model: Any) -> float:
+def _initializer_range(model: Any) -> float:
     return float(getattr(model.config, "initializer_range", None) or 0.02)
 
 
-def _with_fresh_heads(names: list[str], base: list[Tensor], heads: set[str], spread: float, seed: int) -> list[Tensor]:
-    """The body as it is; of the head matrices from N(0, spread²), scales 1, biases 0, as transformers starts them."""
+def _with_random_head(names: list[str], base: list[Tensor], head: set[str], std: float, seed: int) -> list[Tensor]:
+    """The body as it is; of the head, matrices from N(0, std²), scales 1, biases 0, as transformers draws them."""
     generator = torch.Generator().manual_seed(seed)
     weights = []
     for name, weight in zip(names, base, strict=True):
-        if name not in heads:
+        if name not in head:
             weights.append(weight)
         elif weight.dim() > 1:
-            weights.append((torch.randn(weight.shape, generator=generator) * spread).to(weight))
+            weights.append((torch.randn(weight.shape, generator=generator) * std).to(weight))
         else:
             weights.append(torch.full_like(weight, float(name.endswith(".weight"))))  # the scale of a norm
     return weights
 
 
-def _frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
     """The ids that the tokenizer puts before and after a text."""
-    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
     whole = tokenizer("a")["input_ids"]
-    for start in range(len(whole) - len(bare) + 1):
-        if whole[start : start + len(bare)] == bare:
-            return whole[:start], whole[start + len(bare) :]
+    for start in range(len(whole) - len(plain) + 1):
+        if whole[start : start + len(plain)] == plain:
+            return whole[:start], whole[start + len(plain) :]
     return [], []
 
 
 def _context(model: Any) -> int:
-    """The longest input in tokens, special ones included. Where positions have a padding row they begin after it."""
+    """The longest input in tokens, special ones included. Positions begin after their padding row, if they have one."""
     for name, table in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(table, nn.Embedding) and table.padding_idx is not None:
             return table.num_embeddings - table.padding_idx - 1

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from engine.batching.rounds import Batch
+from engine.batching.batch import Batch
 from engine.common.atomic import write_atomically
 from engine.common.errors import WinnowError
 from engine.scoring.lm_head import LmHead
@@ -43,7 +43,7 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def final_hidden(model: nn.Module, batch: Batch) -> Tensor:
-    """Hidden states after the last norm at the T real positions of a batch, sample after sample: (T, width).
+    """Hidden states after the last norm at the T counted positions of a batch, sample after sample: (T, d).
 
     Works for anything with `get_decoder`, PEFT wrappers included. No attention mask is passed: padding stands on the
     right, where causal attention never looks back from a real position, and without a mask attention takes its
@@ -51,7 +51,7 @@ def final_hidden(model: nn.Module, batch: Batch) -> Tensor:
     """
     with eval_mode(model), torch.inference_mode():
         hidden = _pretrained(model).get_decoder()(input_ids=batch.input_ids, use_cache=False).last_hidden_state
-        return hidden.flatten(0, 1) if batch.real is None else hidden[batch.real]
+        return hidden[batch.counted]
 
 
 def lm_head_of(model: nn.Module) -> LmHead:
@@ -81,7 +81,9 @@ def check_lm_head(model: nn.Module) -> None:
     head = lm_head_of(model)
     with eval_mode(model), torch.inference_mode():
         expected = model(input_ids=tokens, use_cache=False).logits[0].float()
-    operand = head.operand(final_hidden(model, Batch(tokens, None, tokens[0], [4])))
+    operand = head.operand(
+        final_hidden(model, Batch(tokens, torch.ones_like(tokens, dtype=torch.bool), tokens[0], [4]))
+    )
     with torch.inference_mode():
         found = head.logits(operand, 0, expected.shape[1], torch.empty_like(expected))
     tolerance = 1e-4 if head.weight.dtype == torch.float32 else 2e-2

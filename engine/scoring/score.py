@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engine.batching.rounds import Batch, TokenSample, collate, plan_rounds
+from engine.batching.batch import Batch, TokenSample, collate
+from engine.batching.plans import plan_rounds
 from engine.common.errors import WinnowError
 from engine.common.memory import is_out_of_memory
 from engine.scoring.hidden import HiddenCache, device_of, final_hidden, lm_head_of

@@ -20,21 +20,7 @@ from engine.common.choices import InnerOptimizer, LabelKind
 from engine.common.errors import WinnowError
 from engine.common.random_streams import outer_seed
 from engine.distillation.decode import embedding_penalty
-from engine.distillation.learn import (
-    EXPLODED,
-    GOOD_EVERY,
-    LAST,
-    MAX_ROLLBACKS,
-    WARM_UP,
-    Backoff,
-    OuterLoop,
-    SyntheticSet,
-    attention_loss,
-    inner_loss,
-    schedule,
-    targets_of,
-    weighted_loss,
-)
+from engine.distillation.learn import EXPLODED, GOOD_EVERY, LAST, MAX_ROLLBACKS, WARM_UP, Backoff, OuterLoop, SyntheticSet, attention_loss, inner_loss, schedule, targets_of, weighted_loss
 from engine.distillation.optimizers import Optimizer
 from engine.models.checkpoint import load_checkpoint, save_checkpoint
 from engine.models.functional import softplus_inverse

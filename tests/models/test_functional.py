@@ -89,15 +89,15 @@ def text_learner(folder: Path, name: str = "bert", classes: int = 3, model: PreT
 
 
 def by_name(learner: FunctionalModel, seed: int) -> dict[str, Tensor]:
-    return dict(zip(learner.names, learner.start(seed), strict=True))
+    return dict(zip(learner.names, learner.init(seed), strict=True))
 
 
-def assert_fresh_heads_alone(learner: FunctionalModel) -> None:
+def assert_only_the_head_is_random(learner: FunctionalModel) -> None:
     """Of two seeds the head differs and nothing else; of one seed nothing does."""
     one, other = by_name(learner, 1), by_name(learner, 2)
     differ = {name for name in learner.names if not torch.equal(one[name], other[name])}
-    assert differ == {name for name in learner.heads if one[name].dim() > 1}
-    assert learner.heads < set(learner.names)
+    assert differ == {name for name in learner.head_names if one[name].dim() > 1}
+    assert learner.head_names < set(learner.names)
     assert all(torch.equal(one[name], again) for name, again in by_name(learner, 1).items())
 
 
@@ -106,17 +106,17 @@ def test_a_fresh_head_on_the_same_body(name: str, tmp_path: Path) -> None:
     """Sets are measured with several heads on one pretrained body; matrices are drawn, biases start at zero."""
     source = saved(tmp_path, name)
     learner = text_learner(tmp_path, name)
-    assert_fresh_heads_alone(learner)
+    assert_only_the_head_is_random(learner)
     start, prefix = by_name(learner, 1), f"{name}."
     trained = type(ENCODERS[name]()).from_pretrained(source)
     for part, weight in trained.named_parameters():
         if weight is not trained.get_input_embeddings().weight and "pooler" not in part:
             assert torch.equal(start[prefix + part], weight), part
-    assert {part for part in learner.heads if not part.startswith(prefix)} >= {
+    assert {part for part in learner.head_names if not part.startswith(prefix)} >= {
         part for part in learner.names if part.startswith("classifier")
     }
-    assert all(not start[part].any() for part in learner.heads if part.endswith("bias"))
-    drawn = torch.cat([start[part].flatten() for part in learner.heads if start[part].dim() > 1])
+    assert all(not start[part].any() for part in learner.head_names if part.endswith("bias"))
+    drawn = torch.cat([start[part].flatten() for part in learner.head_names if start[part].dim() > 1])
     assert float(drawn.std()) == pytest.approx(0.02, rel=0.5)
 
 
@@ -124,16 +124,16 @@ def test_weights_that_no_file_has_count_as_head(tmp_path: Path) -> None:
     """A pooling layer that was not saved is drawn by the seed, or two loads of one folder would be two students."""
     model = BertModel(BertConfig(**SMALL, max_position_embeddings=POSITIONS), add_pooling_layer=False)
     first = text_learner(tmp_path, "bert", model=model)
-    assert {"bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight", "classifier.bias"} == first.heads
+    assert {"bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight", "classifier.bias"} == first.head_names
     torch.rand(7)
     second = TextModel(NetworkSettings(model=str(tmp_path)), str(tmp_path), tokenizer_of("bert"), 3, CPU)
-    assert_fresh_heads_alone(second)
-    assert all(torch.equal(a, b) for a, b in zip(first.start(5), second.start(5), strict=True))
+    assert_only_the_head_is_random(second)
+    assert all(torch.equal(a, b) for a, b in zip(first.init(5), second.init(5), strict=True))
 
 
 def test_a_pooling_layer_that_was_saved_is_body(tmp_path: Path) -> None:
     """What the file has is pretrained and the same for every seed."""
-    assert text_learner(tmp_path, "bert").heads == {"classifier.weight", "classifier.bias"}
+    assert text_learner(tmp_path, "bert").head_names == {"classifier.weight", "classifier.bias"}
 
 
 def test_a_head_of_other_classes_is_drawn_afresh(tmp_path: Path) -> None:
@@ -159,10 +159,10 @@ def test_scales_in_a_head_start_at_one(tmp_path: Path) -> None:
     )
     learner = text_learner(tmp_path, "bert", model=ModernBertModel(config))
     start = by_name(learner, 0)
-    scales = [name for name in learner.heads if name.endswith("norm.weight")]
+    scales = [name for name in learner.head_names if name.endswith("norm.weight")]
     assert scales
     assert all((start[name] == 1).all() for name in scales)
-    logits, _ = learner.see(list(start.values()), torch.randn(2, 4, 8))
+    logits, _ = learner.forward_embeds(list(start.values()), torch.randn(2, 4, 8))
     assert logits.any()
 
 
@@ -170,26 +170,26 @@ def test_scales_in_a_head_start_at_one(tmp_path: Path) -> None:
 def test_vectors_of_words_read_as_the_words(name: str, tmp_path: Path) -> None:
     """What is learned stands where token embeddings stand, special tokens, positions and types included."""
     learner, tokenizer = text_learner(tmp_path, name), tokenizer_of(name)
-    weights = learner.start(0)
+    weights = learner.init(0)
     batch = tokenizer(["the cat sat on a mat", "a dog ran off and sat"], return_tensors="pt")
     ids = batch["input_ids"]
-    found, attention = learner.see(weights, learner.table[ids[:, 1:-1]])
+    found, attention = learner.forward_embeds(weights, learner.table[ids[:, 1:-1]])
     assert attention is None
-    read = learner.read(weights, ids, batch["attention_mask"])
+    read = learner.forward(weights, ids, batch["attention_mask"])
     torch.testing.assert_close(found, read)
     assert not torch.allclose(found[0], found[1])
-    assert torch.equal(learner.framed(learner.table[ids[:, 1:-1]]), learner.table[ids])
+    assert torch.equal(learner.add_special_tokens(learner.table[ids[:, 1:-1]]), learner.table[ids])
 
 
 @encoders
 def test_padding_is_not_read(name: str, tmp_path: Path) -> None:
     """Real samples come padded; what a student makes of one must not depend on its neighbours."""
     learner, tokenizer = text_learner(tmp_path, name), tokenizer_of(name)
-    weights = learner.start(0)
+    weights = learner.init(0)
     alone = tokenizer(["the cat"], return_tensors="pt")
     padded = tokenizer(["the cat", "a dog ran off and sat"], padding=True, return_tensors="pt")
-    one = learner.read(weights, alone["input_ids"], alone["attention_mask"])
-    both = learner.read(weights, padded["input_ids"], padded["attention_mask"])
+    one = learner.forward(weights, alone["input_ids"], alone["attention_mask"])
+    both = learner.forward(weights, padded["input_ids"], padded["attention_mask"])
     torch.testing.assert_close(both[:1], one)
 
 
@@ -197,7 +197,7 @@ def test_padding_is_not_read(name: str, tmp_path: Path) -> None:
 def test_attention_of_the_first_token(name: str, tmp_path: Path) -> None:
     """(n, layers, heads, tokens) with the special tokens among the tokens; probabilities."""
     learner = text_learner(tmp_path, name)
-    logits, attention = learner.see(learner.start(0), torch.randn(3, 5, 8), attention=True)
+    logits, attention = learner.forward_embeds(learner.init(0), torch.randn(3, 5, 8), attention=True)
     assert logits.shape == (3, 3)
     assert attention is not None
     assert attention.shape == (3, 2, 2, 7)
@@ -212,9 +212,9 @@ def test_fused_attention_is_switched_off_and_said(name: str, tmp_path: Path, cap
     learner = text_learner(tmp_path, name)
     said = [record.getMessage() for record in caplog.records if record.name == "engine.models.functional"]
     assert said == [f"{tmp_path} asks for sdpa attention, which has no second derivative; switched to eager"]
-    weights = [weight.clone().requires_grad_() for weight in learner.start(0)]
+    weights = [weight.clone().requires_grad_() for weight in learner.init(0)]
     inputs = torch.randn(2, 4, 8, requires_grad=True)
-    loss = learner.see(weights, inputs)[0].square().sum()
+    loss = learner.forward_embeds(weights, inputs)[0].square().sum()
     gradients = torch.autograd.grad(loss, weights, create_graph=True, materialize_grads=True)
     total = sum((gradient.square().sum() for gradient in gradients), torch.zeros(()))
     (second,) = torch.autograd.grad(total, inputs)
@@ -229,9 +229,9 @@ def test_the_word_table_is_no_weight(name: str, tmp_path: Path) -> None:
     assert learner.table.shape == (15, 8)
     assert not any("word_embeddings" in part for part in learner.names)
     assert any("position_embeddings" in part for part in learner.names)
-    assert learner.parameters == sum(weight.numel() for weight in learner.start(0))
+    assert learner.parameters == sum(weight.numel() for weight in learner.init(0))
     assert learner.parameters == sum(weight.numel() for weight in learner.network.parameters()) - 15 * 8
-    assert not any(weight.requires_grad for weight in learner.start(0))
+    assert not any(weight.requires_grad for weight in learner.init(0))
 
 
 def test_other_weights_give_other_logits(tmp_path: Path) -> None:
@@ -239,10 +239,10 @@ def test_other_weights_give_other_logits(tmp_path: Path) -> None:
     learner = text_learner(tmp_path)
     ids = torch.tensor([[1, 5, 6, 2]])
     before = [weight.clone() for weight in learner.network.parameters()]
-    first, second = (learner.read(learner.start(seed), ids, torch.ones_like(ids)) for seed in (0, 1))
+    first, second = (learner.forward(learner.init(seed), ids, torch.ones_like(ids)) for seed in (0, 1))
     assert not torch.equal(first, second)
     doubled = [2 * weight if name.startswith("classifier") else weight for name, weight in by_name(learner, 0).items()]
-    torch.testing.assert_close(learner.read(doubled, ids, torch.ones_like(ids)), 2 * first)
+    torch.testing.assert_close(learner.forward(doubled, ids, torch.ones_like(ids)), 2 * first)
     assert all(torch.equal(a, b) for a, b in zip(before, learner.network.parameters(), strict=True))
 
 
@@ -253,10 +253,10 @@ def test_the_longest_input(name: str, context: int, tmp_path: Path) -> None:
     """RoBERTa's positions begin after its padding token; the longest input is read and one token more is not."""
     learner = text_learner(tmp_path, name)
     assert learner.context == context
-    weights = learner.start(0)
-    assert learner.see(weights, torch.randn(1, context - 2, 8))[0].shape == (1, 3)
+    weights = learner.init(0)
+    assert learner.forward_embeds(weights, torch.randn(1, context - 2, 8))[0].shape == (1, 3)
     with pytest.raises((IndexError, RuntimeError)):
-        learner.see(weights, torch.randn(1, context - 1, 8))
+        learner.forward_embeds(weights, torch.randn(1, context - 1, 8))
 
 
 def test_an_encoder_that_reads_characters(tmp_path: Path) -> None:
@@ -300,20 +300,20 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
 def test_a_network_made_here_starts_afresh_as_a_whole(settings: NetworkSettings) -> None:
     """θ_0 is the network that training from a grid of that seed starts from, and answers as it does."""
     learner = ImageModel(settings, (1, 8, 8), 4, CPU)
-    assert learner.heads == set(learner.names)
+    assert learner.head_names == set(learner.names)
     pixels = torch.randn(3, 1, 8, 8)
     for seed in (0, 7):
         network = make_network(settings, "images", (1, 8, 8), 4, seed)
         start = by_name(learner, seed)
         assert start.keys() == dict(network.named_parameters()).keys()
         assert all(torch.equal(start[name], weight) for name, weight in network.named_parameters())
-        weights = learner.start(seed)
-        torch.testing.assert_close(learner.read(weights, pixels), network(pixels))
-        seen, attention = learner.see(weights, pixels)
-        assert torch.equal(seen, learner.read(weights, pixels))
+        weights = learner.init(seed)
+        torch.testing.assert_close(learner.forward(weights, pixels), network(pixels))
+        seen, attention = learner.forward_embeds(weights, pixels)
+        assert torch.equal(seen, learner.forward(weights, pixels))
         assert attention is None
-    with pytest.raises(ValueError, match="pictures have no attention labels"):
-        learner.see(learner.start(0), pixels, attention=True)
+    with pytest.raises(ValueError, match="images have no attention labels"):
+        learner.forward_embeds(learner.init(0), pixels, attention=True)
 
 
 def vision(name: str) -> PreTrainedModel:
@@ -333,15 +333,15 @@ def test_an_image_classifier_of_transformers(name: str, tmp_path: Path) -> None:
     """Pretrained body, fresh head, and a second derivative, whether it has attention or not."""
     saved(tmp_path, name, vision(name))
     learner = ImageModel(NetworkSettings(model=str(tmp_path)), (1, 8, 8), 4, CPU)
-    assert_fresh_heads_alone(learner)
-    assert all(part.startswith("model.classifier") for part in learner.heads)
+    assert_only_the_head_is_random(learner)
+    assert all(part.startswith("model.classifier") for part in learner.head_names)
     start = by_name(learner, 0)
     trained = type(vision(name)).from_pretrained(tmp_path)
     for part, weight in trained.named_parameters():
         assert part.startswith("classifier") or torch.equal(start[f"model.{part}"], weight), part
-    weights = [weight.clone().requires_grad_() for weight in learner.start(0)]
+    weights = [weight.clone().requires_grad_() for weight in learner.init(0)]
     inputs = torch.randn(2, 1, 8, 8, requires_grad=True)
-    logits, _ = learner.see(weights, inputs)
+    logits, _ = learner.forward_embeds(weights, inputs)
     assert logits.shape == (2, 4)
     gradients = torch.autograd.grad(logits.square().sum(), weights, create_graph=True, materialize_grads=True)
     total = sum((gradient.square().sum() for gradient in gradients), torch.zeros(()))

@@ -7,7 +7,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from engine.batching.rounds import collate
+from engine.batching.batch import collate
 from engine.common.errors import WinnowError
 from engine.scoring.hidden import check_lm_head, eval_mode, final_hidden, lm_head_of
 from tests.fixtures.models import FAMILIES, VOCAB, build, random_samples

@@ -21,7 +21,7 @@ from engine.common.errors import WinnowError
 from engine.config.data import LabelledSettings
 from engine.config.distillation import DistillationRecipe
 from engine.data.labelled.samples import Labelled
-from engine.distillation.learn import MOST_RETREATS, OuterLoop
+from engine.distillation.learn import MAX_ROLLBACKS, OuterLoop
 from engine.export.distilled import export_distilled
 from engine.models.functional import ImageModel
 from engine.storage.ledger import Ledger
@@ -29,18 +29,7 @@ from engine.storage.store import Store
 from engine.storage.workspace import Workspace
 from engine.studies.distillation import learning, setup, study
 from engine.studies.job import Job
-from tests.studies.test_distillation import (
-    STEPS,
-    begin,
-    bert,
-    do,
-    everything,
-    recipe,
-    resumed,
-    sentences,
-    table,
-    texts_of,
-)
+from tests.studies.test_distillation import STEPS, begin, bert, do, everything, recipe, resumed, sentences, table, texts_of
 
 
 def refused(workspace: Workspace, wanted: DistillationRecipe) -> str:
@@ -80,7 +69,7 @@ def test_more_inputs_than_samples(workspace: Workspace) -> None:
 
 def test_noise_needs_no_samples(workspace: Workspace) -> None:
     """Where inputs start as noise their number is free; real sets are then as large as they can be."""
-    run = do(workspace, recipe(synthetic__per_class=[30], synthetic__start="noise", worth__steps=1))
+    run = do(workspace, recipe(synthetic__per_class=[30], synthetic__initialization="noise", evaluation__steps=1))
     assert (table(workspace, run, "distilled").groupby(["step", "best"]).size() == 300).all()
 
 
@@ -147,7 +136,7 @@ def test_texts_without_a_known_word(workspace: Workspace, tmp_path: Path) -> Non
     strange = rows(tmp_path / "strange.csv", given)
     sentence = refused(workspace, recipe(strange, students=[{"model": student}], scratch={}))
     assert "sorry" in sentence
-    assert 'synthetic.start = "noise"' in sentence
+    assert 'synthetic.initialization = "noise"' in sentence
 
 
 # -- students that cannot be used ------------------------------------------------------------------------------------
@@ -179,8 +168,8 @@ def test_an_encoder_without_word_embeddings(workspace: Workspace, tmp_path: Path
 
 
 def poisoned(when: Callable[[int], bool]) -> Callable[..., Tensor]:
-    """`PictureLearner.read` whose answers to the outer loop are no numbers, where `when` says so of their count."""
-    read, counted = ImageModel.read, [0]
+    """`ImageModel.forward` whose answers to the outer loop are no numbers, where `when` says so of their count."""
+    read, counted = ImageModel.forward, [0]
 
     def rigged(self: ImageModel, weights: list[Tensor], *inputs: Tensor) -> Tensor:
         logits = read(self, weights, *inputs)
@@ -194,7 +183,7 @@ def poisoned(when: Callable[[int], bool]) -> Callable[..., Tensor]:
 
 def test_a_loss_that_is_no_number(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once: the run steps back, says so where people look, and goes on to its end."""
-    monkeypatch.setattr(ImageModel, "read", poisoned(lambda count: count == 4))
+    monkeypatch.setattr(ImageModel, "forward", poisoned(lambda count: count == 4))
     run = do(workspace, recipe())
     (note,) = notes(workspace, run)
     assert note.startswith("The loss of main-mlp-k1-T2-s0 was no number or exploded at outer step 3; went back to ")
@@ -207,14 +196,14 @@ def test_a_loss_that_is_no_number(workspace: Workspace, monkeypatch: pytest.Monk
 
 def test_a_loss_that_never_is_a_number(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """For ever: the run ends with the settings that would help, and with what it had recorded."""
-    monkeypatch.setattr(ImageModel, "read", poisoned(lambda count: True))
+    monkeypatch.setattr(ImageModel, "forward", poisoned(lambda count: True))
     run, state = begin(workspace, recipe(outer__steps=20))
     assert state == "failed"
     assert Ledger(workspace).run(run).error == (
-        f"The distillation diverged {MOST_RETREATS + 1} times, also at 1/256 of its rates; lower inner.learning_rate "
+        f"The distillation diverged {MAX_ROLLBACKS + 1} times, also at 1/256 of its rates; lower inner.learning_rate "
         "or outer.learning_rate."
     )
-    assert len(notes(workspace, run)) == MOST_RETREATS
+    assert len(notes(workspace, run)) == MAX_ROLLBACKS
     assert set(table(workspace, run, "distilled")["step"]) == {0, 7}
 
 
@@ -232,7 +221,7 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch, fits: Callable[[OuterLoop, 
 
 def test_out_of_memory(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """The batch gives way first, then the way back; each is said once, and the run ends with all it promised."""
-    short_of_memory(monkeypatch, lambda outer, count: count <= 4 and outer.limits.window <= 1)
+    short_of_memory(monkeypatch, lambda outer, count: count <= 4 and outer.backoff.window <= 1)
     run = do(workspace, recipe(outer__batch_size=16, inner__steps=[4]))
     name = "Main-mlp-k1-T4-s0 did not fit into memory;"
     assert notes(workspace, run) == [

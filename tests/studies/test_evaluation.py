@@ -29,7 +29,7 @@ from engine.studies.distillation.initialization import start_of
 from engine.studies.distillation.learning import Distilling, output_key
 from engine.studies.distillation.setup import DistillationStudy, open_study
 from engine.studies.distillation.study import Distillation
-from engine.studies.distillation.trials import Batch, _within, accuracy, descend, fitted_trial, learned_trial, marks_of
+from engine.studies.distillation.trials import LabelledBatch, _within, accuracy, descend, eval_steps_of, fitted_trial, learned_trial
 from engine.studies.distillation.two_tasks import TwoTasks
 from engine.studies.job import Job
 from tests.studies.test_distillation import recipe, sentences
@@ -50,7 +50,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> DistillationStudy:
     folder = tmp_path_factory.mktemp("texts")
     workspace = open_workspace(folder / "workspace", read_only=False)
     other = {"source": str(sentences(folder / "other.csv", other=True)), "task": "text", "max_length": 16}
-    return opened(workspace, recipe(sentences(folder / "films.csv"), other=other, worth__batch_size=8))
+    return opened(workspace, recipe(sentences(folder / "films.csv"), other=other, evaluation__batch_size=8))
 
 
 @pytest.fixture(scope="module")
@@ -182,12 +182,12 @@ def test_accuracy_is_a_plain_loop(study: DistillationStudy, split: str, monkeypa
     monkeypatch.setitem(trials.BATCH_TOKENS, "cpu", 20)
     weights = [
         weight + 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
-        for weight in learner.start(3)
+        for weight in learner.init(3)
     ]
     right, loss = 0, 0.0
     for place, label in enumerate(task.labels[split].tolist()):
         with torch.no_grad():
-            scores = learner.read(weights, *task.inputs(split, np.array([place])))[0].log_softmax(-1)
+            scores = learner.forward(weights, *task.inputs(split, np.array([place])))[0].log_softmax(-1)
         right += int(scores.argmax()) == label
         loss -= float(scores[label])
     count = len(task.labels[split])
@@ -211,7 +211,7 @@ def test_batches_hold_every_sample_once(lengths: list[int], tokens: int) -> None
 @given(st.integers(1, 50), st.integers(1, 20), st.integers(0, 3))
 def test_small_sets_in_batches(count: int, size: int, epoch: int) -> None:
     """Every sample once an epoch, with its own target, in another order for each epoch and seed."""
-    batch = Batch((torch.arange(count), 10 * torch.arange(count)), 100.0 * torch.arange(count)[:, None])
+    batch = LabelledBatch((torch.arange(count), 10 * torch.arange(count)), 100.0 * torch.arange(count)[:, None])
     found = in_batches(batch, size, 0, epoch)
     places = torch.cat([each.inputs[0] for each in found])
     assert sorted(places.tolist()) == list(range(count))
@@ -226,7 +226,7 @@ def test_small_sets_in_batches(count: int, size: int, epoch: int) -> None:
 @given(st.integers(1, 5000))
 def test_marks(steps: int) -> None:
     """Up to five moments, the last one the end, each within the training."""
-    found = marks_of(steps)
+    found = eval_steps_of(steps)
     assert found[-1] == steps
     assert found == sorted(set(found))
     assert found[0] >= 1
@@ -247,7 +247,7 @@ def test_where_to_stop_is_chosen_on_held_out_samples(
 ) -> None:
     """Best mark of best rate, the earliest on ties; the test set is read once, with the weights of that mark."""
     task, learner = parts_of(pictures)
-    marks, given = [1, 2, 4], iter(valid)
+    eval_steps, given = [1, 2, 4], iter(valid)
     asked: list[str] = []
     seen: dict[int, torch.Tensor] = {}
 
@@ -258,7 +258,7 @@ def test_where_to_stop_is_chosen_on_held_out_samples(
         if split == "valid":
             seen[len(seen)] = weights[0].detach().clone()
             return next(given), 0.0
-        place = [0.1, 0.2].index(best[0]) * len(marks) + marks.index(best[1])
+        place = [0.1, 0.2].index(best[0]) * len(eval_steps) + eval_steps.index(best[1])
         assert torch.equal(weights[0], seen[place])
         return 0.77, 1.5
 
@@ -267,7 +267,7 @@ def test_where_to_stop_is_chosen_on_held_out_samples(
     checked: list[int] = []
     trial = fitted_trial(
         pictures, task, learner, FIRST_EVAL_SEED, lambda epoch: [batch],
-        rates=[0.1, 0.2], steps=4, marks=marks, samples=6, check=lambda: checked.append(1),
+        rates=[0.1, 0.2], steps=4, eval_steps=eval_steps, samples=6, check=lambda: checked.append(1),
     )  # fmt: skip
     assert (trial.learning_rate, trial.steps) == best
     assert (trial.valid, trial.accuracy, trial.loss, trial.samples) == (max(valid), 0.77, 1.5, 6)
@@ -302,9 +302,9 @@ def test_a_learned_trial_is_plain_training(pictures: DistillationStudy) -> None:
     learned = SyntheticSet(
         inputs, torch.eye(10), torch.tensor([softplus_inverse(rate) for rate in rates]), None, "unrestricted"
     )
-    weights = [weight.clone().requires_grad_() for weight in learner.start(FIRST_EVAL_SEED)]
+    weights = [weight.clone().requires_grad_() for weight in learner.init(FIRST_EVAL_SEED)]
     for rate in rates:
-        loss = F.cross_entropy(learner.read(weights, inputs), torch.arange(10))
+        loss = F.cross_entropy(learner.forward(weights, inputs), torch.arange(10))
         gradients = torch.autograd.grad(loss, weights)
         weights = [(w - rate * g).detach().requires_grad_() for w, g in zip(weights, gradients, strict=True)]
     trial = learned_trial(pictures, task, learner, learned, FIRST_EVAL_SEED)
@@ -372,7 +372,7 @@ def two(texts: DistillationStudy) -> TwoTasks:
     for key in texts.recipe.sets():
         task, learner = parts_of(texts, key.task)
         inputs = start_of(texts, key, task, learner)
-        tensors = {"inputs": learner.framed(inputs), "labels": torch.eye(2), "rates": torch.full((2,), 0.1)}
+        tensors = {"inputs": learner.add_special_tokens(inputs), "labels": torch.eye(2), "rates": torch.full((2,), 0.1)}
         save_tensors(
             texts.job.workspace, output_key(texts, key), tensors, {"step": 0, "seconds": 0.0, "classes": [0, 1]}
         )
@@ -437,7 +437,7 @@ def test_replaying_nothing_is_learning_the_other_task_alone(two: TwoTasks, monke
 
         def loss(step: int, place: int = place, learner: Any = learner) -> torch.Tensor:
             batch = two._real(place, 0, step)
-            return F.cross_entropy(learner.read(weights[place], *batch.inputs), batch.targets.argmax(-1))
+            return F.cross_entropy(learner.forward(weights[place], *batch.inputs), batch.targets.argmax(-1))
 
         for _ in descend(optimized, loss, settings.full_learning_rate, steps, nothing):
             pass

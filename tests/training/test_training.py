@@ -3,42 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import math
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from torch import nn
 from transformers import LlamaForCausalLM
 
-from engine.batching.batch import collate, epoch_batches
 from engine.config.models import ScratchModel
 from engine.models.scratch.causal import build
 from engine.training.finetune import evaluate, train_epoch
 from engine.training.pretrain import FLOOR, learning_rate, optimizer_for, pretrain
+from tests.fixtures.models import random_samples
 
 CPU = torch.device("cpu")
 VOCABULARY = 50
 
 
-@dataclass
-class Sample:
-    input_ids: NDArray[np.int32]
-    labels: NDArray[np.int32]
-    response_start: int
-
-
-def samples(lengths: list[int], seed: int = 0) -> list[Sample]:
-    rng = np.random.default_rng(seed)
-    made = []
-    for n in lengths:
-        ids = rng.integers(1, VOCABULARY, n + 1).astype(np.int32)
-        made.append(Sample(ids[:-1], ids[1:], n // 2))
-    return made
+samples = partial(random_samples, vocab_size=VOCABULARY)
 
 
 def model() -> LlamaForCausalLM:
@@ -47,45 +32,6 @@ def model() -> LlamaForCausalLM:
 
 def silent(_done: int, _total: int) -> None:
     pass
-
-
-@given(
-    st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_size=120),
-    st.integers(1, 9),
-    st.integers(0, 5),
-    st.integers(1, 5),
-)
-def test_an_epoch_reads_every_kept_sample_once(
-    rows: list[tuple[int, bool]], batch_size: int, seed: int, epoch: int
-) -> None:
-    """No sample is lost in a short last batch and none is read twice."""
-    lengths, kept = np.array([n for n, _ in rows]), np.array([k for _, k in rows])
-    batches = epoch_batches(lengths, kept, batch_size, seed, epoch)
-    read = sorted(int(i) for batch in batches for i in batch)
-    assert read == np.flatnonzero(kept).tolist()
-    assert all(0 < len(batch) <= batch_size for batch in batches)
-    assert len(batches) == math.ceil(kept.sum() / batch_size)
-
-
-def test_the_order_depends_on_seed_and_epoch_alone() -> None:
-    """An epoch done again after a kill is the same; another seed or epoch is another order."""
-    lengths, kept = np.full(64, 5), np.ones(64, dtype=bool)
-
-    def order(seed: int, epoch: int) -> list[int]:
-        return [int(i) for batch in epoch_batches(lengths, kept, 8, seed, epoch) for i in batch]
-
-    assert order(1, 1) == order(1, 1)
-    assert order(1, 1) != order(1, 2)
-    assert order(1, 1) != order(2, 1)
-
-
-@pytest.mark.parametrize(("loss_on", "counted"), [("response", 2 + 4), ("all", 3 + 7)])
-def test_a_batch_counts_what_it_should(loss_on: str, counted: int) -> None:
-    """Prompt positions count only where asked for, padding never."""
-    batch = collate(samples([3, 7]), CPU, loss_on)
-    assert batch.input_ids.shape == (2, 7)
-    assert int(batch.counted.sum()) == counted == len(batch.labels)
-    assert batch.tokens == 10
 
 
 def test_evaluation_is_the_mean_over_tokens_not_over_batches() -> None:

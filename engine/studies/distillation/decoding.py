@@ -142,7 +142,11 @@ def nearest_samples(
     """Rows and cosine similarities (N, at most NEAREST_SAMPLES) of the nearest training samples of each one's class."""
     known = embeddings_of(learner, task, "train")
     # With the special tokens around it, as the samples have them: a sample that has learned nothing finds itself.
-    mine = learner.framed(inputs.detach()).mean(1) if isinstance(learner, TextModel) else inputs.detach().flatten(1)
+    mine = (
+        learner.add_special_tokens(inputs.detach()).mean(1)
+        if isinstance(learner, TextModel)
+        else inputs.detach().flatten(1)
+    )
     close = torch.nn.functional.normalize(mine, dim=-1) @ known.T
     other = torch.tensor(classes, device=close.device)[:, None] != task.labels["train"][None]
     count = min(NEAREST_SAMPLES, int((~other).sum(1).min()))

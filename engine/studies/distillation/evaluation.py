@@ -1,6 +1,6 @@
 """What distilled sets are worth: the same student trained on all data, on each set, and on as many real samples.
 
-Every measurement has `worth.heads` fresh heads that the distillation has never met. Which step to stop at, and at which
+Every measurement has `evaluation.eval_seeds` fresh heads that the distillation has never met. Which step to stop at, and at which
 learning rate, is chosen on the held-out part of the training set; accuracy is that on the test set.
 """
 
@@ -27,7 +27,7 @@ from engine.pruning.geometry import herding, k_center
 from engine.studies.distillation.decoding import Decoder, embeddings_of
 from engine.studies.distillation.learning import output_of
 from engine.studies.distillation.setup import DistillationStudy, Task
-from engine.studies.distillation.trials import PASSES, Batch, Trial, fitted_trial, learned_trial, marks_of
+from engine.studies.distillation.trials import PASSES, LabelledBatch, Trial, eval_steps_of, fitted_trial, learned_trial
 
 REAL = ("random", "k_center", "herding")
 
@@ -69,7 +69,7 @@ class Evaluation:
     """The measurements of a run; each ends in a part for every set it is one of."""
 
     def __init__(self, study: DistillationStudy) -> None:
-        self.study, self.job, self.settings = study, study.job, study.recipe.worth
+        self.study, self.job, self.settings = study, study.job, study.recipe.evaluation
         self._embeddings: dict[tuple[str, int], np.ndarray] = {}
         self._texts: dict[SetKey, list[str]] = {}
 
@@ -88,7 +88,7 @@ class Evaluation:
             methods += ["text"] if recipe.synthetic.labels == "hard" else ["text", "text_labels"]
         found = [(method, key.student) for method in [*methods, *REAL]]
         if key in recipe.sets()[: len(recipe.seeds)]:
-            others = [network.model for network in recipe.worth.transfer]
+            others = [network.model for network in recipe.evaluation.transfer]
             found += [(method, model) for model in others for method in ("text", "random")]
         return found
 
@@ -124,7 +124,7 @@ class Evaluation:
         key, method, model = wanted.key, wanted.method, wanted.model
         task = self.study.task(key.task, model)
         learner = self.study.learner(task, model)
-        heads, rows = self.settings.heads, []
+        heads, rows = self.settings.eval_seeds, []
         with self.job.phase(f"measuring {wanted.name}", self.flops(wanted)) as tick:
             if method == "embeddings":
                 learned = learned_of(output_of(self.study, key), learner)
@@ -145,16 +145,16 @@ class Evaluation:
         task: Task,
         learner: FunctionalModel,
         head: int,
-        batches: Callable[[int], Iterable[Batch]],
+        batches: Callable[[int], Iterable[LabelledBatch]],
         check: Callable[[], None],
     ) -> Trial:
         settings = self.settings
         count = len(task.rows) if wanted.method == "full" else task.classes * wanted.key.per_class
-        steps, marks, rates = settings.steps, marks_of(settings.steps), settings.learning_rates
+        steps, eval_steps, rates = settings.steps, eval_steps_of(settings.steps), settings.learning_rates
         if wanted.method == "full":
             each = -(-count // settings.batch_size)
             steps, rates = each * settings.full_epochs, [settings.full_learning_rate]
-            marks = list(range(each, steps + 1, each))
+            eval_steps = list(range(each, steps + 1, each))
         return fitted_trial(
             self.study,
             task,
@@ -163,14 +163,14 @@ class Evaluation:
             batches,
             rates=rates,
             steps=steps,
-            marks=marks,
+            eval_steps=eval_steps,
             samples=count,
             check=check,
         )
 
     def _batches(
         self, wanted: Measurement, task: Task, learner: FunctionalModel
-    ) -> Callable[[int], Callable[[int], Iterable[Batch]]]:
+    ) -> Callable[[int], Callable[[int], Iterable[LabelledBatch]]]:
         """head -> epoch -> the batches of that epoch."""
         key, method, size = wanted.key, wanted.method, self.settings.batch_size
         if method == "full":
@@ -201,10 +201,10 @@ class Evaluation:
         else:
             made = min(settings.batch_size, task.classes * wanted.key.per_class) * tokens["train"] / len(task.rows)
             passed = len(settings.learning_rates) * (
-                settings.steps * PASSES * made + len(marks_of(settings.steps)) * tokens["valid"]
+                settings.steps * PASSES * made + len(eval_steps_of(settings.steps)) * tokens["valid"]
             )
             passed += tokens["test"]
-        return settings.heads * each * passed
+        return settings.eval_seeds * each * passed
 
     # -- what is trained on -------------------------------------------------------------------------------------
 
@@ -217,17 +217,17 @@ class Evaluation:
         assert isinstance(learner, TextModel)
         decoder = Decoder(learner, task, self.study.recipe.synthetic.similarity)
         inputs = output_of(self.study, key).tensors["inputs"].to(learner.device)
-        self._texts[key] = decoder.read(bare(learner, inputs)).texts
+        self._texts[key] = decoder.read(learner.strip_special_tokens(inputs)).texts
         return self._texts[key]
 
-    def text_batch(self, task: Task, texts: list[str], targets: Tensor) -> Batch:
+    def text_batch(self, task: Task, texts: list[str], targets: Tensor) -> LabelledBatch:
         """Texts as the student's tokenizer reads them, like any other text."""
         assert task.tokenizer is not None
         longest = max(self.study.settings(task.name).max_length, self.study.recipe.synthetic.length + 2)
         tokens = tokenise(texts, [f"decoded text {place}" for place in range(len(texts))], task.tokenizer, longest)
         device = self.job.device
         inputs = (torch.from_numpy(tokens.ids).to(device), torch.from_numpy(tokens.mask).to(device))
-        return Batch(inputs, targets.to(device))
+        return LabelledBatch(inputs, targets.to(device))
 
     def picks(self, task: Task, learner: FunctionalModel, per_class: int, method: str, draw: int) -> np.ndarray:
         """Positions of `per_class` real training samples of each class."""
@@ -247,11 +247,11 @@ class Evaluation:
             picked.append(of[np.argsort(-scores, kind="stable")[:size]])
         return np.concatenate(picked)
 
-    def real_batch(self, task: Task, index: np.ndarray) -> Batch:
+    def real_batch(self, task: Task, index: np.ndarray) -> LabelledBatch:
         hard = F.one_hot(task.labels["train"][torch.from_numpy(index).to(self.job.device)], task.classes).float()
-        return Batch(task.inputs("train", index), hard)
+        return LabelledBatch(task.inputs("train", index), hard)
 
-    def _real_batches(self, task: Task, places: np.ndarray, seed: int, epoch: int) -> Iterator[Batch]:
+    def _real_batches(self, task: Task, places: np.ndarray, seed: int, epoch: int) -> Iterator[LabelledBatch]:
         lengths = task.lengths["train"][places]
         found = similar_batches(lengths, self.settings.batch_size, seed, epoch)
         return (self.real_batch(task, places[batch]) for batch in found)
@@ -259,11 +259,11 @@ class Evaluation:
 
 def part_name(study: DistillationStudy, key: SetKey, method: str, model: str) -> str:
     """Models are named by their place in the recipe, as two of them may end in the same word."""
-    models = [network.model for network in [*study.recipe.students, *study.recipe.worth.transfer]]
+    models = [network.model for network in [*study.recipe.students, *study.recipe.evaluation.transfer]]
     return f"{key.name}-{method}-{models.index(model)}"
 
 
-def in_batches(batch: Batch, size: int, seed: int, epoch: int) -> list[Batch]:
+def in_batches(batch: LabelledBatch, size: int, seed: int, epoch: int) -> list[LabelledBatch]:
     """A small set in batches of at most `size`, in an order of its own for every epoch."""
     count = len(batch.targets)
     if count <= size:
@@ -271,12 +271,9 @@ def in_batches(batch: Batch, size: int, seed: int, epoch: int) -> list[Batch]:
     order = torch.from_numpy(stream_rng(Stream.SMALL_SET_ORDER, seed, epoch).permutation(count)).to(
         batch.targets.device
     )
-    return [Batch(tuple(part[index] for part in batch.inputs), batch.targets[index]) for index in order.split(size)]
-
-
-def bare(learner: TextModel, framed: Tensor) -> Tensor:
-    """Vectors without those of the prefix and the suffix."""
-    return framed[:, len(learner.prefix) : framed.shape[1] - len(learner.suffix)]
+    return [
+        LabelledBatch(tuple(part[index] for part in batch.inputs), batch.targets[index]) for index in order.split(size)
+    ]
 
 
 def learned_of(found: CachedTensors, learner: FunctionalModel) -> SyntheticSet:
@@ -284,7 +281,7 @@ def learned_of(found: CachedTensors, learner: FunctionalModel) -> SyntheticSet:
     device = learner.device
     inputs = found.tensors["inputs"].to(device)
     if isinstance(learner, TextModel):
-        inputs = bare(learner, inputs)
+        inputs = learner.strip_special_tokens(inputs)
     attention = found.tensors.get("attention")
     rates = torch.tensor([softplus_inverse(rate) for rate in found.tensors["rates"].tolist()], device=device)
     # The kept labels are what log-probabilities are weighted by, which is what unrestricted labels are.

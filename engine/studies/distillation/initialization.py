@@ -22,14 +22,14 @@ def start_of(study: DistillationStudy, key: SetKey, task: Task, learner: Functio
     settings, rng = study.recipe.synthetic, stream_rng(Stream.INITIALIZATION, key.seed)
     labels = task.labels["train"].cpu().numpy()
     counts = np.bincount(labels, minlength=task.classes)
-    if settings.start == "samples" and counts.min() < key.per_class:
+    if settings.initialization == "samples" and counts.min() < key.per_class:
         raise WinnowError(
             f"synthetic.per_class asks for {key.per_class} inputs of each class, and the class "
             f"{task.data.class_names[int(counts.argmin())]} has {counts.min()} training samples; ask for fewer."
         )
     count = task.classes * key.per_class
     if not isinstance(learner, TextModel):
-        if settings.start == "noise":
+        if settings.initialization == "noise":
             generator = torch.Generator().manual_seed(key.seed)
             return torch.randn(count, *task.data.inputs.shape[1:], generator=generator).to(learner.device)
         picked = [rng.choice(np.flatnonzero(labels == label), key.per_class, False) for label in range(task.classes)]
@@ -40,7 +40,7 @@ def start_of(study: DistillationStudy, key: SetKey, task: Task, learner: Functio
             f"synthetic.length is {settings.length}, and with {around} special tokens that is more than the "
             f"{learner.context} tokens {key.student} can read; lower it."
         )
-    if settings.start == "noise":
+    if settings.initialization == "noise":
         generator = torch.Generator().manual_seed(key.seed)
         spread = float(learner.table.std())
         noise = torch.randn(count, settings.length, learner.table.shape[1], generator=generator)
@@ -58,7 +58,7 @@ def start_of(study: DistillationStudy, key: SetKey, task: Task, learner: Functio
             if not ids:
                 raise WinnowError(
                     f"{key.student} knows no word of any training text of the class {task.data.class_names[label]}, so "
-                    'nothing can start from them; set synthetic.start = "noise", or choose another student.'
+                    'nothing can start from them; set synthetic.initialization = "noise", or choose another student.'
                 )
             rows.append((ids * (settings.length // len(ids) + 1))[: settings.length])
     return learner.table[torch.tensor(rows, device=learner.device)].clone()

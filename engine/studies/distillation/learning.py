@@ -12,13 +12,16 @@ import torch
 from torch import Tensor
 
 from engine.batching.plans import similar_batches
+from engine.common.choices import LabelKind
 from engine.common.errors import WinnowError
 from engine.common.hashing import digest
 from engine.common.memory import is_out_of_memory
 from engine.common.random_streams import FIRST_SNAPSHOT_SEED
 from engine.config.distillation import MAIN, SetKey
-from engine.distillation.decode import pull
-from engine.distillation.learn import Labels, Limits, OuterLoop, SyntheticSet
+from engine.config.former import former_names
+from engine.config.load import to_dict
+from engine.distillation.decode import embedding_penalty
+from engine.distillation.learn import Backoff, OuterLoop, SyntheticSet
 from engine.distillation.optimizers import Optimizer
 from engine.models.checkpoint import load_checkpoint, save_checkpoint
 from engine.models.functional import TextModel, softplus_inverse
@@ -60,8 +63,8 @@ def output_of(study: DistillationStudy, key: SetKey) -> CachedTensors:
 
 
 def output_key(study: DistillationStudy, key: SetKey) -> str:
-    recipe = study.recipe
-    parts = [getattr(recipe, name).model_dump(mode="json") for name in ("synthetic", "inner", "outer")]
+    settings = former_names(to_dict(study.recipe))  # finished sets have lain under this key from the beginning
+    parts = [settings[name] for name in ("synthetic", "inner", "outer")]
     task = study.task(key.task, key.student)
     return digest([study.job.run.id, task.data.dataset, study.sources[key.student], parts, key.name])
 
@@ -86,8 +89,8 @@ class Distilling:
         self.outer = self._outer(first)
         self.best = {name: tensor.detach().clone() for name, tensor in self.outer.learned.tensors().items()}
         self.checkpoint = self.job.workspace.outputs / f"{output_key(study, key)}.training.safetensors"
-        marks = recipe.outer.snapshots
-        self.marks = sorted({round(recipe.outer.steps * place / marks) for place in range(marks + 1)})
+        count = recipe.outer.snapshots
+        self.snapshot_steps = sorted({round(recipe.outer.steps * place / count) for place in range(count + 1)})
 
     def _outer(self, first: Tensor) -> OuterLoop:
         recipe, key = self.recipe, self.key
@@ -97,7 +100,7 @@ class Distilling:
         attention = None
         if recipe.synthetic.attention_labels:
             with torch.no_grad():  # where the student looks anyway
-                found = self.learner.see(self.learner.start(0), first, attention=True)[1]
+                found = self.learner.forward_embeds(self.learner.init(0), first, attention=True)[1]
             assert found is not None
             attention = found.clamp(min=1e-6).log()
         learned = SyntheticSet(
@@ -107,12 +110,12 @@ class Distilling:
             attention,
             recipe.synthetic.labels,
         )
-        strength, penalty = recipe.synthetic.pull, None
+        strength, penalty = recipe.synthetic.embedding_penalty, None
         if strength and isinstance(self.learner, TextModel) and self.decoder:
             table, allowed = self.learner.table, self.decoder.allowed
 
             def penalty(inputs: Tensor) -> Tensor:
-                return strength * pull(inputs, table, allowed)
+                return strength * embedding_penalty(inputs, table, allowed)
 
         outer = recipe.outer
         return OuterLoop(
@@ -121,11 +124,11 @@ class Distilling:
             Optimizer(recipe.inner.optimizer),
             steps=outer.steps,
             rates=(outer.learning_rate, outer.label_rate, outer.step_rate),
-            limits=Limits(outer.batch_size, recipe.inner.window or key.inner_steps),
+            backoff=Backoff(outer.batch_size, recipe.inner.window or key.inner_steps),
             seed=key.seed,
             dtype=self.study.dtype,
             on_host=recipe.inner.states == "host",
-            pull=penalty,
+            penalty=penalty,
         )
 
     def run(self) -> None:
@@ -136,7 +139,7 @@ class Distilling:
         with self.job.phase(f"distilling {self.key.name}", distilling_flops(self.study, self.key)) as tick:
             batches = self._batches(progress.step)
             while True:
-                if progress.step in self.marks:
+                if progress.step in self.snapshot_steps:
                     self._snapshot()
                 if progress.step == total:
                     break
@@ -154,21 +157,21 @@ class Distilling:
         """Batches of real samples from outer step `step` on; which, depends on the seed and the step alone."""
         lengths = self.task.lengths["train"]
         while True:
-            size = self.outer.limits.batch_size
+            size = self.outer.backoff.batch_size
             per_epoch = -(-len(lengths) // size)
             batches = similar_batches(lengths, size, self.key.seed, step // per_epoch)
             for batch in batches[step % per_epoch :]:
-                if self.outer.limits.batch_size != size:
+                if self.outer.backoff.batch_size != size:
                     break
                 yield batch
                 step += 1
 
     def _step(self, index: np.ndarray) -> None:
         """One outer step; where memory runs out the batch is halved, then the window, and the step done again."""
-        limits = self.outer.limits
+        backoff = self.outer.backoff
         while True:
-            index = index[: limits.batch_size]
-            retreats = limits.retreats
+            index = index[: backoff.batch_size]
+            rollbacks = backoff.rollbacks
             try:
                 loss = self.outer.step(
                     self.progress.step, self.task.inputs("train", index), self.task.labels["train"][index]
@@ -178,7 +181,7 @@ class Distilling:
                     raise
                 self._shrink()
                 continue
-            if limits.retreats > retreats:
+            if backoff.rollbacks > rollbacks:
                 self._note(
                     f"the loss of {self.key.name} was no number or exploded at outer step {self.progress.step}; "
                     "went back to the last good state and halved the learning rates"
@@ -189,13 +192,13 @@ class Distilling:
             return
 
     def _shrink(self) -> None:
-        limits = self.outer.limits
-        if limits.batch_size > LEAST_BATCH:
-            limits.batch_size = max(LEAST_BATCH, limits.batch_size // 2)
-            self._note(f"{self.key.name} did not fit into memory; real batches have {limits.batch_size} samples now")
-        elif limits.window > 1:
-            limits.window = max(1, limits.window // 2)
-            back = f"{limits.window} step{'s' * (limits.window > 1)}"
+        backoff = self.outer.backoff
+        if backoff.batch_size > LEAST_BATCH:
+            backoff.batch_size = max(LEAST_BATCH, backoff.batch_size // 2)
+            self._note(f"{self.key.name} did not fit into memory; real batches have {backoff.batch_size} samples now")
+        elif backoff.window > 1:
+            backoff.window = max(1, backoff.window // 2)
+            back = f"{backoff.window} step{'s' * (backoff.window > 1)}"
             self._note(f"{self.key.name} did not fit into memory; the gradient goes back {back} now")
         else:
             raise WinnowError(
@@ -216,7 +219,7 @@ class Distilling:
         progress, key = self.progress, self.key
         name = f"{key.name}-{progress.step:06d}"
         learned = self.outer.learned
-        heads = [FIRST_SNAPSHOT_SEED + head for head in range(self.recipe.outer.snapshot_heads)]
+        heads = [FIRST_SNAPSHOT_SEED + head for head in range(self.recipe.outer.snapshot_seeds)]
         found = [
             accuracy(self.study, self.task, self.learner, trained_on(self.study, self.learner, learned, head), "valid")[
                 0
@@ -274,7 +277,7 @@ class Distilling:
         learned = learned_from(self.best, self.recipe.synthetic.labels)
         inputs = learned.inputs.detach()
         kept = {
-            "inputs": self.learner.framed(inputs) if isinstance(self.learner, TextModel) else inputs,
+            "inputs": self.learner.add_special_tokens(inputs) if isinstance(self.learner, TextModel) else inputs,
             "labels": learned.targets,
             "rates": learned.learning_rates,
         }
@@ -294,7 +297,7 @@ class Distilling:
     # -- checkpoints --------------------------------------------------------------------------------------------
 
     def _save(self) -> None:
-        progress, limits = self.progress, self.outer.limits
+        progress, backoff = self.progress, self.outer.backoff
         numbers = [progress.losses, progress.seconds, progress.best]
         tensors = {
             **self.outer.state(),
@@ -308,9 +311,9 @@ class Distilling:
             step=progress.step,
             counted=progress.counted,
             best_step=progress.best_step,
-            batch_size=limits.batch_size,
-            window=limits.window,
-            retreats=limits.retreats,
+            batch_size=backoff.batch_size,
+            window=backoff.window,
+            retreats=backoff.rollbacks,
         )
 
     def _restore(self) -> None:
@@ -323,7 +326,7 @@ class Distilling:
             return
         losses, seconds, best = tensors.pop("progress").tolist()
         self.progress = Progress(counters["step"], losses, counters["counted"], seconds, best, counters["best_step"])
-        self.outer.limits = Limits(counters["batch_size"], counters["window"], counters["retreats"])
+        self.outer.backoff = Backoff(counters["batch_size"], counters["window"], counters["retreats"])
         self.best = {
             name.removeprefix("best."): tensors.pop(name).to(self.job.device)
             for name in list(tensors)
@@ -333,7 +336,7 @@ class Distilling:
         self.job.log.info("%s goes on from outer step %d", self.key.name, self.progress.step)
 
 
-def learned_from(tensors: dict[str, Tensor], kind: Labels) -> SyntheticSet:
+def learned_from(tensors: dict[str, Tensor], kind: LabelKind) -> SyntheticSet:
     return SyntheticSet(tensors["inputs"], tensors["labels"], tensors["rates"], tensors.get("attention"), kind)
 
 
@@ -344,5 +347,5 @@ def distilling_flops(study: DistillationStudy, key: SetKey) -> float:
     real = recipe.outer.batch_size * float(task.lengths["train"].mean())
     made = task.classes * key.per_class * (1 if study.pictures else recipe.synthetic.length)
     step = PASSES * real + INNER_PASSES * key.inner_steps * made
-    held_out = recipe.outer.snapshots * recipe.outer.snapshot_heads * float(task.lengths["valid"].sum())
+    held_out = recipe.outer.snapshots * recipe.outer.snapshot_seeds * float(task.lengths["valid"].sum())
     return each * (recipe.outer.steps * step + held_out)

@@ -103,7 +103,9 @@ class DistillationStudy:
         key = (task.name, model)
         if key not in self._learners:
             settings = next(
-                network for network in [*self.recipe.students, *self.recipe.worth.transfer] if network.model == model
+                network
+                for network in [*self.recipe.students, *self.recipe.evaluation.transfer]
+                if network.model == model
             )
             if self.pictures:
                 shape = tuple(task.data.inputs.shape[1:])
@@ -117,7 +119,7 @@ class DistillationStudy:
     def cost(self, learner: FunctionalModel, inputs: tuple[Tensor, ...]) -> float:
         """Floating-point operations of a forward pass over real inputs."""
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            learner.read(learner.start(0), *inputs)
+            learner.forward(learner.init(0), *inputs)
         return float(counter.get_total_flops())
 
     def cost_of_token(self, task: Task, learner: FunctionalModel) -> float:
@@ -131,7 +133,7 @@ class DistillationStudy:
     def seen_cost(self, learner: FunctionalModel, inputs: Tensor) -> float:
         """Floating-point operations of a forward pass over synthetic inputs."""
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            learner.see(learner.start(0), inputs)
+            learner.forward_embeds(learner.init(0), inputs)
         return float(counter.get_total_flops())
 
 
@@ -182,7 +184,7 @@ def _open_task(
 
 def _sources(job: Job, recipe: DistillationRecipe) -> dict[str, str]:
     """Where every model of the recipe is to be loaded from, by its name in the recipe."""
-    models = [network.model for network in [*recipe.students, *recipe.worth.transfer]]
+    models = [network.model for network in [*recipe.students, *recipe.evaluation.transfer]]
     found = {model: model for model in models}
     if recipe.data.task == "text":
         found |= _make_encoders(job, recipe, [model for model in models if scratch_name(model)])

@@ -21,7 +21,7 @@ from engine.studies.distillation.setup import BATCH_TOKENS, DistillationStudy, T
 from engine.training.students import rate_at
 
 WEIGHT_DECAY = 0.01
-MARKS = 5  # moments of a training on a small set at which one may stop
+EVAL_POINTS = 5  # moments of a training on a small set at which one may stop
 PASSES = 3.0  # a training step in forward passes
 
 
@@ -40,7 +40,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Batch:
+class LabelledBatch:
     """What one step is trained on: real inputs, and what their log-probabilities are weighted by, (n, C)."""
 
     inputs: tuple[Tensor, ...]
@@ -56,7 +56,7 @@ def accuracy(
     order = np.argsort(lengths, kind="stable")
     with torch.no_grad():
         for index in _within(order, lengths, BATCH_TOKENS[learner.device.type]):
-            logits = read(study, learner, weights, task.inputs(split, index))
+            logits = logits_of(study, learner, weights, task.inputs(split, index))
             asked = labels[torch.from_numpy(index).to(labels.device)]
             right += int((logits.argmax(-1) == asked).sum())
             loss += float(F.cross_entropy(logits, asked, reduction="sum"))
@@ -75,7 +75,7 @@ def _within(order: np.ndarray, lengths: np.ndarray, tokens: int) -> Iterator[np.
 def trained_on(study: DistillationStudy, learner: FunctionalModel, learned: SyntheticSet, head: int) -> list[Tensor]:
     """The weights of a student with a fresh head after the inner steps on what was learned."""
     unroll = Unroll(inner_loss(learner, learned.kind), Optimizer(study.recipe.inner.optimizer))
-    return unroll.train(learner.start(head), learned.given, learned.learning_rates)
+    return unroll.train(learner.init(head), learned.params, learned.learning_rates)
 
 
 def learned_trial(
@@ -97,23 +97,23 @@ def fitted_trial(
     task: Task,
     learner: FunctionalModel,
     head: int,
-    batches: Callable[[int], Iterable[Batch]],
+    batches: Callable[[int], Iterable[LabelledBatch]],
     *,
     rates: Sequence[float],
     steps: int,
-    marks: Sequence[int],
+    eval_steps: Sequence[int],
     samples: int,
     check: Callable[[], None],
 ) -> Trial:
     """The student trained with AdamW on the batches of epoch 0, 1, …, for at most `steps` steps at each of `rates`.
 
-    Where to stop (at one of `marks`) and at which rate is what was best on the held-out samples. `check` is called
+    Where to stop (at one of `eval_steps`) and at which rate is what was best on the held-out samples. `check` is called
     after every step and may raise to stop.
     """
     best: tuple[float, float, int, float, list[Tensor]] | None = None
     for rate in rates:
         seconds = 0.0
-        for step, weights, took in fitted(study, learner, head, batches, rate, steps, marks, check):
+        for step, weights, took in fitted(study, learner, head, batches, rate, steps, eval_steps, check):
             seconds = took
             valid, _ = accuracy(study, task, learner, weights, "valid")
             if best is None or valid > best[0]:
@@ -130,22 +130,22 @@ def fitted(
     study: DistillationStudy,
     learner: FunctionalModel,
     head: int,
-    batches: Callable[[int], Iterable[Batch]],
+    batches: Callable[[int], Iterable[LabelledBatch]],
     rate: float,
     steps: int,
-    marks: Sequence[int],
+    eval_steps: Sequence[int],
     check: Callable[[], None],
 ) -> Iterator[tuple[int, list[Tensor], float]]:
     """Train from a fresh head; at each mark the step, the weights, and the seconds so far."""
-    weights = [weight.detach().clone().requires_grad_() for weight in learner.start(head)]
+    weights = [weight.detach().clone().requires_grad_() for weight in learner.init(head)]
     every = endless(batches)
 
     def loss(_step: int) -> Tensor:
         batch = next(every)
-        return weighted_loss(read(study, learner, weights, batch.inputs), batch.targets)
+        return weighted_loss(logits_of(study, learner, weights, batch.inputs), batch.targets)
 
     for step, seconds in descend(weights, loss, rate, steps, check):
-        if step in marks:
+        if step in eval_steps:
             yield step, weights, seconds
 
 
@@ -171,20 +171,20 @@ def descend(
         yield step + 1, seconds
 
 
-def read(
+def logits_of(
     study: DistillationStudy, learner: FunctionalModel, weights: list[Tensor], inputs: tuple[Tensor, ...]
 ) -> Tensor:
     """Logits of real samples in float32, computed in the type of the run."""
     with torch.autocast(learner.device.type, study.dtype, enabled=study.dtype != torch.float32):
-        return learner.read(weights, *inputs).float()
+        return learner.forward(weights, *inputs).float()
 
 
-def endless(batches: Callable[[int], Iterable[Batch]]) -> Iterator[Batch]:
+def endless(batches: Callable[[int], Iterable[LabelledBatch]]) -> Iterator[LabelledBatch]:
     """The batches of epoch 0, then of epoch 1, and so on."""
     for epoch in itertools.count():
         yield from batches(epoch)
 
 
-def marks_of(steps: int) -> list[int]:
+def eval_steps_of(steps: int) -> list[int]:
     """Moments to stop at, each about twice the one before; the last is the end."""
-    return sorted({max(1, round(steps / 2**place)) for place in range(MARKS)})
+    return sorted({max(1, round(steps / 2**place)) for place in range(EVAL_POINTS)})

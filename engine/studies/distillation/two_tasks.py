@@ -28,10 +28,10 @@ from engine.models.functional import FunctionalModel
 from engine.studies.distillation.evaluation import Evaluation, Measurement, learned_of, whole
 from engine.studies.distillation.learning import output_of
 from engine.studies.distillation.setup import DistillationStudy
-from engine.studies.distillation.trials import PASSES, Batch, accuracy, descend, marks_of, read
+from engine.studies.distillation.trials import PASSES, LabelledBatch, accuracy, descend, eval_steps_of, logits_of
 from engine.studies.work_units import WorkUnit
 
-Given = list[tuple[int, Batch | SyntheticSet]]  # what a step is trained on: (task, batch)
+Given = list[tuple[int, LabelledBatch | SyntheticSet]]  # what a step is trained on: (task, batch)
 REPLAYED = "replays"  # all of REPLAYS, which begin with the same body
 
 
@@ -67,15 +67,12 @@ class TwoTasks:
         self._epochs: dict[int, tuple[tuple[int, int, int] | None, list[np.ndarray]]] = {}  # by task
         first = self.learners[0]
         # The body: the same places in both lists of weights.
-        self.shared = [place for place, name in enumerate(first.names) if name not in first.heads]
+        self.shared = [place for place, name in enumerate(first.names) if name not in first.head_names]
 
     def start(self, head: int) -> list[list[Tensor]]:
         """Fresh heads on a body that both share, as leaves to be trained."""
         found = [
-            [
-                weight.detach().clone().requires_grad_()
-                for weight in learner.start(FIRST_EVAL_SEED + 1000 * place + head)
-            ]
+            [weight.detach().clone().requires_grad_() for weight in learner.init(FIRST_EVAL_SEED + 1000 * place + head)]
             for place, learner in enumerate(self.learners)
         ]
         return self.join(found)
@@ -96,7 +93,7 @@ class TwoTasks:
         optimizer = Optimizer(self.study.recipe.inner.optimizer)
         weights = self.start(head)
         begun = time.perf_counter()
-        states = [optimizer.start(each) for each in weights]
+        states = [optimizer.init(each) for each in weights]
         counts = [len(each) for each in weights]
         for step in range(max(key.inner_steps for key in self.keys)):
             for place, key in enumerate(self.keys):
@@ -112,7 +109,7 @@ class TwoTasks:
     def _inner_step(self, optimizer: Optimizer, state: list[Tensor], count: int, place: int, step: int) -> list[Tensor]:
         learned: SyntheticSet = self.learned[place]
         unroll = Unroll(inner_loss(self.learners[place], learned.kind), optimizer)
-        after = unroll.step(state, count, learned.given, learned.learning_rates[step], step, graph=False)
+        after = unroll.step(state, count, learned.params, learned.learning_rates[step], step, graph=False)
         return [part.detach() for part in after]
 
     def merged(self, method: str, head: int, check: Callable[[], None]) -> list[dict[str, Any]]:
@@ -124,7 +121,7 @@ class TwoTasks:
         for rate in self.worth.settings.learning_rates:
             weights = self.start(head)
             for step, seconds in self._fit(weights, lambda _step: [(0, given[0]), (1, given[1])], steps, rate, check):
-                if step in marks_of(steps):
+                if step in eval_steps_of(steps):
                     valid = sum(self.accuracy(weights, place, "valid")[0] for place in (0, 1))
                     if valid > best:
                         copy = self.join([[weight.detach().clone() for weight in each] for each in weights])
@@ -162,14 +159,14 @@ class TwoTasks:
     def _beside(self, again: Given, head: int, step: int) -> Given:
         return [(1, self._real(1, head, step)), *again]
 
-    def _repeated(self, kind: str, head: int) -> Batch | SyntheticSet:
+    def _repeated(self, kind: str, head: int) -> LabelledBatch | SyntheticSet:
         return self.learned[0] if kind == "embeddings" else self._small(0, kind, head)
 
     # -- parts --------------------------------------------------------------------------------------------------
 
     def measure(self, key: Both) -> None:
         """The rows of one question, which are a part."""
-        heads, rows = self.worth.settings.heads, []
+        heads, rows = self.worth.settings.eval_seeds, []
         with self.job.phase(f"measuring {key.words}", key.flops) as tick:
             for head in range(heads):
                 check = partial(tick, head, heads)
@@ -181,14 +178,14 @@ class TwoTasks:
                 rows += [{"method": kind, "eval_seed": head, **row} for kind, row in found]
         self.job.record([self.job.write("evaluation", key.part, rows)])
 
-    def _small(self, place: int, kind: str, head: int) -> Batch:
+    def _small(self, place: int, kind: str, head: int) -> LabelledBatch:
         key, task, learner = self.keys[place], self.tasks[place], self.learners[place]
         if kind == "random":
             return self.worth.real_batch(task, self.worth.picks(task, learner, key.per_class, "random", head))
         hard = F.one_hot(torch.tensor(self.outputs[place].facts["classes"]), task.classes).float()
         return self.worth.text_batch(task, self.worth.texts(key), hard)
 
-    def _real(self, place: int, seed: int, step: int) -> Batch:
+    def _real(self, place: int, seed: int, step: int) -> LabelledBatch:
         task, size = self.tasks[place], self.worth.settings.batch_size
         per_epoch = -(-len(task.rows) // size)
         now = (place, seed, step // per_epoch)
@@ -199,7 +196,7 @@ class TwoTasks:
     def _fit(
         self,
         weights: list[list[Tensor]],
-        batches: Callable[[int], Sequence[tuple[int, Batch | SyntheticSet]]],
+        batches: Callable[[int], Sequence[tuple[int, LabelledBatch | SyntheticSet]]],
         steps: int,
         rate: float,
         check: Callable[[], None],
@@ -212,11 +209,11 @@ class TwoTasks:
 
         return descend(list(every.values()), loss, rate, steps, check)
 
-    def _loss(self, weights: list[list[Tensor]], place: int, given: Batch | SyntheticSet) -> Tensor:
+    def _loss(self, weights: list[list[Tensor]], place: int, given: LabelledBatch | SyntheticSet) -> Tensor:
         learner: FunctionalModel = self.learners[place]
-        if isinstance(given, Batch):
-            return weighted_loss(read(self.study, learner, weights[place], given.inputs), given.targets)
-        return weighted_loss(learner.see(weights[place], given.inputs.detach())[0], given.targets)
+        if isinstance(given, LabelledBatch):
+            return weighted_loss(logits_of(self.study, learner, weights[place], given.inputs), given.targets)
+        return weighted_loss(learner.forward_embeds(weights[place], given.inputs.detach())[0], given.targets)
 
     def _row(self, place: int, weights: list[list[Tensor]], steps: int, rate: float, seconds: float) -> dict[str, Any]:
         """The columns of `evaluation` that say how one task fared."""
