@@ -21,7 +21,7 @@ from engine.config.load import load_recipe
 from engine.config.pruning import METRICS, ScoringSettings
 from engine.data.columns import find_columns
 from engine.data.records import Records
-from engine.data.samples import NO_TOKENS, TokenSample, encode_rows
+from engine.data.samples import NO_TOKENS, encode_rows
 from engine.data.sources import Rows, load_records, to_rows
 from engine.data.tokenizers import same_tokenizer
 from engine.models.loading import load_model, load_tokenizer, resolve_device, resolve_dtype
@@ -68,8 +68,8 @@ def score(
     models = [load_model(name, name, resolve_dtype("auto", where), where).model for name in (teacher, student)]
     for model in models:
         check_lm_head(model)
-    encoded = list(encode_rows(rows.rows, template, tokenizers[1], max_length))
-    kept = [(row, each) for row, each in zip(rows.rows, encoded, strict=True) if each.response_length]
+    encoded = zip(rows.rows, encode_rows(rows.rows, template, tokenizers[1], max_length), strict=True)
+    kept = [(row, sample) for row, sample in encoded if sample.response_length]
     if not kept:
         raise WinnowError(
             f"No row of the data can be scored ({NO_TOKENS} within {max_length} tokens); raise max_length."
@@ -78,14 +78,14 @@ def score(
     found = score_samples(
         models[0],
         models[1],
-        [_sample(row["row"], each) for row, each in kept],
+        [sample for _, sample in kept],
         vocab_size=len(tokenizers[1]),
         token_budget=settings.token_budget,
         tile=settings.tile,
         tick=progress,
     )
     texts = [{name: row[name] for name in ("row", "instruction", "input", "response")} for row, _ in kept]
-    lengths = [{"length": each.length} for _, each in kept]
+    lengths = [{"length": sample.length} for _, sample in kept]
     return pd.DataFrame(
         [text | length | each.metrics() for text, length, each in zip(texts, lengths, found, strict=True)]
     )
@@ -189,19 +189,6 @@ def _rows(
         names = list(dict.fromkeys(str(name) for row in listed for name in row))
         records = Records("the given rows", names, listed[:limit], 0, len(listed))
     return to_rows(records, find_columns(records.columns, ColumnMap(**(columns or {})), records.name))
-
-
-def _sample(row: int, encoding: Any) -> TokenSample:
-    return TokenSample(
-        row=row,
-        input_ids=encoding.input_ids,
-        labels=encoding.labels,
-        response_start=encoding.response_start,
-        split="train",
-        length=encoding.length,
-        response_length=encoding.response_length,
-        truncated=encoding.truncated,
-    )
 
 
 def _require_metric(scores: pd.DataFrame, metric: str) -> None:

@@ -56,7 +56,7 @@ def preview(settings: DataSettings, tokenizer: PreTrainedTokenizerBase | None = 
         prompts = (render(settings.template, row["instruction"], row["input"]) for row in usable.rows)
         lengths = [len(prompt) + len(row["response"]) for prompt, row in zip(prompts, usable.rows, strict=True)]
     else:
-        lengths = [encoding.length for encoding in encode_rows(usable.rows, settings.template, tokenizer, None)]
+        lengths = [sample.length for sample in encode_rows(usable.rows, settings.template, tokenizer, None)]
     return look | {
         "mapping": usable.columns.model_dump(),
         "origin": usable.origin,

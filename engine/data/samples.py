@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from engine.common.errors import WinnowError
 from engine.common.hashing import digest
@@ -27,21 +28,30 @@ TOO_LONG = "longer than the context: no response left"
 NO_TOKENS = "a response without tokens"
 BATCH_ROWS = 1024
 
-Tokens = np.ndarray[tuple[int], np.dtype[np.int32]]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Encoding:
+class EncodedSample:
     """One prompt and response as the models read them: N positions, each predicting the token after it."""
 
-    input_ids: Tokens  # (N,): begin token if the tokenizer adds one, prompt, response; without the end token
-    labels: Tokens  # (N,): the token after each; the last is the end token, or the next one where the text was cut
-    response_start: int  # first position whose label belongs to the response; N where none is left
+    row: int  # position in the source
+    tokens: NDArray[np.int32]  # (N + 1,): begin token if the tokenizer adds one, prompt, response, and the last label
+    response_start: int  # first position whose label belongs to the response; N if none is left
     truncated: bool
+    split: str = "train"  # or "valid"
+
+    @property
+    def input_ids(self) -> NDArray[np.int32]:
+        """(N,): without the end token."""
+        return self.tokens[:-1]
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """(N,): the token after each; the last is the end token, or the next one if the text was cut."""
+        return self.tokens[1:]
 
     @property
     def length(self) -> int:
-        return len(self.input_ids)
+        return len(self.tokens) - 1
 
     @property
     def response_length(self) -> int:
@@ -49,26 +59,12 @@ class Encoding:
         return self.length - self.response_start
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TokenSample:
-    """One kept row; the arrays are those of `Encoding`."""
-
-    row: int  # position in the source
-    input_ids: Tokens
-    labels: Tokens
-    response_start: int
-    split: str  # "train" or "valid"
-    length: int
-    response_length: int
-    truncated: bool
-
-
 @dataclass(frozen=True)
 class Prepared:
     """Every kept row in the order of the source, as tokens (`samples`) and as text (`texts`)."""
 
     dataset: str  # changes with the rows, the template, the tokenizer, the context or the split
-    samples: list[TokenSample]
+    samples: list[EncodedSample]
     texts: list[Row]
     dropped: dict[str, int]  # every row that was read and is not here, by reason
     truncated: int  # kept rows that were cut to the context
@@ -109,35 +105,24 @@ def prepare(
     """Tokenise every row, drop those without a response token inside `max_length` positions, and split the rest.
 
     round(valid_fraction · n) of the n kept rows, drawn at random by `split_seed`, are for validation; at least one,
-    and at least one is left for training. Raises WinnowError where fewer than two rows are left.
+    and at least one is left for training. Raises WinnowError if fewer than two rows are left.
     """
-    kept: list[tuple[Row, Encoding]] = []
+    samples, texts = [], []
     dropped = Counter(rows.dropped)
-    for row, encoding in zip(rows.rows, encode_rows(rows.rows, template, tokenizer, max_length), strict=True):
-        if encoding.response_length:
-            kept.append((row, encoding))
+    for row, sample in zip(rows.rows, encode_rows(rows.rows, template, tokenizer, max_length), strict=True):
+        if sample.response_length:
+            samples.append(sample)
+            texts.append(row)
         else:
-            dropped[TOO_LONG if encoding.truncated else NO_TOKENS] += 1
-    if len(kept) < 2:
+            dropped[TOO_LONG if sample.truncated else NO_TOKENS] += 1
+    if len(samples) < 2:
         why = ", ".join(f"{count:,} dropped: {cause}" for cause, count in dropped.items())
         raise WinnowError(
-            f"Training and validation need at least two samples, and {len(kept)} of {rows.read:,} rows is left"
+            f"Training and validation need at least two samples, and {len(samples)} of {rows.read:,} rows is left"
             f"{f' ({why})' if why else ''}; give more rows, or raise models.max_length (now {max_length:,} tokens)."
         )
-    valid = _valid_rows(len(kept), valid_fraction, split_seed)
-    samples = [
-        TokenSample(
-            row=row["row"],
-            input_ids=encoding.input_ids,
-            labels=encoding.labels,
-            response_start=encoding.response_start,
-            split="valid" if is_valid else "train",
-            length=encoding.length,
-            response_length=encoding.response_length,
-            truncated=encoding.truncated,
-        )
-        for (row, encoding), is_valid in zip(kept, valid.tolist(), strict=True)
-    ]
+    for number in _valid_samples(len(samples), valid_fraction, split_seed):
+        samples[number] = replace(samples[number], split="valid")
     dataset = digest(
         {
             "rows": rows.fingerprint,
@@ -151,54 +136,52 @@ def prepare(
     return Prepared(
         dataset=dataset,
         samples=samples,
-        texts=[row for row, _ in kept],
+        texts=texts,
         dropped=dict(dropped),
         truncated=sum(sample.truncated for sample in samples),
     )
 
 
-def _valid_rows(n: int, fraction: float, seed: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _valid_samples(n: int, fraction: float, seed: int) -> list[int]:
     count = min(max(round(fraction * n), 1), n - 1)
-    valid = np.zeros(n, dtype=np.bool_)
-    valid[np.random.default_rng(seed).permutation(n)[:count]] = True
-    return valid
+    return np.random.default_rng(seed).permutation(n)[:count].tolist()
 
 
 def encode_rows(
     rows: Sequence[Row], template: str, tokenizer: PreTrainedTokenizerBase, max_length: int | None
-) -> Iterator[Encoding]:
-    """One encoding per row, in order, tokenised in batches."""
+) -> Iterator[EncodedSample]:
+    """One sample per row, in order, tokenised in batches."""
     for start in range(0, len(rows), BATCH_ROWS):
         batch = rows[start : start + BATCH_ROWS]
         prompts = [render(template, row["instruction"], row["input"]) for row in batch]
-        yield from encode(prompts, [row["response"] for row in batch], tokenizer, max_length)
+        numbers = [row["row"] for row in batch]
+        yield from encode(prompts, [row["response"] for row in batch], tokenizer, max_length, numbers)
 
 
 def encode(
-    prompts: Sequence[str], responses: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int | None
-) -> list[Encoding]:
+    prompts: Sequence[str],
+    responses: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int | None,
+    rows: Sequence[int] | None = None,
+) -> list[EncodedSample]:
     """Tokenise prompts and responses and keep at most `max_length` positions of each pair (None: all).
 
-    Text that spells a special token ("</s>") is read as text: no sample can end itself early.
-    With an empty prompt and no begin token nothing predicts the first token of the response, and `response_start`
-    is 0. Raises WinnowError where the tokenizer has no end token.
+    `rows` are their positions in the source (None: 0, 1, …). Text that spells a special token ("</s>") is read as
+    text: no sample can end itself early. With an empty prompt and no begin token nothing predicts the first token of
+    the response, and `response_start` is 0. Raises WinnowError if the tokenizer has no end token.
     """
     begin, end = begin_token(tokenizer), end_token(tokenizer)
-    encodings = []
-    for prompt, response in zip(_ids(tokenizer, prompts), _ids(tokenizer, responses), strict=True):
+    samples = []
+    numbers = range(len(prompts)) if rows is None else rows
+    for row, prompt, response in zip(numbers, _ids(tokenizer, prompts), _ids(tokenizer, responses), strict=True):
         head = begin + prompt
         whole = len(head) + len(response)
         length = whole if max_length is None else min(whole, max_length)
         tokens = np.array([*head, *response, end][: length + 1], dtype=np.int32)
-        encodings.append(
-            Encoding(
-                input_ids=tokens[:-1],
-                labels=tokens[1:],
-                response_start=min(max(len(head) - 1, 0), length) if response else length,
-                truncated=length < whole,
-            )
-        )
-    return encodings
+        response_start = min(max(len(head) - 1, 0), length) if response else length
+        samples.append(EncodedSample(row, tokens, response_start, length < whole))
+    return samples
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:

@@ -22,7 +22,7 @@ from engine.config.load import parse_recipe
 from engine.config.models import scratch_name
 from engine.config.pruning import DynamicPruningRecipe, ScoreRecipe
 from engine.data.preview import preview
-from engine.data.samples import TokenSample, encode
+from engine.data.samples import encode
 from engine.data.sources import read_rows
 from engine.data.templates import render
 from engine.data.tokenizers import same_tokenizer
@@ -176,21 +176,11 @@ def trace(workspace: Workspace, ledger: Ledger, payload: dict[str, Any]) -> dict
     student = load_model(recipe.models.student, known["student_source"], dtype, device)
     tokenizer = load_tokenizer(known["student_source"])
     prompt = render(recipe.data.template, payload["instruction"], payload["input"])
-    encoding = encode([prompt], [payload["response"]], tokenizer, recipe.models.max_length)[0]
-    if not encoding.response_length:
+    [sample] = encode([prompt], [payload["response"]], tokenizer, recipe.models.max_length)
+    if not sample.response_length:
         raise WinnowError(
             f"The prompt alone fills the {recipe.models.max_length:,} tokens these models read; shorten it."
         )
-    sample = TokenSample(
-        row=0,
-        input_ids=encoding.input_ids,
-        labels=encoding.labels,
-        response_start=encoding.response_start,
-        split="train",
-        length=encoding.length,
-        response_length=encoding.response_length,
-        truncated=encoding.truncated,
-    )
     adapter = _adapter(workspace, run, recipe) if payload["student"] == "dynamic" else None
     model: Any = student.model
     try:
@@ -213,7 +203,7 @@ def trace(workspace: Workspace, ledger: Ledger, payload: dict[str, Any]) -> dict
     return {
         **token_row(words, sample, result),
         "metrics": result.metrics(),
-        "truncated": encoding.truncated,
+        "truncated": sample.truncated,
         "teacher": recipe.models.teacher,
         "student": recipe.models.student,
         "seconds": time.perf_counter() - started,

@@ -43,7 +43,7 @@ def test_lengths_in_tokens(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -
     """With a tokenizer, lengths are those the models would read, before any cut."""
     source = write(tmp_path / "a.jsonl", [{"question": "Add 17 and 23." * i, "answer": "40"} for i in range(1, 8)])
     look = preview(DataSettings(source=source), tokenizer)
-    lengths = sorted(encoding.length for encoding in encode_rows(read_rows(source).rows, "alpaca", tokenizer, None))
+    lengths = sorted(sample.length for sample in encode_rows(read_rows(source).rows, "alpaca", tokenizer, None))
     assert look["lengths"]["unit"] == "tokens"
     assert look["lengths"]["median"] == lengths[3]
     assert look["lengths"]["max"] == lengths[-1]

@@ -44,22 +44,22 @@ def test_one_sample_by_hand(tokenizer: PreTrainedTokenizerFast, make: Make) -> N
     for reader, begin in ((tokenizer, []), (make(adds_begin=True), [0])):
         prompt = reader("q\n", add_special_tokens=False)["input_ids"]
         response = reader("baba", add_special_tokens=False)["input_ids"]
-        [encoding] = encode(["q\n"], ["baba"], reader, 512)
-        assert encoding.input_ids.tolist() == begin + prompt + response
-        assert encoding.labels.tolist() == [*begin, *prompt, *response, reader.eos_token_id][1:]
-        assert encoding.labels[encoding.response_start :].tolist() == [*response, reader.eos_token_id]
-        assert encoding.response_length == len(response) + 1
-        assert encoding.input_ids.dtype == encoding.labels.dtype == np.int32
-        assert not encoding.truncated
+        [sample] = encode(["q\n"], ["baba"], reader, 512)
+        assert sample.input_ids.tolist() == begin + prompt + response
+        assert sample.labels.tolist() == [*begin, *prompt, *response, reader.eos_token_id][1:]
+        assert sample.labels[sample.response_start :].tolist() == [*response, reader.eos_token_id]
+        assert sample.response_length == len(response) + 1
+        assert sample.input_ids.dtype == sample.labels.dtype == np.int32
+        assert not sample.truncated
 
 
 def test_no_merge_crosses_the_border(tokenizer: PreTrainedTokenizerFast) -> None:
     """The response begins with its own first token even where the joined text would merge across the border."""
     joined = tokenizer.convert_ids_to_tokens(tokenizer("q\nba", add_special_tokens=False)["input_ids"])
     assert any("Ċb" in token for token in joined)  # Ċ is how such vocabularies write a line end
-    [encoding] = encode(["q\n"], ["ba"], tokenizer, 512)
-    assert tokenizer.decode(encoding.labels[encoding.response_start : -1]) == "ba"
-    assert tokenizer.decode(encoding.input_ids[: encoding.response_start + 1]) == "q\n"
+    [sample] = encode(["q\n"], ["ba"], tokenizer, 512)
+    assert tokenizer.decode(sample.labels[sample.response_start : -1]) == "ba"
+    assert tokenizer.decode(sample.input_ids[: sample.response_start + 1]) == "q\n"
 
 
 def test_bare_text(tokenizer: PreTrainedTokenizerFast, make: Make) -> None:
@@ -75,10 +75,10 @@ def test_bare_text(tokenizer: PreTrainedTokenizerFast, make: Make) -> None:
 
 def test_special_tokens_in_a_sample_are_text(tokenizer: PreTrainedTokenizerFast) -> None:
     """A sample that spells the end token cannot end itself early."""
-    [encoding] = encode(["<s>a</s>\n"], ["b</s>c"], tokenizer, 512)
-    assert 0 not in encoding.input_ids
-    assert 1 not in encoding.input_ids
-    assert tokenizer.decode(encoding.labels[encoding.response_start : -1]) == "b</s>c"
+    [sample] = encode(["<s>a</s>\n"], ["b</s>c"], tokenizer, 512)
+    assert 0 not in sample.input_ids
+    assert 1 not in sample.input_ids
+    assert tokenizer.decode(sample.labels[sample.response_start : -1]) == "b</s>c"
 
 
 def test_truncation_at_every_length(tokenizer: PreTrainedTokenizerFast) -> None:
