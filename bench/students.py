@@ -24,7 +24,8 @@ from engine.config.data import LabelledSettings
 from engine.config.models import NetworkSettings
 from engine.data.labelled.samples import read_labelled
 from engine.models.networks import make_network
-from engine.training.students import Group, Schedule, Student, measure, outputs_of, train_group
+from engine.training.group import Group, outputs_of
+from engine.training.students import Schedule, Student, measure, train_group
 from engine.training.views import Samples, make_samples
 
 NETWORK = NetworkSettings(model="mlp", width=64, depth=2)

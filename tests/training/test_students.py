@@ -12,7 +12,8 @@ import torch.nn.functional as F
 
 from engine.config.models import NetworkSettings
 from engine.models.networks import make_network
-from engine.training.students import Group, Schedule, Student, distance, measure, outputs_of, rate_at, train_group
+from engine.training.group import Group, outputs_of
+from engine.training.students import Schedule, Student, kd_loss, lr_factor, measure, train_group
 from engine.training.views import Samples, make_samples
 
 CPU = torch.device("cpu")
@@ -40,7 +41,7 @@ def kept(seed: int, count: int = 20) -> np.ndarray:
     return np.random.default_rng([9, seed]).permutation(N)[:count]
 
 
-def said(seed: int = 0) -> torch.Tensor:
+def teacher_logits(seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng([5, seed]).normal(size=(1, N, C)).astype(np.float32)) * 2
 
 
@@ -49,10 +50,10 @@ def weights(trained: Group, member: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
-def test_the_distance_is_the_kl_of_the_softened_outputs(temperature: float) -> None:
+def test_the_kd_loss_is_the_kl_of_the_softened_outputs(temperature: float) -> None:
     """Against the library's own divergence, whose first argument is the student."""
     teacher, student = torch.randn(2, 7, C, generator=torch.Generator().manual_seed(0))
-    found = distance(teacher, student, temperature).mean()
+    found = kd_loss(teacher, student, temperature).mean()
     expected = F.kl_div(
         F.log_softmax(student / temperature, -1), F.softmax(teacher / temperature, -1), reduction="batchmean"
     )
@@ -65,18 +66,18 @@ def test_temperature_leaves_the_gradient_of_one_size() -> None:
     norms = []
     for temperature in (4.0, 16.0):
         student = torch.zeros(50, C, requires_grad=True)
-        distance(teacher, student, temperature).mean().backward()
+        kd_loss(teacher, student, temperature).mean().backward()
         norms.append(float(student.grad.norm()))  # type: ignore[union-attr]
     assert norms[1] == pytest.approx(norms[0], rel=0.2)
 
 
 def test_a_group_trains_each_as_if_alone(samples: Samples, labels: torch.Tensor) -> None:
-    """Stacking is only for speed: no student feels the others, whatever their data, weights and teachers."""
+    """Stacking is only for speed: no student depends on the others, whatever their data, weights and teachers."""
     students = [
         Student(kept(0), 0),
-        Student(kept(1), 1, 0.5, teacher=said(1)),
-        Student(kept(2), 2, 1.0, teacher=said(2)),
-        Student(kept(3), 3, 0.3, fresh=True, teacher=said(1)),
+        Student(kept(1), 1, 0.5, teacher=teacher_logits(1)),
+        Student(kept(2), 2, 1.0, teacher=teacher_logits(2)),
+        Student(kept(3), 3, 0.3, fresh=True, teacher=teacher_logits(1)),
     ]
     together = group(0, 1, 2, 3)
     train_group(together, students, samples, labels, SCHEDULE)
@@ -88,7 +89,7 @@ def test_a_group_trains_each_as_if_alone(samples: Samples, labels: torch.Tensor)
 
 def test_a_student_is_what_a_plain_loop_trains(samples: Samples, labels: torch.Tensor) -> None:
     """Against the loop people write: one network, one batch at a time, the loss spelled out."""
-    weight, teacher, mine = 0.4, said(), kept(0)
+    weight, teacher, mine = 0.4, teacher_logits(), kept(0)
     trained = group(0)
     steps = train_group(trained, [Student(mine, 0, weight, teacher=teacher)], samples, labels, SCHEDULE)
 
@@ -100,7 +101,7 @@ def test_a_student_is_what_a_plain_loop_trains(samples: Samples, labels: torch.T
         for start in range(0, len(mine), 8):
             batch = torch.from_numpy(order[start : start + 8])
             for settings in optimizer.param_groups:
-                settings["lr"] = 0.01 * rate_at(done, total)
+                settings["lr"] = 0.01 * lr_factor(done, total)
             logits = network(*samples.take(batch))
             target = F.softmax(teacher[0, batch] / t, -1)
             kd = F.kl_div(F.log_softmax(logits / t, -1), target, reduction="batchmean")
@@ -114,26 +115,27 @@ def test_a_student_is_what_a_plain_loop_trains(samples: Samples, labels: torch.T
     torch.testing.assert_close(weights(trained, 0), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_full_weight_of_the_teacher_reads_no_label(samples: Samples, labels: torch.Tensor) -> None:
-    """At weight 1 a wrong label can do no harm: the column shows what the teacher knows."""
+def test_full_weight_of_the_teacher_uses_no_label(samples: Samples, labels: torch.Tensor) -> None:
+    """At weight 1 a wrong label can do no harm: the column shows what the teacher alone teaches."""
     found = []
     for given in (labels, (labels + 1) % C):
         trained = group(0)
-        train_group(trained, [Student(kept(0), 0, 1.0, teacher=said())], samples, given, SCHEDULE)
+        train_group(trained, [Student(kept(0), 0, 1.0, teacher=teacher_logits())], samples, given, SCHEDULE)
         found.append(weights(trained, 0))
     assert torch.equal(*found)
 
 
-def test_without_weight_the_teacher_is_not_heard(samples: Samples, labels: torch.Tensor) -> None:
+def test_without_weight_the_teacher_changes_nothing(samples: Samples, labels: torch.Tensor) -> None:
     """A student of weight 0 beside students with teachers is trained on its labels alone."""
     beside, alone = group(0, 1), group(0)
-    train_group(beside, [Student(kept(0), 0), Student(kept(1), 1, 0.9, teacher=said())], samples, labels, SCHEDULE)
+    taught = Student(kept(1), 1, 0.9, teacher=teacher_logits())
+    train_group(beside, [Student(kept(0), 0), taught], samples, labels, SCHEDULE)
     train_group(alone, [Student(kept(0), 0)], samples, labels, SCHEDULE)
     torch.testing.assert_close(weights(beside, 0), weights(alone, 0), rtol=1e-4, atol=1e-5)
 
 
 def test_a_fresh_subset_changes_every_epoch(samples: Samples, labels: torch.Tensor) -> None:
-    """The fair random rival sees more of the data than one fixed subset, at the same number of steps."""
+    """The fair random baseline trains on more of the data than one fixed subset, at the same number of steps."""
     seen: list[set[int]] = []
     takes = samples.take
 
@@ -162,7 +164,7 @@ def test_equal_steps_and_an_early_end_are_kept(samples: Samples, labels: torch.T
         samples,
         labels,
         SCHEDULE,
-        watch=lambda _, trained: snapshots.append(weights(trained, 0).clone()),
+        on_epoch_end=lambda _, trained: snapshots.append(weights(trained, 0).clone()),
     )
     early = group(0)
     assert train_group(early, student, samples, labels, Schedule(3, 8, 0.01, 0.01, 3.0, stop_after=2)) == 6
@@ -170,13 +172,13 @@ def test_equal_steps_and_an_early_end_are_kept(samples: Samples, labels: torch.T
     assert torch.equal(weights(early, 0), snapshots[1])
 
 
-def test_peers_learn_beside_their_students(samples: Samples) -> None:
+def test_online_teachers_learn_beside_their_students(samples: Samples) -> None:
     """An online teacher starts knowing nothing and ends knowing the labels; its student follows it without labels."""
     easy = (samples.values[:, 0] > 0).long()
-    students, peers = group(0, outputs=2), group(7, outputs=2)
+    students, teachers = group(0, outputs=2), group(7, outputs=2)
     schedule = Schedule(30, 8, 0.02, 0.0, 2.0)
-    train_group(students, [Student(np.arange(N), 0, 1.0)], samples, easy, schedule, peers=peers)
-    for each in (students, peers):
+    train_group(students, [Student(np.arange(N), 0, 1.0)], samples, easy, schedule, online_teachers=teachers)
+    for each in (students, teachers):
         assert measure(outputs_of(each, samples), easy)[0].accuracy > 0.9
 
 

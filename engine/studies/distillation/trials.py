@@ -18,7 +18,7 @@ from engine.distillation.optimizers import Optimizer
 from engine.distillation.unroll import Unroll
 from engine.models.functional import FunctionalModel
 from engine.studies.distillation.setup import BATCH_TOKENS, DistillationStudy, Task
-from engine.training.students import rate_at
+from engine.training.students import lr_factor
 
 WEIGHT_DECAY = 0.01
 EVAL_POINTS = 5  # moments of a training on a small set at which one may stop
@@ -162,7 +162,7 @@ def descend(
     for step in range(steps):
         begun = time.perf_counter()
         for group in adam.param_groups:
-            group["lr"] = rate * rate_at(step, steps)
+            group["lr"] = rate * lr_factor(step, steps)
         adam.zero_grad(set_to_none=True)
         loss(step).backward()
         adam.step()

@@ -15,7 +15,7 @@ from engine.common.errors import WinnowError
 from engine.common.hashing import digest
 from engine.common.memory import is_out_of_memory
 from engine.common.random_streams import FIRST_ONLINE_TEACHER_SEED
-from engine.config.kd import Cell, arm
+from engine.config.grid import Cell, noise_label
 from engine.models.networks import OWN
 from engine.storage.parts import read_table
 from engine.studies.job import Job
@@ -23,7 +23,7 @@ from engine.studies.kd.scores import RANDOM, score_key
 from engine.studies.kd.selections import Selections
 from engine.studies.kd.setup import KdStudy, network_of, noise_key
 from engine.studies.kd.teachers import teacher_key
-from engine.training.students import Measured, Student, train_group
+from engine.training.students import Performance, Student, train_group
 
 GROUP_WEIGHTS = {"cpu": 2**20, "cuda": 2**27}  # of the stacked students: more than a cache holds gains nothing
 GROUP_FLOPS = {"cpu": 2e12, "cuda": 5e15}  # floating-point operations after which a group should end in a part
@@ -182,7 +182,9 @@ class Grid:
             )
             for cell in cells
         ]
-        message = f"training {len(cells)} students on {arm(f'{cells[0].fraction:.0%} of the data', selections.noise)}"
+        message = (
+            f"training {len(cells)} students on {noise_label(f'{cells[0].fraction:.0%} of the data', selections.noise)}"
+        )
         started = time.perf_counter()
         with study.job.phase(message, self.flops(cells)) as tick:
             group = study.group(recipe.network, [cell.seed for cell in cells])
@@ -191,7 +193,9 @@ class Grid:
                 seeds = [FIRST_ONLINE_TEACHER_SEED + cell.seed for cell in cells]
                 teachers = study.group(network_of(recipe, recipe.teachers[online]), seeds)
             train = study.samples["train"]
-            steps = train_group(group, students, train, inputs.labels, study.schedule(), peers=teachers, tick=tick)
+            steps = train_group(
+                group, students, train, inputs.labels, study.schedule(), online_teachers=teachers, tick=tick
+            )
         seconds = (time.perf_counter() - started) / len(cells)
         results = study.measured(group)
         rows = []
@@ -215,8 +219,8 @@ class Grid:
         seconds: float = 0.0,
         samples: int = 0,
         flipped: int = 0,
-        valid: Measured | None = None,
-        test: Measured | None = None,
+        valid: Performance | None = None,
+        test: Performance | None = None,
         failed: str = "",
     ) -> list[dict[str, Any]]:
         """The rows of one training: one for each cell that is this training."""

@@ -14,14 +14,15 @@ from torch import Tensor
 
 from engine.common.hashing import digest
 from engine.common.random_streams import FIRST_PROXY_SEED, FIRST_SUBSET_SEED
-from engine.config.kd import arm
+from engine.config.grid import noise_label
 from engine.models.tensor_cache import has_tensors, load_tensors, save_tensors
 from engine.pruning import geometry, gradients, memorization, scores
 from engine.pruning.dynamics import TrainingDynamics
 from engine.pruning.select import kept_count
 from engine.studies.kd.setup import KdStudy, noise_key
 from engine.studies.kd.teachers import teacher_key, teacher_logits
-from engine.training.students import Group, Student, batches_of, outputs_of, train_group
+from engine.training.group import Group, output_batches, outputs_of
+from engine.training.students import Student, train_group
 
 RANDOM = ("random", "random_fresh")
 OF_SUBSETS = 0.7  # of the samples in each training for memorization, as in Feldman and Zhang (2020)
@@ -120,7 +121,7 @@ def _record(study: KdStudy, name: str, noise: float, values: Scores, seconds: fl
         return
     n = study.count
     columns = {
-        "arm": [arm("base", noise)] * n,
+        "arm": [noise_label("base", noise)] * n,
         "seed": np.full(n, -1, dtype=np.int32),
         "epoch": np.ones(n, dtype=np.int32),
         "row": study.rows,
@@ -128,7 +129,7 @@ def _record(study: KdStudy, name: str, noise: float, values: Scores, seconds: fl
         "value": values.astype(np.float32),
     }
     cost = {
-        "arm": arm(f"score {name}", noise),
+        "arm": noise_label(f"score {name}", noise),
         "seed": -1,
         "epoch": study.recipe.proxy_epochs,
         "step": 0,
@@ -160,7 +161,7 @@ def _run_proxies(study: KdStudy, noise: float, labels: Tensor, grand: bool) -> P
     norms: list[Scores] = []
 
     def observe(epoch: int, group: Group) -> None:
-        for index, outputs in batches_of(group, train):
+        for index, outputs in output_batches(group, train):
             dynamics.update(epoch, index, outputs, known[index])
         if grand and epoch == settings.early_epoch:
             norms.append(_gradients(study, group, labels))
@@ -168,7 +169,7 @@ def _run_proxies(study: KdStudy, noise: float, labels: Tensor, grand: bool) -> P
     started = time.perf_counter()
     group = study.group(network, seeds)
     everything = np.arange(study.count)
-    message = f"training {settings.runs} proxy networks on {arm('everything', noise)}"
+    message = f"training {settings.runs} proxy networks on {noise_label('everything', noise)}"
     with study.job.phase(message, _proxy_flops(study)) as tick:
         train_group(
             group,
@@ -177,7 +178,7 @@ def _run_proxies(study: KdStudy, noise: float, labels: Tensor, grand: bool) -> P
             labels,
             study.schedule(epochs),
             tick=tick,
-            watch=observe,
+            on_epoch_end=observe,
         )
     embeddings = outputs_of(group, train, features=True)[0].numpy()
     return ProxyRuns(dynamics, norms[0] if norms else None, embeddings, time.perf_counter() - started)
@@ -242,7 +243,7 @@ def _memorization(study: KdStudy, noise: float, labels: Tensor) -> Scores:
     group = study.group(recipe.network, seeds)
     students = [Student(kept.nonzero()[0], seed) for kept, seed in zip(member, seeds, strict=True)]
     train = study.samples["train"]
-    message = f"training on {count} random subsets of {arm('everything', noise)}"
+    message = f"training on {count} random subsets of {noise_label('everything', noise)}"
     with study.job.phase(message, _subsets_flops(study)) as tick:
         train_group(group, students, train, labels, study.schedule(recipe.proxy_epochs), tick=tick)
     outputs = outputs_of(group, train)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.common.errors import WinnowError
-from engine.config.kd import kept_arm
+from engine.config.grid import selection_arm
 from engine.pruning.scores import random_score
 from engine.pruning.select import emptied, select
 from engine.studies.kd.scores import RANDOM, Scores
@@ -58,7 +58,7 @@ class Selections:
                     continue
                 n = len(kept)
                 columns = {
-                    "arm": [kept_arm(score, fraction, self.noise)] * n,
+                    "arm": [selection_arm(score, fraction, self.noise)] * n,
                     "seed": np.full(n, -1, dtype=np.int32),
                     "epoch": np.zeros(n, dtype=np.int32),
                     "row": self.study.rows,
@@ -77,7 +77,7 @@ class Selections:
             return []
         self.study.job.log.warning(
             '%s keeps no sample of %s; selection.rule = "quota" keeps some of every class.',
-            kept_arm(score, fraction, self.noise),
+            selection_arm(score, fraction, self.noise),
             ", ".join(lost),
         )
-        return [{"arm": kept_arm(score, fraction, self.noise), "classes": lost}]
+        return [{"arm": selection_arm(score, fraction, self.noise), "classes": lost}]

@@ -23,7 +23,8 @@ from engine.models.loading import load_tokenizer
 from engine.models.networks import make_network, parameters_of
 from engine.studies.job import Job
 from engine.studies.labelled import read_samples, record_labelled, split_indices, split_samples
-from engine.training.students import Group, Measured, Schedule, measure, outputs_of
+from engine.training.group import Group, outputs_of
+from engine.training.students import Performance, Schedule, measure
 from engine.training.views import Samples
 
 STEP_OVERHEAD = 1e8  # floating-point operations that take as long as starting a training step
@@ -81,7 +82,7 @@ class KdStudy:
             **more,
         )
 
-    def measured(self, group: Group) -> dict[str, list[Measured]]:
+    def measured(self, group: Group) -> dict[str, list[Performance]]:
         """Every member of a trained group, on the samples held out of training and on the test set."""
         return {
             split: measure(outputs_of(group, self.samples[split]), self.labels[split].cpu())

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.common.hashing import digest
-from engine.config.kd import Cell, PrunedKdRecipe, arm
+from engine.config.grid import Cell, noise_label
+from engine.config.kd import PrunedKdRecipe
 from engine.studies.job import Job, run_units
 from engine.studies.kd.grid import Grid, StudentInputs, finished_cells
 from engine.studies.kd.scores import make_scores, missing_scores, read_scores, scoring_flops
@@ -86,19 +87,23 @@ class GridRun:
         study = self.study
         units = [
             WorkUnit(
-                arm(f"teacher {name}", noise), TrainTeacher(noise, name, seeds), teacher_flops(study, name, len(seeds))
+                noise_label(f"teacher {name}", noise),
+                TrainTeacher(noise, name, seeds),
+                teacher_flops(study, name, len(seeds)),
             )
             for name, seeds in missing_teachers(study, noise).items()
         ]
         if missing_scores(study, noise):
-            units.append(WorkUnit(arm("scores", noise), MakeScores(noise), scoring_flops(study, noise), stage=1))
+            units.append(
+                WorkUnit(noise_label("scores", noise), MakeScores(noise), scoring_flops(study, noise), stage=1)
+            )
         return units
 
     def training(self, noise: float) -> list[WorkUnit]:
         """The groups of students that are not trained yet."""
         return [
             WorkUnit(
-                f"{len(group)} students on {arm(f'{group[0].fraction:.0%}', noise)} ({digest(group)[:6]})",
+                f"{len(group)} students on {noise_label(f'{group[0].fraction:.0%}', noise)} ({digest(group)[:6]})",
                 TrainStudents(noise, group),
                 self.grid.flops(group),
             )

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from engine.common.hashing import digest
 from engine.common.random_streams import FIRST_TEACHER_SEED, random_subset
-from engine.config.kd import TeacherSettings, arm
+from engine.config.grid import noise_label
+from engine.config.kd import TeacherSettings
 from engine.models.tensor_cache import CachedTensors, has_tensors, load_tensors, save_tensors
 from engine.studies.kd.setup import KdStudy, network_of, noise_key
-from engine.training.students import Schedule, Student, outputs_of, train_group
+from engine.training.group import outputs_of
+from engine.training.students import Schedule, Student, train_group
 
 
 def teacher_key(study: KdStudy, name: str, noise: float, seed: int) -> str:
@@ -82,7 +84,7 @@ def train_teacher(study: KdStudy, name: str, noise: float, labels: Tensor, seeds
         Student(random_subset(kept, study.count, seed, 0).nonzero()[0], FIRST_TEACHER_SEED + seed) for seed in seeds
     ]
     started = time.perf_counter()
-    message = f"training the teacher {arm(name, noise)} on {kept:,} samples"
+    message = f"training the teacher {noise_label(name, noise)} on {kept:,} samples"
     with study.job.phase(message, teacher_flops(study, name, len(seeds))) as tick:
         steps = train_group(group, members, study.samples["train"], labels, _schedule(study, settings), tick=tick)
     train = study.samples["train"]
@@ -111,7 +113,7 @@ def _record(study: KdStudy, name: str, noise: float, found: dict[int, CachedTens
     for seed, output in found.items():
         assert output is not None
         facts = output.facts
-        at = {"arm": arm(f"teacher {name}", noise), "seed": seed, "epoch": epoch, "step": facts["steps"]}
+        at = {"arm": noise_label(f"teacher {name}", noise), "seed": seed, "epoch": epoch, "step": facts["steps"]}
         rows += [at | {"split": split, "name": "accuracy", "value": facts[split]} for split in ("valid", "test")]
         cost = {
             "seconds_training": facts["seconds"],
