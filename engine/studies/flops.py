@@ -1,4 +1,4 @@
-"""How much a run has to do, in floating-point operations: for progress, time left, and the estimate before a start."""
+"""Floating-point operations of a run: for progress, time left, and the estimate before a start."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from engine.config.models import ScratchModel
 from engine.config.pruning import DynamicPruningRecipe, ScoreRecipe
 
 # Per parameter and token: a forward pass takes 2; a LoRA step 2 forward and 3 back, because the frozen weights need no
-# gradients of their own; training from nothing 2 forward and 4 back.
+# gradients of their own; training from scratch 2 forward and 4 back.
 FORWARD, LORA_STEP, TRAINING_STEP = 2.0, 5.0, 6.0
 
 
 def parameters_of(settings: ScratchModel, vocab_size: int) -> int:
-    """Weights of a model made from nothing, norms left out."""
+    """Weights of a model trained from scratch, norms left out."""
     return 12 * settings.layers * settings.width**2 + vocab_size * settings.width
 
 
@@ -20,12 +20,12 @@ def pretraining(settings: ScratchModel, vocab_size: int, corpus_tokens: int) -> 
 
 
 def scoring(tokens: int, parameters: int) -> float:
-    """One pass over the samples; `parameters` of every model that is run."""
+    """One pass over the samples; `parameters` are those of all models together."""
     return FORWARD * tokens * parameters
 
 
 def epoch(student: int, train_tokens: int, valid_tokens: int) -> float:
-    """Training on `train_tokens` and measuring on `valid_tokens`; `student` is its number of parameters."""
+    """Training on `train_tokens` and evaluating on `valid_tokens`; `student` is its number of parameters."""
     return student * (LORA_STEP * train_tokens + FORWARD * valid_tokens)
 
 

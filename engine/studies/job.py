@@ -31,7 +31,7 @@ class Executor(Protocol):
     """A cluster that does the work units of a run."""
 
     gpus: bool  # whether its workers compute on GPUs
-    room: int  # workers at once
+    capacity: int  # workers at once
 
     def each(self, units: Sequence[WorkUnit], message: str) -> None: ...
 

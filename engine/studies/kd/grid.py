@@ -122,7 +122,7 @@ class Grid:
             size = 1  # students that cannot be stacked gain nothing from each other
         cluster = self.study.job.cluster
         if cluster:  # a group for every worker
-            size = min(size, max(1, len(self.cells_of) // cluster.room))
+            size = min(size, max(1, len(self.cells_of) // cluster.capacity))
         for start in range(0, len(cells), size):
             yield cells[start : start + size]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from engine.common.errors import WinnowError
 from engine.config.grid import selection_arm
 from engine.pruning.scores import random_score
-from engine.pruning.select import emptied, select
+from engine.pruning.select import emptied_classes, select
 from engine.studies.kd.scores import RANDOM, Scores
 from engine.studies.kd.setup import KdStudy
 
@@ -72,7 +72,7 @@ class Selections:
         if self.study.numbers:
             return []
         names = self.study.data.class_names
-        lost = [names[i] for i in emptied(kept, self.labels, len(names))]
+        lost = [names[i] for i in emptied_classes(kept, self.labels, len(names))]
         if not lost:
             return []
         self.study.job.log.warning(

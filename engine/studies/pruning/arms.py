@@ -1,4 +1,4 @@
-"""The arms of a dynamic-pruning study: one seed's training, epoch by epoch, and the scores it looks at.
+"""The arms of a dynamic-pruning study: the training of one seed, epoch by epoch, and the scores it uses.
 
 An (arm, seed, epoch) that is finished has a recorded `metrics` part and a checkpoint from which the next one starts.
 """
@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from engine.common.random_streams import random_subset
 from engine.config.pruning import ArmName, DynamicPruningRecipe
-from engine.data.samples import TokenSample
+from engine.data.samples import EncodedSample
 from engine.models.checkpoint import load_checkpoint, save_checkpoint
 from engine.models.lora import adapter_state, attach_lora, detach_lora, load_adapter
 from engine.pruning.thresholds import keep, next_tau
@@ -37,11 +37,11 @@ ORDER: tuple[ArmName, ...] = ("dynamic", "static", "random", "full")  # `random`
 
 
 @dataclass(frozen=True)
-class Basis:
+class Baseline:
     """What every arm of every seed starts from."""
 
-    train: list[TokenSample]
-    valid: list[TokenSample]
+    train: list[EncodedSample]
+    valid: list[EncodedSample]
     first: Scored
     before: Evaluation  # of the student before any training
     tau: float
@@ -49,13 +49,13 @@ class Basis:
 
 
 @dataclass(frozen=True)
-class Before:
-    """Key of a work unit: measure the student before any training."""
+class EvaluateBefore:
+    """Key of a work unit: evaluate the student before any training."""
 
-    valid: list[TokenSample]
+    valid: list[EncodedSample]
 
 
-class Arms(NamedTuple):
+class TrainArms(NamedTuple):
     """Key of a work unit: arms of one seed, trained one after the other because each needs the one before it."""
 
     seed: int
@@ -70,10 +70,9 @@ class PruningStudy(PairRun):
         self.recipe = recipe
 
     @cached_property
-    def basis(self) -> Basis:
-        basis = self.job.broadcasted("basis")
-        assert isinstance(basis, Basis)
-        return basis
+    def baseline(self) -> Baseline:
+        baseline: Baseline = self.job.broadcasted("baseline")
+        return baseline
 
     @property
     def parameters(self) -> int:
@@ -82,19 +81,20 @@ class PruningStudy(PairRun):
 
     @cached_property
     def tokens(self) -> dict[str, int]:
-        return {"train": tokens_of(self.basis.train), "valid": tokens_of(self.basis.valid)}
+        return {"train": tokens_of(self.baseline.train), "valid": tokens_of(self.baseline.valid)}
 
-    def do(self, key: object) -> None:
-        if isinstance(key, Before):
-            self._before(key)
-        elif isinstance(key, Arms):
-            sizes: dict[int, int] = {}
-            for arm in key.arms:
-                train_arm(self, arm, key.seed, sizes)
-        else:
-            super().do(key)
+    def do(self, key: Any) -> None:
+        match key:
+            case EvaluateBefore():
+                self._evaluate_before(key)
+            case TrainArms(seed, arms):
+                sizes: dict[int, int] = {}
+                for arm in arms:
+                    train_arm(self, arm, seed, sizes)
+            case _:
+                super().do(key)
 
-    def _before(self, key: Before) -> None:
+    def _evaluate_before(self, key: EvaluateBefore) -> None:
         settings = self.recipe.training
         with self.job.phase("measuring the student before training", 0) as tick:
             before = evaluate(
@@ -113,7 +113,7 @@ def arm_units(study: PruningStudy) -> list[WorkUnit]:
                 continue
             epochs = range(1, study.recipe.training.epochs + 1)
             planned = sum(_epoch_flops(study, arm, epoch) for arm in arms for epoch in epochs)
-            units.append(WorkUnit(f"seed {seed}: {', '.join(arms)}", Arms(seed, arms), planned))
+            units.append(WorkUnit(f"seed {seed}: {', '.join(arms)}", TrainArms(seed, arms), planned))
     return units
 
 
@@ -125,15 +125,15 @@ def train_arm(study: PruningStudy, arm: ArmName, seed: int, sizes: dict[int, int
         trainable = [parameter for parameter in peft.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(trainable, lr=settings.learning_rate)
         done, steps = _resume(study, arm, seed, peft, optimizer)
-        tau = study.basis.tau
+        tau = study.baseline.tau
         for epoch in range(1, settings.epochs + 1):
             if epoch > 1:
-                tau = next_tau(tau, study.recipe.pruning.tau_growth, study.basis.tau_max)
-            unit = f"{arm}-s{seed}-e{epoch:03d}"
+                tau = next_tau(tau, study.recipe.pruning.tau_growth, study.baseline.tau_max)
+            part = f"{arm}-s{seed}-e{epoch:03d}"
             if epoch <= done:
                 job.skip(_epoch_flops(study, arm, epoch))
                 if arm == "dynamic":
-                    kept_before = read_column(job.part_path("selections", unit), "kept")
+                    kept_before = read_column(job.part_path("selections", part), "kept")
                     sizes[epoch] = int(kept_before.sum())
                 continue
             scored = _scores(study, arm, seed, epoch, peft)
@@ -148,14 +148,14 @@ def train_arm(study: PruningStudy, arm: ArmName, seed: int, sizes: dict[int, int
 
 
 def _scores(study: PruningStudy, arm: ArmName, seed: int, epoch: int, peft: PeftModel) -> Scored | None:
-    """The scores an arm looks at in this epoch: `dynamic` scores anew, `static` uses the first ones once."""
+    """The scores that an arm uses in this epoch: `dynamic` scores again, `static` uses the first scores."""
     if arm in ("dynamic", "static") and epoch == 1:
-        return study.basis.first
+        return study.baseline.first
     if arm != "dynamic":
         return None
     return study.scorer.score(
-        cast(PreTrainedModel, peft),  # it answers like one
-        study.basis.train,
+        cast(PreTrainedModel, peft),  # it has the same interface
+        study.baseline.train,
         f"seed {seed}, dynamic, epoch {epoch}: scoring",
         flops.scoring(study.tokens["train"], study.parameters),
         _epoch_of(study, arm, seed, epoch),
@@ -163,19 +163,19 @@ def _scores(study: PruningStudy, arm: ArmName, seed: int, epoch: int, peft: Peft
 
 
 def _epoch_of(study: PruningStudy, arm: ArmName, seed: int, epoch: int) -> Epoch:
-    """Scores of single tokens are kept for the first seed alone: they are what takes the space."""
+    """Scores of single tokens are recorded for the first seed alone, as they take most of the space."""
     return Epoch(arm, seed, epoch, detail=seed == study.recipe.seeds[0])
 
 
 def _kept(
     study: PruningStudy, arm: ArmName, seed: int, epoch: int, scored: Scored | None, tau: float, sizes: dict[int, int]
 ) -> NDArray[np.bool_] | None:
-    """Which samples this epoch trains on; None where the arm ends because too few are left."""
-    count, metric = len(study.basis.train), study.recipe.pruning.metric
+    """Which samples this epoch trains on; None if the arm ends because too few are left."""
+    count, metric = len(study.baseline.train), study.recipe.pruning.metric
     if arm == "full":
         return np.ones(count, dtype=bool)
     if arm == "static":
-        return keep(study.basis.first.values[metric], study.basis.tau)
+        return keep(study.baseline.first.values[metric], study.baseline.tau)
     if arm == "random":
         return random_subset(sizes[epoch], count, seed, epoch) if epoch in sizes else None
     assert scored is not None
@@ -199,15 +199,15 @@ def _epoch(
     optimizer: torch.optim.Optimizer,
     steps: int,
 ) -> int:
-    """Train and evaluate one epoch, save its checkpoint, record its parts; the answer is the steps taken so far."""
+    """Train and evaluate one epoch, save its checkpoint, record its parts. Returns the optimizer steps so far."""
     job, settings = study.job, study.recipe.training
-    words = f"seed {seed}, {arm}, epoch {epoch}: training on {int(kept.sum())} of {len(kept)} samples"
+    message = f"seed {seed}, {arm}, epoch {epoch}: training on {int(kept.sum())} of {len(kept)} samples"
     started = time.perf_counter()
-    with job.phase(words, flops.epoch(study.parameters, study.tokens["train"], 0)) as tick:
+    with job.phase(message, flops.epoch(study.parameters, study.tokens["train"], 0)) as tick:
         trained = train_epoch(
             peft,
             optimizer,
-            study.basis.train,
+            study.baseline.train,
             kept,
             batch_size=settings.batch_size,
             loss_on=settings.loss_on,
@@ -216,9 +216,11 @@ def _epoch(
             tick=tick,
         )
     seconds = time.perf_counter() - started
-    words = f"seed {seed}, {arm}, epoch {epoch}: validation"
-    with job.phase(words, flops.epoch(study.parameters, 0, study.tokens["valid"])) as tick:
-        after = evaluate(peft, study.basis.valid, batch_size=settings.batch_size, loss_on=settings.loss_on, tick=tick)
+    message = f"seed {seed}, {arm}, epoch {epoch}: validation"
+    with job.phase(message, flops.epoch(study.parameters, 0, study.tokens["valid"])) as tick:
+        after = evaluate(
+            peft, study.baseline.valid, batch_size=settings.batch_size, loss_on=settings.loss_on, tick=tick
+        )
     steps += trained.steps
     at = {"arm": arm, "seed": seed, "epoch": epoch, "step": steps}
     rows = [*_valid_rows(at, after), at | {"split": "train", "name": "loss", "value": trained.loss}]
@@ -229,24 +231,24 @@ def _epoch(
         "seconds_scoring": scored.seconds if scored else 0.0,
         "seconds_training": seconds,
     }
-    threshold = {"dynamic": tau, "static": study.basis.tau}.get(arm)
+    threshold = {"dynamic": tau, "static": study.baseline.tau}.get(arm)
     if threshold is not None:
         cost["tau"] = threshold
     rows += [at | {"split": "", "name": name, "value": float(value)} for name, value in cost.items()]
     if epoch == 1:
-        rows += _valid_rows({"arm": arm, "seed": seed, "epoch": 0, "step": 0}, study.basis.before)
+        rows += _valid_rows({"arm": arm, "seed": seed, "epoch": 0, "step": 0}, study.baseline.before)
     selection = {
         "arm": [arm] * len(kept),
         "seed": [seed] * len(kept),
         "epoch": [epoch] * len(kept),
-        "row": np.array([sample.row for sample in study.basis.train], dtype=np.int32),
+        "row": np.array([sample.row for sample in study.baseline.train], dtype=np.int32),
         "kept": kept,
         "tau": [threshold] * len(kept),
     }
-    unit = f"{arm}-s{seed}-e{epoch:03d}"
+    part = f"{arm}-s{seed}-e{epoch:03d}"
     # The checkpoint first: recorded parts promise that the next epoch can start from it.
     save_checkpoint(_checkpoint(study, arm, seed, epoch), adapter_state(peft), optimizer, epoch=epoch, steps=steps)
-    job.record([job.write("selections", unit, selection), job.write("metrics", unit, rows)])
+    job.record([job.write("selections", part, selection), job.write("metrics", part, rows)])
     _checkpoint(study, arm, seed, epoch - 1).unlink(missing_ok=True)
     return steps
 
@@ -254,9 +256,9 @@ def _epoch(
 def _resume(
     study: PruningStudy, arm: ArmName, seed: int, peft: PeftModel, optimizer: torch.optim.Optimizer
 ) -> tuple[int, int]:
-    """Restore the last finished epoch of an arm; the answer is (epochs done, steps done).
+    """Restore the last finished epoch of an arm. Returns (epochs done, steps done).
 
-    Only the last checkpoint is kept. Where an earlier epoch lost a part, the arm starts again: its random numbers
+    Only the last checkpoint is kept. If an earlier epoch has lost a part, the arm starts again: its random numbers
     depend on seed and epoch alone, so it makes the same parts once more.
     """
     done = 0
@@ -272,12 +274,14 @@ def _resume(
 
 def _finished(study: PruningStudy, arm: ArmName, seed: int, epoch: int) -> bool:
     """Whether every part of an epoch is there."""
-    unit = f"{arm}-s{seed}-e{epoch:03d}"
+    part = f"{arm}-s{seed}-e{epoch:03d}"
     tables = ("metrics", "selections")
     scored = (
-        arm != "dynamic" or epoch == 1 or study.scorer.finished(study.basis.train, _epoch_of(study, arm, seed, epoch))
+        arm != "dynamic"
+        or epoch == 1
+        or study.scorer.finished(study.baseline.train, _epoch_of(study, arm, seed, epoch))
     )
-    return scored and all(study.job.has(table, unit) for table in tables)
+    return scored and all(study.job.has(table, part) for table in tables)
 
 
 def _checkpoint(study: PruningStudy, arm: str, seed: int, epoch: int) -> Path:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from engine.common.errors import WinnowError
 from engine.config.pruning import ScoringSettings
-from engine.data.samples import TokenSample
+from engine.data.samples import EncodedSample
 from engine.models.loading import LoadedModel
 from engine.studies import flops
 from engine.studies.job import Job, run_units
@@ -19,16 +20,16 @@ SCORING = "scoring every sample before training"
 
 
 @dataclass(frozen=True)
-class Check:
-    """Key of a work unit: load both models, write down what they are, and refuse one that is its own teacher."""
+class CheckModels:
+    """Key of a work unit: load both models, record what they are, and refuse a student that is its own teacher."""
 
 
 @dataclass(frozen=True)
-class Score:
+class ScorePiece:
     """Key of a work unit: score a piece of the samples before any training."""
 
     piece: Range
-    samples: Sequence[TokenSample]
+    samples: Sequence[EncodedSample]
 
 
 class PairRun:
@@ -43,34 +44,36 @@ class PairRun:
     def student(self) -> LoadedModel:
         return self.models.student(self.job)
 
-    def do(self, key: object) -> None:
-        if isinstance(key, Check):
-            self._check()
-        else:
-            assert isinstance(key, Score)
-            self._score(key)
+    def do(self, key: Any) -> None:
+        match key:
+            case CheckModels():
+                self._check_models()
+            case ScorePiece():
+                self._score_piece(key)
+            case _:
+                raise TypeError(f"{key} is no unit of a run on a pair of models")
 
-    def first(self, samples: Sequence[TokenSample]) -> Scored:
-        """The scores of all samples before any training, unit by unit, wherever the units are done."""
-        units = [WorkUnit("the two models", Check())]
+    def score_all(self, samples: Sequence[EncodedSample]) -> Scored:
+        """The scores of all samples before any training, unit by unit, in this process or on a cluster."""
+        units = [WorkUnit("the two models", CheckModels())]
         for piece in self.scorer.ranges(samples):
             own = samples[piece.start : piece.stop]
             if self.scorer.has(piece, FIRST):
                 self.job.skip(self._flops(own))
             else:
-                units.append(WorkUnit(f"scores {piece.index}", Score(piece, own), self._flops(own)))
+                units.append(WorkUnit(f"scores {piece.index}", ScorePiece(piece, own), self._flops(own)))
         run_units(self.job, self, units, SCORING)
         return self.scorer.read(samples, FIRST)
 
     def cache_facts(self) -> dict[str, int]:
-        """Provenance of the teacher's hidden states; on a cluster every node has some of them, for itself."""
+        """Provenance of the teacher's hidden states; on a cluster each node has its own."""
         return {} if self.job.cluster else {"hidden_cache_bytes": self.scorer.cache_bytes}
 
-    def _flops(self, samples: Sequence[TokenSample]) -> float:
+    def _flops(self, samples: Sequence[EncodedSample]) -> float:
         return flops.scoring(tokens_of(samples), sum(self.models.parameters.values()))
 
-    def _check(self) -> None:
-        """Raises WinnowError where teacher and student are one model."""
+    def _check_models(self) -> None:
+        """Raises WinnowError if teacher and student are one model."""
         job = self.job
         with job.phase("loading the models", 0):
             teacher, student = self.models.teacher(job), self.student
@@ -81,6 +84,6 @@ class PairRun:
                 "teacher."
             )
 
-    def _score(self, key: Score) -> None:
+    def _score_piece(self, key: ScorePiece) -> None:
         with self.job.phase(SCORING, self._flops(key.samples)) as tick:
             self.scorer.score_piece(self.student.model, key.piece, key.samples, FIRST, tick)

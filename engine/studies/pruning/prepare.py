@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import peft
 import torch
-import transformers
 from transformers import PreTrainedTokenizerBase
 
 from engine.common.errors import WinnowError
 from engine.common.hashing import digest
 from engine.config.data import CorpusSettings, DataSettings
-from engine.config.load import to_dict
 from engine.config.models import PairSettings, ScratchModel, ScratchSettings, scratch_name
 from engine.config.pruning import DynamicPruningRecipe, ScoreRecipe
-from engine.data.samples import Encoding, Prepared, TokenSample, encode_rows, prepare
+from engine.data.samples import EncodedSample, Prepared, encode_rows, prepare
 from engine.data.sources import DEMO, DEMO_CORPUS, Rows, read_rows
 from engine.data.templates import render, template_hash
 from engine.data.tokenizers import same_tokenizer, tokenizer_hash
@@ -28,22 +24,23 @@ from engine.models.loading import LoadedModel, load_model, load_tokenizer, model
 from engine.models.scratch import causal
 from engine.studies import flops
 from engine.studies.job import Job
+from engine.studies.provenance import record_inputs
 
 
 @dataclass
 class Corpus:
-    """The text that models made from nothing are trained on, and the tokenizer learned from it."""
+    """The text that models from scratch are trained on, and the tokenizer learned from it."""
 
     rows: Rows
     tokenizer_folder: Path
     tokenizer: PreTrainedTokenizerBase
-    samples: list[Encoding]
+    samples: list[EncodedSample]
     hash: str
 
 
 @dataclass
 class Models:
-    """Where the pair is, and how to have it in memory. The teacher is loaded only when something needs it."""
+    """Where the pair is, and how to load it. The teacher is loaded only if something needs it."""
 
     teacher_source: str
     student_source: str
@@ -60,7 +57,7 @@ class Models:
 
 
 def corpus_settings(data: DataSettings, corpus: CorpusSettings) -> CorpusSettings:
-    """The corpus a recipe means: without a source of its own, the rows of the data that the run does not use."""
+    """The corpus of a recipe: without a source of its own, the rows of the data that the run does not use."""
     if corpus.source:
         return corpus
     if data.source == DEMO:
@@ -77,7 +74,7 @@ def corpus_settings(data: DataSettings, corpus: CorpusSettings) -> CorpusSetting
 
 
 def read_corpus(job: Job, data: DataSettings, settings: ScratchSettings, max_length: int) -> Corpus:
-    """Read the corpus, learn its tokenizer where the workspace has none yet, and tokenise it."""
+    """Read the corpus, learn its tokenizer unless the workspace has it, and tokenise it."""
     corpus = corpus_settings(data, settings.corpus)
     with job.phase(f"reading the corpus {corpus.source}", 0):
         rows = read_rows(corpus.source, corpus.split, corpus.skip, corpus.limit, corpus.columns)
@@ -96,11 +93,11 @@ def _texts(rows: Rows, template: str) -> Iterator[str]:
 
 
 def make_scratch(job: Job, name: str, settings: ScratchModel, corpus: Corpus, max_length: int) -> Path:
-    """Train the model called `scratch:<name>` unless the workspace has it; the answer is its folder."""
+    """Train the model called `scratch:<name>` unless the workspace has it. Returns its folder."""
     folder = _scratch_folder(job, name, settings, corpus, max_length)
     if folder.exists():
         return folder
-    with job.phase(f"training {name} from nothing", _scratch_flops(settings, corpus)) as tick:
+    with job.phase(f"training {name} from scratch", _scratch_flops(settings, corpus)) as tick:
         loss = causal.make(
             job.workspace, folder, settings, corpus.tokenizer, corpus.samples, max_length, job.device, tick
         )
@@ -165,36 +162,22 @@ def open_pair(job: Job, recipe: DynamicPruningRecipe | ScoreRecipe) -> tuple[Mod
     models = Models(
         sources["teacher"], sources["student"], pair, tokenizers["student"], job.dtype(pair.dtype), parameters
     )
-    if not job.has("samples", "samples"):
-        job.record([job.write("samples", "samples", prepared.sample_columns())])
-    job.ledger.set_provenance(job.run.id, **provenance(job, recipe, models, rows, prepared))
+    record_inputs(
+        job,
+        recipe,
+        prepared,
+        origin=rows.origin,
+        dtype=models.dtype,
+        packages=["peft"],
+        data_fingerprint=rows.fingerprint,
+        dropped=prepared.dropped,
+        truncated=prepared.truncated,
+        template_hash=template_hash(data.template),
+        tokenizer_hash=tokenizer_hash(models.tokenizer),
+        teacher_source=models.teacher_source,
+        student_source=models.student_source,
+    )
     return models, prepared
-
-
-def provenance(
-    job: Job, recipe: DynamicPruningRecipe | ScoreRecipe, models: Models, rows: Rows, prepared: Prepared
-) -> dict[str, Any]:
-    """What another person needs to repeat the run, and what was left out of it."""
-    return {
-        "recipe": to_dict(recipe),
-        "dataset": prepared.dataset,
-        "data_origin": rows.origin,
-        "data_fingerprint": rows.fingerprint,
-        "dropped": prepared.dropped,
-        "truncated": prepared.truncated,
-        "template_hash": template_hash(recipe.data.template),
-        "tokenizer_hash": tokenizer_hash(models.tokenizer),
-        "teacher_source": models.teacher_source,
-        "student_source": models.student_source,
-        "dtype": str(models.dtype).removeprefix("torch."),
-        "device": job.device_name,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "peft": peft.__version__,
-        },
-    }
 
 
 def model_facts(role: str, loaded: LoadedModel) -> dict[str, Any]:
@@ -202,6 +185,6 @@ def model_facts(role: str, loaded: LoadedModel) -> dict[str, Any]:
     return {f"{role}_hash": loaded.hash, f"{role}_parameters": loaded.parameters}
 
 
-def of_split(prepared: Prepared, split: str) -> list[TokenSample]:
+def of_split(prepared: Prepared, split: str) -> list[EncodedSample]:
     """The samples of "train" or "valid", in the order of the source."""
     return [sample for sample in prepared.samples if sample.split == split]

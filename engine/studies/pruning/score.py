@@ -12,9 +12,9 @@ from engine.studies.pruning.scoring import unscored_rows
 def run(job: Job, recipe: ScoreRecipe) -> None:
     models, prepared = open_pair(job, recipe)
     job.broadcast("pair", lambda: (models, prepared.dataset))
-    opened, train = PairRun(job, models, recipe.scoring, prepared.dataset), of_split(prepared, "train")
-    scored = opened.first(train)
-    job.ledger.set_provenance(job.run.id, not_a_number=unscored_rows(train, scored), **opened.cache_facts())
+    pair, train = PairRun(job, models, recipe.scoring, prepared.dataset), of_split(prepared, "train")
+    scored = pair.score_all(train)
+    job.ledger.set_provenance(job.run.id, not_a_number=unscored_rows(train, scored), **pair.cache_facts())
 
 
 def open_run(job: Job, recipe: ScoreRecipe) -> PairRun:

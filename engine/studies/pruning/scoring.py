@@ -1,4 +1,4 @@
-"""Scoring training samples piece by piece: scores, and token scores where the pages show them."""
+"""Scoring training samples piece by piece: scores, and token scores if the pages show them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.common.hashing import digest
 from engine.config.pruning import METRICS, ScoringSettings
-from engine.data.samples import TokenSample
+from engine.data.samples import EncodedSample
 from engine.scoring.hidden import HiddenCache
 from engine.scoring.score import SampleScores, score_samples
 from engine.storage.parts import read_column, read_seconds
@@ -28,14 +28,14 @@ TOP_TOKENS = 5
 
 @dataclass(frozen=True)
 class Scored:
-    """The scores of one epoch in the order of the samples, and the seconds they took over all lives of the run."""
+    """The scores of one epoch in the order of the samples, and all seconds they took, before a resume as well."""
 
     values: dict[str, NDArray[np.float32]]
     seconds: float
 
 
 class Epoch(NamedTuple):
-    """Whose scores: of which arm and seed, before which epoch. `detail` also keeps those of every token, for pages."""
+    """Which scores: of an arm and seed, before an epoch. `detail` also records those of every token, for pages."""
 
     arm: str
     seed: int
@@ -44,43 +44,43 @@ class Epoch(NamedTuple):
 
     def part(self, piece: Range) -> str:
         """The name of the parts that hold one piece."""
-        whose = BASE if self.arm == BASE else f"{self.arm}-s{self.seed}"
-        return f"{whose}-e{self.epoch:03d}-{piece.index:05d}"
+        arm = BASE if self.arm == BASE else f"{self.arm}-s{self.seed}"
+        return f"{arm}-e{self.epoch:03d}-{piece.index:05d}"
 
 
 FIRST = Epoch(BASE, -1, 1, detail=True)
 
 
 class Scorer:
-    """Scores samples again and again against one frozen teacher, whose hidden states are cached."""
+    """Scores samples, epoch after epoch, against one frozen teacher, whose hidden states are cached."""
 
     def __init__(self, job: Job, models: Models, settings: ScoringSettings, dataset: str) -> None:
         self.job = job
         self.models = models
         self.settings = settings
-        self._words = TokenText(models.tokenizer)
+        self._text = TokenText(models.tokenizer)
         self._dataset = dataset
         self._cache: HiddenCache | None = None
 
-    def ranges(self, samples: Sequence[TokenSample]) -> list[Range]:
+    def ranges(self, samples: Sequence[EncodedSample]) -> list[Range]:
         """The samples in pieces, each of which ends in parts of its own."""
         return split(len(samples), self.settings.shard_rows)
 
     def score(
-        self, student: PreTrainedModel, samples: Sequence[TokenSample], message: str, flops: float, epoch: Epoch
+        self, student: PreTrainedModel, samples: Sequence[EncodedSample], message: str, flops: float, epoch: Epoch
     ) -> Scored:
-        """Score all samples with this student, here; pieces an earlier life finished are read back, not done again."""
+        """Score all samples with this student; pieces finished before the run was resumed are read back."""
         total = tokens_of(samples)
         with self.job.phase(message, flops) as tick:
             before = 0
             for piece in self.ranges(samples):
                 own = samples[piece.start : piece.stop]
                 if not self.has(piece, epoch):
-                    self.score_piece(student, piece, own, epoch, partial(_after, tick, before, total))
+                    self.score_piece(student, piece, own, epoch, partial(_tick_after, tick, before, total))
                 before += tokens_of(own)
         return self.read(samples, epoch)
 
-    def finished(self, samples: Sequence[TokenSample], epoch: Epoch) -> bool:
+    def finished(self, samples: Sequence[EncodedSample], epoch: Epoch) -> bool:
         """Whether every part of an epoch's scores is there."""
         return all(self.has(piece, epoch) for piece in self.ranges(samples))
 
@@ -90,7 +90,7 @@ class Scorer:
         return all(self.job.has(table, epoch.part(piece)) for table in tables)
 
     def score_piece(
-        self, student: PreTrainedModel, piece: Range, samples: Sequence[TokenSample], epoch: Epoch, tick: Tick
+        self, student: PreTrainedModel, piece: Range, samples: Sequence[EncodedSample], epoch: Epoch, tick: Tick
     ) -> None:
         """Score the samples of one piece and record its parts."""
         started = time.perf_counter()
@@ -135,14 +135,14 @@ class Scorer:
         return self._hidden_cache().bytes
 
     def _token_rows(
-        self, results: Sequence[SampleScores], samples: Sequence[TokenSample], epoch: int
+        self, results: Sequence[SampleScores], samples: Sequence[EncodedSample], epoch: int
     ) -> list[dict[str, Any]]:
         return [
-            token_row(self._words, sample, result) | {"epoch": epoch}
+            token_row(self._text, sample, result) | {"epoch": epoch}
             for sample, result in zip(samples, results, strict=True)
         ]
 
-    def read(self, samples: Sequence[TokenSample], epoch: Epoch) -> Scored:
+    def read(self, samples: Sequence[EncodedSample], epoch: Epoch) -> Scored:
         """Read the scores of an epoch back from its parts, in the order of the samples."""
         values: dict[str, list[NDArray[np.float32]]] = {metric: [] for metric in METRICS}
         seconds = 0.0
@@ -155,16 +155,16 @@ class Scorer:
         return Scored({metric: np.concatenate(parts) for metric, parts in values.items()}, seconds)
 
 
-def tokens_of(samples: Iterable[TokenSample]) -> int:
+def tokens_of(samples: Iterable[EncodedSample]) -> int:
     """Tokens of prompts and responses together."""
     return sum(len(sample.input_ids) for sample in samples)
 
 
-def _after(tick: Tick, before: int, total: int, done: int, _of_piece: int) -> None:
+def _tick_after(tick: Tick, before: int, total: int, done: int, _of_piece: int) -> None:
     tick(before + done, total)
 
 
-def unscored_rows(samples: Sequence[TokenSample], scored: Scored) -> list[int]:
+def unscored_rows(samples: Sequence[EncodedSample], scored: Scored) -> list[int]:
     """Rows for which a model gave NaN or Inf."""
     return [s.row for s, value in zip(samples, scored.values["kl"], strict=True) if not np.isfinite(value)]
 
@@ -185,30 +185,30 @@ def _score_columns(results: Sequence[SampleScores], epoch: Epoch) -> dict[str, A
 
 
 class TokenText:
-    """The text of single tokens, remembered; a token that is part of a character is shown in its raw form."""
+    """The text of single tokens, cached; a token that is part of a character is shown in its raw form."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
-        self._known: dict[int, str] = {}
+        self._cache: dict[int, str] = {}
 
     def __getitem__(self, token: int) -> str:
-        if token not in self._known:
+        if token not in self._cache:
             text = str(self._tokenizer.decode([token]))
             if "\ufffd" in text or not text:
                 text = str(self._tokenizer.convert_ids_to_tokens(token))
-            self._known[token] = text
-        return self._known[token]
+            self._cache[token] = text
+        return self._cache[token]
 
 
-def token_row(words: TokenText, sample: TokenSample, result: SampleScores) -> dict[str, Any]:
+def token_row(text: TokenText, sample: EncodedSample, result: SampleScores) -> dict[str, Any]:
     """One row of the token_scores table, without its run and epoch."""
 
     def texts(ids: NDArray[np.integer]) -> list[list[str]]:
-        return [[words[int(i)] for i in row] for row in ids]
+        return [[text[int(i)] for i in row] for row in ids]
 
     return {
         "row": sample.row,
-        "tokens": [words[int(i)] for i in sample.input_ids],
+        "tokens": [text[int(i)] for i in sample.input_ids],
         "response_start": sample.response_start,
         "kl": result.kl.tolist(),
         "teacher_tokens": texts(result.teacher_ids),

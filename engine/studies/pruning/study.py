@@ -1,10 +1,10 @@
 """Dynamic pruning by KL, beside three arms to compare it with.
 
-The story: open the pair and the data; score every training sample before any training, once for all seeds; then, for
-each seed, train four copies of the student's LoRA, epoch by epoch:
+In this order: open the pair and the data; score every training sample before any training, once for all seeds; then,
+for each seed, train four copies of the student's LoRA, epoch by epoch:
 
-    dynamic   on what still has a score above τ, scored anew each epoch while τ grows
-    static    on what was above τ in the first epoch
+    dynamic   on samples with a score above τ, scored again in each epoch while τ grows
+    static    on samples that were above τ in the first epoch
     random    on a fresh random subset of the size that `dynamic` kept in that epoch
     full      on everything
 """
@@ -20,7 +20,7 @@ from engine.common.errors import WinnowError
 from engine.config.pruning import DynamicPruningRecipe, PruningSettings
 from engine.pruning.thresholds import keep, quantile
 from engine.studies.job import Job, run_units
-from engine.studies.pruning.arms import Basis, Before, PruningStudy, arm_units
+from engine.studies.pruning.arms import Baseline, EvaluateBefore, PruningStudy, arm_units
 from engine.studies.pruning.prepare import of_split, open_pair
 from engine.studies.pruning.scoring import unscored_rows
 from engine.studies.work_units import WorkUnit
@@ -32,7 +32,7 @@ def run(job: Job, recipe: DynamicPruningRecipe) -> None:
     job.broadcast("pair", lambda: (models, prepared.dataset))
     study = PruningStudy(job, recipe, models, prepared.dataset)
     train, valid = of_split(prepared, "train"), of_split(prepared, "valid")
-    first = study.first(train)
+    first = study.score_all(train)
     tau, tau_max = resolve_tau(recipe.pruning, first.values[recipe.pruning.metric])
     check_tau(recipe.pruning, first.values[recipe.pruning.metric], tau)
     job.ledger.set_provenance(
@@ -42,11 +42,10 @@ def run(job: Job, recipe: DynamicPruningRecipe) -> None:
         not_a_number=unscored_rows(train, first),
         **study.cache_facts(),
     )
-    run_units(
-        job, study, [WorkUnit("the student before training", Before(valid))], "measuring the student before training"
-    )
+    unit = WorkUnit("the student before training", EvaluateBefore(valid))
+    run_units(job, study, [unit], "measuring the student before training")
     before = Evaluation(**job.ledger.run(job.run.id).provenance["before_training"])
-    study.basis = job.broadcast("basis", lambda: Basis(train, valid, first, before, tau, tau_max))
+    study.baseline = job.broadcast("baseline", lambda: Baseline(train, valid, first, before, tau, tau_max))
     run_units(job, study, arm_units(study), "training every arm")
 
 
@@ -68,7 +67,7 @@ def resolve_tau(settings: PruningSettings, scores: NDArray[np.float32]) -> tuple
 
 
 def check_tau(settings: PruningSettings, scores: NDArray[np.float32], tau: float) -> None:
-    """Raise WinnowError where the first epoch would already keep too few."""
+    """Raises WinnowError if the first epoch would already keep too few samples."""
     kept, highest = int(keep(scores, tau).sum()), float(np.nanmax(scores))
     if kept < settings.min_samples:
         raise WinnowError(
