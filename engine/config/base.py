@@ -16,7 +16,9 @@ Name = Annotated[str, Field(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,59}\z")]
 
 
 class Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    """One table of a recipe. The docstring under a field is its meaning in docs/recipes.md."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class OneOf:
@@ -27,3 +29,10 @@ class OneOf:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.literal_schema(self.names)
+
+
+def check_unique(**lists: list[Any]) -> None:
+    """Raises ValueError naming the first of these lists that names something twice."""
+    for name, values in lists.items():
+        if len(set(values)) != len(values):
+            raise ValueError(f"{name} names something twice")

@@ -10,7 +10,7 @@ from engine.config.base import Count, Positive, Settings
 
 
 class ClusterSettings(Settings):
-    """Where the shards of a run are done. In a recipe `cluster = "auto"` is short for `address` alone."""
+    """Where the work units of a run are done. In a recipe `cluster = "auto"` is short for `address` alone."""
 
     address: Annotated[str, Field(min_length=1)] = "none"
     """`none`: in this process. `auto`: on the Ray cluster this machine is part of, else on one started here. `local`:
@@ -18,10 +18,14 @@ class ClusterSettings(Settings):
     storage: str = ""
     """Where nodes leave what they finish: a mounted folder, or any fsspec address such as s3://bucket/folder. Empty:
     every node sees the workspace itself, under the same path."""
-    workers: Count | None = None  # most at once; None for as many as the cluster has room for
-    cpus: Positive = 1.0  # of each worker; it computes with as many threads
-    gpus: Annotated[float, Field(ge=0)] | None = None  # of each worker; None: one where the cluster has any, else none
-    object_store_gb: Positive = 0.5  # of a cluster that is started here: by itself Ray takes 30 % of the memory
+    workers: Count | None = None
+    """Most workers at once; by default as many as the cluster has room for."""
+    cpus: Positive = 1.0
+    """CPUs of each worker, which computes with as many threads."""
+    gpus: Annotated[float, Field(ge=0)] | None = None
+    """GPUs of each worker, also a fraction of one; by default one if the cluster has any."""
+    object_store_gb: Positive = 0.5
+    """Memory of Ray's object store on a cluster that is started here; Ray's own choice is 30 % of the memory."""
 
     @model_validator(mode="before")
     @classmethod

@@ -10,61 +10,87 @@ from engine.config.base import Count, Settings
 
 
 class ColumnMap(Settings):
-    """Which column of the source holds what; an empty name means: find it by its usual names."""
+    """Which column of the source holds what; if a name is empty, the column is found by its usual names."""
 
     instruction: str = ""
+    """The column of the instruction."""
     input: str = ""
+    """The column of what the instruction is about."""
     response: str = ""
+    """The column of the response."""
 
 
 class DataSettings(Settings):
-    """Where samples come from: a Hub id, a Parquet, JSONL, JSON or CSV file, a saved `datasets` folder, or `demo`."""
+    """An instruction set: rows of instruction, input and response."""
 
     source: str
+    """A Hub id, a Parquet, JSONL, JSON or CSV file, a saved `datasets` folder, or `demo`."""
     split: str = "train"
+    """The split of a Hub set or of a saved folder."""
     columns: ColumnMap = ColumnMap()
     template: Literal["alpaca", "plain"] = "alpaca"
+    """How a row becomes a prompt: as in Alpaca, or instruction and input as they are."""
     skip: Annotated[int, Field(ge=0)] = 0
+    """Rows left out at the beginning."""
     limit: Count | None = None
+    """Most rows read; by default all."""
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """The share of the samples held out for validation."""
     split_seed: int = 0
+    """Draws the samples that are held out."""
 
 
 class CorpusSettings(Settings):
-    """Text that models made from scratch are trained on first; an empty source means the source of the data."""
+    """Text that models trained from scratch learn from."""
 
     source: str = ""
+    """As `data.source`; if it is empty, the rows of the data that the run does not use."""
     split: str = "train"
+    """The split of a Hub set or of a saved folder."""
     columns: ColumnMap = ColumnMap()
     skip: Annotated[int, Field(ge=0)] = 0
+    """Rows left out at the beginning."""
     limit: Count | None = None
+    """Most rows read; by default all."""
 
 
 Task = Literal["images", "text", "numbers"]
 
 
 class LabelledSettings(Settings):
-    """Labelled samples: `digits` or `diabetes` (scikit-learn's own), a Hub id, a local file, or a pattern of files.
-
-    Without a test set of its own (`test_source`, else the split `test_split` of a Hub set) a fifth of the rows is kept
-    apart for testing.
-    """
+    """Labelled samples, with a test set of their own, or with a fifth of the rows held out for testing."""
 
     source: str
-    config: str = ""  # of a Hub set that has several
+    """`digits` or `diabetes` (scikit-learn's own), `demo-feelings`, `demo-topics`, a Hub id, a local file, or a pattern
+    of files."""
+    config: str = ""
+    """The configuration of a Hub set that has several."""
     split: str = "train"
+    """The split of a Hub set that is trained on."""
     test_source: str = ""
+    """A source of its own for the test set."""
     test_split: str = "test"
+    """The split of a Hub set that is tested on, if there is no `test_source`."""
     task: Task = "images"
-    input: str = ""  # the column of the image, or of the text; empty: find it by its usual names
+    """What the samples are: images or texts with a class, or rows of numbers with a number to be predicted."""
+    input: str = ""
+    """The column of the image or of the text; if it is empty, the column is found by its usual names."""
     label: str = ""
-    size: Annotated[int, Field(ge=4)] | None = None  # scale images to this many pixels a side
-    max_length: Annotated[int, Field(ge=4)] = 64  # tokens of a text
-    streaming: bool = False  # read only the first `limit` rows of a Hub set instead of all its files
+    """The column of the label; if it is empty, the column is found by its usual names."""
+    size: Annotated[int, Field(ge=4)] | None = None
+    """Images are scaled to this many pixels a side; by default they stay as they are."""
+    max_length: Annotated[int, Field(ge=4)] = 64
+    """Most tokens of a text."""
+    streaming: bool = False
+    """Whether only the first `limit` rows of a Hub set are read instead of all its files."""
     limit: Count | None = None
+    """Most rows read; by default all."""
     test_limit: Count | None = None
+    """Most samples of the test set; by default all."""
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """The share of the training samples held out for validation."""
     split_seed: int = 0
+    """Draws what is held out, and the views of images, flipped labels and random subsets that all seeds share."""
 
     @model_validator(mode="after")
     def _streamed_to_an_end(self) -> LabelledSettings:

@@ -1,4 +1,4 @@
-"""Recipes for dataset distillation: a few learned inputs per class, and what they are measured against.
+"""Recipes for dataset distillation: a few synthetic inputs per class, and what they are compared with.
 
 A set is one distillation: of a task, for a student, with so many inputs per class, so many inner steps, and a seed.
 """
@@ -10,7 +10,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from engine.common.choices import InnerOptimizer, LabelKind, NumberFormat, Similarity
-from engine.config.base import Count, Name, Positive, Settings
+from engine.config.base import Count, Name, Positive, Settings, check_unique
 from engine.config.cluster import ClusterSettings
 from engine.config.data import LabelledSettings
 from engine.config.models import NetworkSettings, ScratchModel, scratch_name
@@ -24,7 +24,7 @@ METHODS = {
     "k_center": "k-center real samples",
     "herding": "herding real samples",
 }
-"""What a student can be trained on; in `worth`. Of pictures "embeddings" are the learned pictures themselves."""
+"""What a student can be trained on. Of images "embeddings" are the learned images themselves."""
 
 MERGED = {
     "merged_embeddings": "both distilled sets",
@@ -39,7 +39,7 @@ REPLAYS = {
     "replay_text": "decoded text",
     "replay_random": "random real samples",
 }
-"""What is repeated of the first task while the other is learned; measured on the first task afterwards."""
+"""What is repeated of the first task while the second is learned; measured on the first task afterwards."""
 
 PROMPTS = {
     "prompt_none": "no example",
@@ -70,86 +70,109 @@ class SetKey(NamedTuple):
 
 
 class SyntheticSettings(Settings):
-    """What is learned. `per_class`: sizes; every one is a set of its own, and the first is the one shown first.
-
-    `initialization`: real samples of the class, or noise. `labels`: one class each ("hard"), learned probabilities ("soft"), or
-    learned numbers of any size and sign ("unrestricted"). `attention_labels`: where the first token of each layer is to
-    look is learned as well. `embedding_penalty`: how strongly vectors are drawn to the embeddings of tokens.
-    """
+    """What is learned: synthetic inputs and their labels."""
 
     per_class: Annotated[list[Count], Field(min_length=1)] = [1]
-    length: Annotated[int, Field(ge=1, le=512)] = 32  # vectors of one input; pictures have the size of their data
+    """Inputs per class. Every number is a set of its own, and the first is shown first."""
+    length: Annotated[int, Field(ge=1, le=512)] = 32
+    """Vectors of one text; images have the size of their data."""
     initialization: Literal["samples", "noise"] = "samples"
+    """What inputs start from: real samples of their class, or noise."""
     labels: LabelKind = "unrestricted"
+    """`hard`: one class each. `soft`: learned probabilities. `unrestricted`: learned numbers of any size and sign."""
     attention_labels: bool = False
+    """Whether the attention of the first token of each layer is learned as well."""
     embedding_penalty: Annotated[float, Field(ge=0)] = 0.0
-    similarity: Similarity = "cosine"  # by which vectors are read as tokens
+    """How strongly vectors are drawn to the embeddings of tokens."""
+    similarity: Similarity = "cosine"
+    """By which vectors are read as tokens."""
 
 
 class InnerSettings(Settings):
-    """How the student learns from the synthetic inputs. `steps`: numbers of steps; every one is a set of its own.
-
-    `learning_rate` is where the learned rates, one for each step, begin. `window`: go back through so many steps, at a
-    random place, instead of all. `states`: where the weights of the way forward are kept.
-    """
+    """How the student learns from the synthetic inputs."""
 
     optimizer: InnerOptimizer = "sgd"
+    """What the student learns with."""
     steps: Annotated[list[Count], Field(min_length=1)] = [5]
+    """Steps of the student. Every number is a set of its own, and the first is shown first."""
     learning_rate: Positive = 0.05
+    """Where the learned rates, one for each step, start."""
     window: Count | None = None
+    """Back-propagate through this many steps, at a random place; by default through all."""
     states: Literal["device", "host"] = "device"
+    """Where the weights of the forward pass are kept for the backward pass."""
 
 
 class OuterSettings(Settings):
-    """How the inputs learn: Adam, on real batches of samples of similar length.
-
-    The rates of Adam are for the inputs, for their labels, and for (the logarithms of) the inner rates.
-    """
+    """How the synthetic inputs learn: with Adam, on real batches of samples of similar length."""
 
     steps: Count = 500
+    """Steps of the inputs; each trains a fresh student."""
     batch_size: Count = 32
+    """Real samples in one step."""
     learning_rate: Positive = 0.02
+    """Adam's rate for the inputs."""
     label_rate: Positive = 0.02
+    """Adam's rate for the labels."""
     step_rate: Positive = 0.02
-    snapshots: Count = 20  # moments that are kept, decoded and measured on held-out samples
+    """Adam's rate for the inner learning rates, each before its softplus."""
+    snapshots: Count = 20
+    """Moments that are kept, decoded and measured on held-out samples."""
     snapshot_seeds: Count = 3
-    dtype: NumberFormat = "auto"  # of the real batches; the inner steps stay in float32
+    """Fresh students that each of them is measured with."""
+    dtype: NumberFormat = "auto"
+    """What the real batches are computed in; the inner steps stay in float32. `auto`: bfloat16 on GPUs that have it."""
 
 
 class EvaluationSettings(Settings):
-    """How sets are compared. Each is measured with `eval_seeds` fresh heads.
+    """How sets are compared: fresh students are trained on each, on all data, and on as many real samples.
 
-    Texts and real samples are trained on with AdamW for at most `steps` steps; at which of them to stop, and at which
-    of `learning_rates`, is chosen on the held-out part of the training set. So is the epoch of the full data.
+    At which step to stop, and at which learning rate, is selected on the held-out part of the training set.
     """
 
     eval_seeds: Annotated[int, Field(ge=2)] = 10
+    """Fresh students for every measurement."""
     steps: Count = 60
+    """Most steps of AdamW on texts and real samples."""
     learning_rates: Annotated[list[Positive], Field(min_length=1)] = [1e-4]
+    """Learning rates that are tried on texts and real samples."""
     full_epochs: Count = 3
+    """Most epochs on all data."""
     full_learning_rate: Positive = 5e-5
+    """Learning rate on all data."""
     batch_size: Count = 32
-    transfer: list[NetworkSettings] = []  # other encoders that are trained on the decoded text
+    """Samples in one step."""
+    transfer: list[NetworkSettings] = []
+    """Other encoders that are trained on the decoded text."""
 
 
 class PromptSettings(Settings):
-    """A causal language model (Hub id or folder) that is shown examples and asked for the class of test samples."""
+    """A causal language model that is shown examples and asked for the class of test samples."""
 
     model: str
-    samples: Count = 200  # test samples it is asked about
-    draws: Annotated[int, Field(ge=2)] = 10  # orders of the examples, and draws of real ones
+    """A Hub id or a local folder."""
+    samples: Count = 200
+    """Most test samples it is asked about."""
+    draws: Annotated[int, Field(ge=2)] = 10
+    """Orders of the examples, and draws of real ones."""
 
 
 class DistillationRecipe(Settings):
-    """Learn a few synthetic inputs per class, read them, and measure what they are worth."""
+    """Learn a few synthetic inputs per class, read them as words, and measure how well students learn from them."""
 
     kind: Literal["distillation"]
+    """What the run does."""
     name: Name = "distillation"
+    """What the run is called; its id begins with it."""
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
+    """Every set is learned once with each."""
     data: LabelledSettings
-    other: LabelledSettings | None = None  # a second task, to merge with the first and to learn after it
+    other: LabelledSettings | None = None
+    """A second task, to merge with the first and to learn after it."""
     students: Annotated[list[NetworkSettings], Field(min_length=1)]
-    scratch: dict[Name, ScratchModel] = {}  # encoders made from nothing: `scratch:NAME`
+    """The models that sets are learned for; the first at every size and number of steps."""
+    scratch: dict[Name, ScratchModel] = {}
+    """Encoders trained from scratch: `scratch:NAME`."""
     synthetic: SyntheticSettings = SyntheticSettings()
     inner: InnerSettings = InnerSettings()
     outer: OuterSettings = OuterSettings()
@@ -160,21 +183,22 @@ class DistillationRecipe(Settings):
     @model_validator(mode="after")
     def _consistent(self) -> DistillationRecipe:
         models = [student.model for student in self.students]
-        lists: dict[str, list[object]] = {
-            "seeds": [*self.seeds],
-            "students": [*models],
-            "synthetic.per_class": [*self.synthetic.per_class],
-            "inner.steps": [*self.inner.steps],
-        }
-        for name, values in lists.items():
-            if len(set(values)) != len(values):
-                raise ValueError(f"{name} names something twice")
+        check_unique(
+            **{
+                "seeds": self.seeds,
+                "students": models,
+                "synthetic.per_class": self.synthetic.per_class,
+                "inner.steps": self.inner.steps,
+            }
+        )
         for model in [*models, *(network.model for network in self.evaluation.transfer)]:
             if not model.strip():
                 raise ValueError("a student has no model; name a Hub id, a folder, scratch:NAME, mlp or cnn")
             made = scratch_name(model)
             if made is not None and made not in self.scratch:
-                raise ValueError(f"{model} is to be made from nothing, but there is no [scratch.{made}] that says how")
+                raise ValueError(
+                    f"{model} is to be trained from scratch, but there is no [scratch.{made}] that says how"
+                )
             if self.data.task == "text" and model in ("mlp", "cnn"):
                 raise ValueError(
                     f"{model} reads no text; name a text classifier of the Hub, its folder, or scratch:NAME"

@@ -1,4 +1,4 @@
-"""Settings of models: pairs to load, networks made here, models trained from scratch."""
+"""Settings of models: pairs to load, networks of our own, models trained from scratch."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ from engine.config.data import CorpusSettings
 
 
 class ScratchModel(Settings):
-    """A small transformer built and trained by Winnow."""
+    """A small transformer that is trained from scratch."""
 
     layers: Count
+    """Transformer blocks."""
     width: Annotated[int, Field(ge=8)]
+    """Width of the hidden states, a multiple of 2 × `heads`."""
     heads: Count
+    """Attention heads."""
     epochs: Positive = 1.0
+    """Passes over the corpus; a fraction is allowed."""
     learning_rate: Positive = 2e-3
+    """Peak of the learning rate."""
     batch_size: Count = 32
+    """Samples in one step."""
     seed: int = 0
+    """Draws the first weights and the order of the samples."""
 
     @model_validator(mode="after")
     def _even_heads(self) -> ScratchModel:
@@ -35,31 +42,36 @@ def scratch_name(model: str) -> str | None:
 
 
 class NetworkSettings(Settings):
-    """A network: `mlp` or `cnn` made here, or a Hub id or local folder of a transformers classifier.
-
-    `width` counts units or channels of the first hidden layer; `depth` hidden layers or blocks. Both belong to the
-    networks made here. `pretrained = false` draws the weights of a transformers model afresh. Texts are read by the
-    tokenizer of `model`, which teachers must share.
-    """
+    """A network that reads labelled samples. Texts are read by its tokenizer, which teachers must share."""
 
     model: str = "mlp"
+    """`mlp` (images, numbers) or `cnn` (images), trained from scratch, or a Hub id or local folder of a transformers
+    classifier."""
     width: Count = 64
+    """Units or channels of the first hidden layer of an `mlp` or `cnn`."""
     depth: Count = 2
+    """Hidden layers of an `mlp`, blocks of a `cnn`."""
     pretrained: bool = True
+    """Whether a transformers model keeps its weights; if not, they are drawn afresh."""
 
 
 class ScratchSettings(Settings):
-    """How `scratch:NAME` models are made: one tokenizer for all of them, one entry in `models` for each name."""
+    """How `scratch:NAME` models are trained: one tokenizer for all of them, one entry in `models` for each name."""
 
     vocab_size: Annotated[int, Field(ge=300)] = 4096
+    """Most tokens of the byte-level BPE tokenizer."""
     corpus: CorpusSettings = CorpusSettings()
     models: dict[Name, ScratchModel]
 
 
 class PairSettings(Settings):
-    """Teacher and student: Hub ids, local folders, or `scratch:NAME`."""
+    """Teacher and student."""
 
     teacher: str
+    """A Hub id, a local folder, or `scratch:NAME`."""
     student: str
+    """The same; it must share the teacher's tokenizer."""
     dtype: NumberFormat = "auto"
+    """What models compute in; `auto`: bfloat16 on GPUs that have it, else float32."""
     max_length: Annotated[int, Field(ge=8)] = 512
+    """Most tokens of a sample; what is longer is cut."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, model_validator
 
 from engine.common.choices import LossOn
-from engine.config.base import Count, Name, OneOf, Positive, Settings
+from engine.config.base import Count, Name, OneOf, Positive, Settings, check_unique
 from engine.config.cluster import ClusterSettings
 from engine.config.data import DataSettings
 from engine.config.models import PairSettings, ScratchSettings, scratch_name
@@ -30,22 +30,35 @@ ARMS: tuple[ArmName, ...] = get_args(ArmName)
 
 
 class ScoringSettings(Settings):
+    """How samples are scored: how much at once, and what is kept for later epochs."""
+
     token_budget: Annotated[int, Field(ge=64)] = 8192
+    """Most tokens of a batch, padding included; a longer sample is a batch alone."""
     tile: Annotated[int, Field(ge=64)] = 1024
+    """Entries of the vocabulary whose logits are in memory at once."""
     hidden_cache_gb: Annotated[float, Field(ge=0)] = 4.0
+    """Most disk space for hidden states of the teacher, which spare its forward pass in later epochs."""
     shard_rows: Count = 512
+    """Samples of one work unit."""
 
 
 class PruningSettings(Settings):
-    """The threshold and how it grows. `tau_growth` is the α of the method: tau ← min(tau · (1 + α), tau_max)."""
+    """The threshold: an epoch keeps the samples above tau, then tau ← min(tau · (1 + tau_growth), tau_max)."""
 
     metric: Metric = "kl"
+    """What samples are ranked by; high = keep."""
     tau: Annotated[float, Field(ge=0)] | None = None
+    """The first threshold. Give this or `tau_quantile`."""
     tau_quantile: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """The first threshold as the share of samples below it."""
     tau_growth: Annotated[float, Field(ge=0)] = 0.1
+    """Growth of the threshold after each epoch: the α of the method."""
     tau_max: Annotated[float, Field(ge=0)] | None = None
+    """Most the threshold grows to; by default, as `tau_max_quantile`, without limit."""
     tau_max_quantile: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """The same as the share of samples below it."""
     min_samples: Count = 100
+    """Training ends if an epoch would keep fewer."""
 
     @model_validator(mode="after")
     def _one_of_each(self) -> PruningSettings:
@@ -65,16 +78,27 @@ class PruningSettings(Settings):
 
 
 class LoraSettings(Settings):
+    """Adapters on every linear layer of the student but its LM head."""
+
     r: Count = 8
+    """Rank of the adapters."""
     alpha: Count = 16
+    """Their output is scaled by alpha / r."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Dropout on their input while training."""
 
 
 class TrainingSettings(Settings):
+    """How the student is fine-tuned, the same in every arm."""
+
     epochs: Count = 5
+    """Passes over what an arm keeps."""
     batch_size: Count = 16
+    """Samples in one step."""
     learning_rate: Positive = 1e-4
+    """Constant learning rate of AdamW."""
     loss_on: LossOn = "response"
+    """The tokens that are trained on: those of the response, or all."""
     lora: LoraSettings = LoraSettings()
 
 
@@ -82,9 +106,14 @@ class DynamicPruningRecipe(Settings):
     """Train the student's LoRA only on samples the teacher still disagrees about, beside three arms to compare with."""
 
     kind: Literal["dynamic-pruning"]
+    """What the run does."""
     name: Name = "dynamic-pruning"
+    """What the run is called; its id begins with it."""
     seeds: Annotated[list[int], Field(min_length=1)] = [0, 1, 2]
+    """Every arm is trained once with each."""
     arms: Annotated[list[ArmName], Field(min_length=1)] = list(ARMS)
+    """`dynamic`: scored anew in every epoch, with a growing threshold. `static`: what the first threshold keeps of the
+    first scores. `random`: random samples, as many as `dynamic` keeps. `full`: all. `dynamic` must be among them."""
     data: DataSettings
     models: PairSettings
     scratch: ScratchSettings | None = None
@@ -98,9 +127,7 @@ class DynamicPruningRecipe(Settings):
         _check_scratch(self.models, self.scratch)
         if "dynamic" not in self.arms:
             raise ValueError('arms must contain "dynamic": the others are measured against it')
-        for name, values in (("arms", self.arms), ("seeds", self.seeds)):
-            if len(set(values)) != len(values):
-                raise ValueError(f"{name} names something twice")
+        check_unique(arms=self.arms, seeds=self.seeds)
         return self
 
 
@@ -108,7 +135,9 @@ class ScoreRecipe(Settings):
     """Score every sample once; no training."""
 
     kind: Literal["score"]
+    """What the run does."""
     name: Name = "score"
+    """What the run is called; its id begins with it."""
     data: DataSettings
     models: PairSettings
     scratch: ScratchSettings | None = None
@@ -122,13 +151,16 @@ class ScoreRecipe(Settings):
 
 
 class PretrainRecipe(Settings):
-    """Make the `scratch:` models of a workspace and nothing else."""
+    """Train the `scratch:` models of a workspace and nothing else."""
 
     kind: Literal["pretrain"]
+    """What the run does."""
     name: Name = "pretrain"
+    """What the run is called; its id begins with it."""
     data: DataSettings
     scratch: ScratchSettings
     max_length: Annotated[int, Field(ge=8)] = 512
+    """Most tokens of a sample; what is longer is cut."""
 
 
 def _check_scratch(pair: PairSettings, scratch: ScratchSettings | None) -> None:

@@ -23,19 +23,19 @@ def _table(raw: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
     lines = []
     if path and (values or not tables):
         lines += ["", f"[{'.'.join(_key(part) for part in path)}]"]
-    lines += [f"{_key(key)} = {_value(value)}" for key, value in values.items()]
+    lines += [f"{_key(key)} = {toml_value(value)}" for key, value in values.items()]
     for key, value in tables.items():
         lines += _table(value, (*path, key))
     return lines
 
 
 def _key(key: str) -> str:
-    return key if _BARE.fullmatch(key) else _value(key)
+    return key if _BARE.fullmatch(key) else toml_value(key)
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
     # JSON's strings, numbers and booleans are TOML's, but for DEL (a control character there) and what is no number.
     text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}.get(text, text)
@@ -64,4 +64,4 @@ def recipe_differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> pd.
 
 
 def _shown(value: Any) -> str:
-    return "–" if value is None else value if isinstance(value, str) else _value(value)
+    return "–" if value is None else value if isinstance(value, str) else toml_value(value)

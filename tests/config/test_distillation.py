@@ -134,7 +134,7 @@ def test_tables_tell_what_is_compared_apart() -> None:
         ({"evaluation__transfer": [{"model": "mlp"}]}, "mlp reads no text"),
         (
             {"students": [{"model": "scratch:big"}], "scratch": {"small": ENCODER}},
-            "scratch:big is to be made from nothing, but there is no [scratch.big] that says how",
+            "scratch:big is to be trained from scratch, but there is no [scratch.big] that says how",
         ),
         ({"evaluation__transfer": [{"model": "scratch:big"}]}, "there is no [scratch.big]"),
         ({"seeds": [1, 2, 1]}, "seeds names something twice"),

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.config.kd import PRUNING_SCORES, PrunedKdRecipe
+from engine.config.grid import PRUNING_SCORES
+from engine.config.kd import PrunedKdRecipe
 from engine.config.load import RecipeError, load_recipe, parse_recipe, read_toml, ready_made
 
 FRACTIONS = st.lists(st.sampled_from([0.05, 0.1, 0.3, 0.5, 1.0]), min_size=1, unique=True)
