@@ -1,4 +1,4 @@
-"""GraNd: the length of the gradient of one sample (Paul, Ganguli, Dziugaite 2021, "Deep Learning on a Data Diet")."""
+"""GraNd: the norm of the gradient of one sample (Paul, Ganguli, Dziugaite 2021, "Deep Learning on a Data Diet")."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def grand(
     """norm2 of the gradient of each sample's loss with respect to ALL parameters; high = keep.
 
     `inputs` (n, ...), or a tuple of such tensors that the network takes as its arguments; `targets` (n, ...).
-    `loss(output, target)` is a scalar for the output (C,) of one sample and its target. The answer (n,) is one run's;
-    the paper takes the mean over runs. Up to rounding it depends neither on the batch size nor on the order, as no
-    mean is ever taken over a batch.
+    `loss(output, target)` is a scalar for the output (C,) of one sample and its target. Returns (n,) of one run, at
+    least 0; the paper takes the mean over runs. Up to rounding it depends neither on the batch size nor on the order,
+    as no mean is ever taken over a batch.
 
     Memory: `batch_size` copies of all parameters. With `batch_size` = 1 torch.func.vmap is not used, for networks
-    that it cannot run. Raises ValueError where part of the network is in training mode: dropout would make the
+    that it cannot run. Raises ValueError if part of the network is in training mode: dropout would make the
     gradients random, and batch norm would mix the samples.
     """
     if any(module.training for module in network.modules()):
@@ -37,18 +37,18 @@ def grand(
         output = functional_call(network, weights, tuple(argument[None] for argument in sample))
         return loss(output[0], target)
 
-    def length(target: Tensor, *sample: Tensor) -> Tensor:
+    def gradient_norm(target: Tensor, *sample: Tensor) -> Tensor:
         gradients = grad(loss_of)(parameters, target, *sample).values()
         return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g.float()) for g in gradients]))
 
-    lengths = vmap(length) if batch_size > 1 else _alone(length)
+    norms = vmap(gradient_norm) if batch_size > 1 else _one_by_one(gradient_norm)
     found = []
     for start in range(0, len(targets), batch_size):
         batch = [part[start : start + batch_size].to(device) for part in (targets, *arguments)]
-        found.append(lengths(*batch).cpu())
+        found.append(norms(*batch).cpu())
     return torch.cat(found).double().numpy()
 
 
-def _alone(length: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The same for a batch of one sample, without vmap."""
-    return lambda *batch: length(*(part[0] for part in batch))[None]
+def _one_by_one(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """As vmap(function), for a batch of one sample."""
+    return lambda *batch: function(*(part[0] for part in batch))[None]

@@ -1,6 +1,6 @@
-"""From a score to the kept part: which samples stay at a fraction. High scores are kept, and the size is always exact.
+"""From a score to a selection: which samples a fraction keeps. High scores are kept, and the size is always exact.
 
-The rules see a score only, so every score goes with every rule.
+The rules use nothing but the score, so every score goes with every rule.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def select(
     - "top": the highest scores.
     - "window": the highest but for a share `skip_hardest` of all samples at the very top, which is left out.
     - "strata": the same share is left out, the range of the remaining scores is cut into 50 strata of equal width,
-      and each gives equally many random samples; those of a stratum with too few fall to the larger ones (Zheng et al.
-      2023, "Coverage-centric Coreset Selection for High Pruning Rates", algorithm 1).
+      and equally many random samples are kept of each; what a stratum lacks is taken from the larger ones (Zheng et
+      al. 2023, "Coverage-centric Coreset Selection for High Pruning Rates", algorithm 1).
     - "quota": the highest of each class of `labels` (n,), in proportion to the class sizes.
 
     Equal scores are ordered at random by `seed`, never by row: data sets are often sorted by class. Raises WinnowError
-    where too few samples are left after the hardest are skipped.
+    if too few samples are left after the hardest are skipped.
     """
     if rule not in get_args(SelectionRule):
         raise ValueError(f"there is no rule {rule!r}")
@@ -52,8 +52,8 @@ def select(
         raise ValueError(f"skip_hardest belongs to window and strata, not to {rule}")
     n = len(scores)
     count = kept_count(n, fraction)
-    random = stream_rng(Stream.SELECTION_TIES, seed)
-    order = np.lexsort((random.permutation(n), -scores))  # best first; NaN sorts last
+    rng = stream_rng(Stream.SELECTION_TIES, seed)
+    order = np.lexsort((rng.permutation(n), -scores))  # best first; NaN sorts last
     kept = np.zeros(n, np.bool_)
     if rule == "quota":
         if labels is None:
@@ -66,39 +66,39 @@ def select(
             f"A fraction of {fraction:g} keeps {count:,} of {n:,} samples, but skip_hardest = {skip_hardest:g} leaves "
             f"only {len(left):,}; lower one of them."
         )
-    kept[_by_strata(left, scores, count, random) if rule == "strata" else left[:count]] = True
+    kept[_by_strata(left, scores, count, rng) if rule == "strata" else left[:count]] = True
     return kept
 
 
-def emptied(kept: Kept, labels: Labels, classes: int) -> list[int]:
+def emptied_classes(kept: Kept, labels: Labels, classes: int) -> list[int]:
     """Classes among 0 to `classes` - 1 that have samples, none of which is kept."""
     before, after = np.bincount(labels, minlength=classes), np.bincount(labels[kept], minlength=classes)
     return np.flatnonzero((before > 0) & (after == 0)).tolist()
 
 
 def _rounded(n: int, share: float) -> int:
-    # In decimals, as a person wrote it: 0.145 of 100 is 14.5, where the product of floats is a little less.
+    # In decimals, as a person wrote it: 0.145 of 100 is 14.5, and the product of floats is a little less.
     return int((Decimal(str(float(share))) * n).quantize(Decimal(1), ROUND_HALF_UP))
 
 
 def _by_strata(
-    left: NDArray[np.int64], scores: NDArray[np.floating], count: int, random: np.random.Generator
+    left: NDArray[np.int64], scores: NDArray[np.floating], count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Rows picked from `left` (best first), the smallest strata first."""
+    """Rows selected from `left` (best first), the smallest strata first."""
     finite = left[np.isfinite(scores[left])]
-    # A score that is not a number has no place in a range; such samples come in only where the others run out.
-    picked = [left[~np.isfinite(scores[left])][: max(0, count - len(finite))]]
-    budget = count - len(picked[0])
+    # NaN is in no stratum; such samples are kept only if the others are too few.
+    selected = [left[~np.isfinite(scores[left])][: max(0, count - len(finite))]]
+    budget = count - len(selected[0])
     values = scores[finite].astype(np.float64)
-    # Edges 0 to 1 where nothing is left to cut: that makes no stratum.
+    # Edges 0 to 1 if nothing is left to cut: that makes no stratum.
     low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
     stratum = np.searchsorted(np.linspace(low, high, STRATA + 1)[1:-1], values, side="right")
     strata = sorted((finite[stratum == i] for i in np.unique(stratum)), key=len)
     for i, rows in enumerate(strata):
         share = min(len(rows), budget // (len(strata) - i))
-        picked.append(random.permutation(rows)[:share])
+        selected.append(rng.permutation(rows)[:share])
         budget -= share
-    return np.concatenate(picked)
+    return np.concatenate(selected)
 
 
 def _by_quota(order: NDArray[np.int64], labels: Labels, count: int) -> NDArray[np.int64]:
@@ -109,12 +109,12 @@ def _by_quota(order: NDArray[np.int64], labels: Labels, count: int) -> NDArray[n
 
 
 def _quotas(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """`count` shared out in proportion to `sizes` by largest remainders; where it suffices, at least one for each."""
+    """`count` shared out in proportion to `sizes` by largest remainders; if it suffices, at least one for each."""
     quotas, remainders = np.divmod(count * sizes, sizes.sum())
     quotas[np.argsort(-remainders, kind="stable")[: count - quotas.sum()]] += 1
     if count >= len(sizes):
         for empty in np.flatnonzero(quotas == 0):
-            # Whoever has most beyond its exact share gives one away; in units of 1 / n, so nothing is rounded.
+            # The class with most beyond its exact share gives one away; in units of 1 / n, so nothing is rounded.
             beyond = np.where(quotas > 1, quotas * sizes.sum() - count * sizes, np.iinfo(np.int64).min)
             quotas[beyond.argmax()] -= 1
             quotas[empty] = 1

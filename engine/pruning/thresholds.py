@@ -1,6 +1,6 @@
 """Dynamic pruning by a growing threshold (Casey, Lu, Zuo 2024, "Knowledge Distillation for Data Pruning").
 
-Each epoch keeps S = { x : score(x) > τ }, stops where |S| < N_min, and then raises τ ← min(τ · (1 + growth), τ_max).
+Each epoch keeps S = { x : score(x) > τ }, stops if |S| < N_min, and then raises τ ← min(τ · (1 + growth), τ_max).
 The source calls the growth α; here it is `tau_growth`, because α also names the weight of distillation.
 """
 
@@ -25,7 +25,7 @@ def next_tau(tau: float, tau_growth: float, tau_max: float = math.inf) -> float:
 def quantile(scores: NDArray[np.floating], q: float) -> float:
     """The score below which a share `q` of the samples lies; samples without a score (NaN) are left out.
 
-    Raises ValueError where no sample has a score.
+    Raises ValueError if no sample has a score.
     """
     finite = scores[np.isfinite(scores)]
     if not len(finite):

@@ -1,4 +1,4 @@
-"""Scores from embeddings: greedy references, directions, and memory that does not grow with what is picked."""
+"""Scores from embeddings: greedy references, directions, and memory that does not grow with the selection."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def best_first(scores: np.ndarray) -> list[int]:
 
 
 def test_k_center_is_farthest_first() -> None:
-    """Against all pairwise distances in float64; those not picked follow by distance to the picked."""
+    """Against all pairwise distances in float64; those not selected follow by distance to the selected."""
     x = cloud(60, 5)
     found = best_first(geometry.k_center(x, 20, 3))
     pairs = np.linalg.norm(x[:, None].astype(np.float64) - x[None], axis=-1)
@@ -31,15 +31,15 @@ def test_k_center_is_farthest_first() -> None:
     assert rest == sorted(rest, reverse=True)
 
 
-def test_more_picks_begin_with_the_same() -> None:
-    """Scored once, every fraction is served."""
+def test_larger_selections_begin_with_the_same() -> None:
+    """One score serves every fraction."""
     x = cloud(50, 4)
     for order in (lambda k: geometry.k_center(x, k, 0), lambda k: geometry.herding(x, k)):
         assert best_first(order(30))[:10] == best_first(order(10))[:10]
 
 
-def test_k_center_does_not_need_picks_times_samples() -> None:
-    """The distances of every pick to every sample would be 2,000 x 4,000 numbers; a few arrays of 4,000 do."""
+def test_k_center_does_not_need_all_pairs() -> None:
+    """The distances of every selected sample to every other would be 2,000 x 4,000 numbers; a few arrays of 4,000 do."""
     x = cloud(4000, 3)
     tracemalloc.start()
     geometry.k_center(x, 2000, 0)
@@ -48,8 +48,8 @@ def test_k_center_does_not_need_picks_times_samples() -> None:
     assert peak < 2000 * 4000 * 4 / 10
 
 
-def test_k_center_of_equal_samples_picks_each_once() -> None:
-    """Distances of 0 everywhere leave nothing to choose, but nothing may be picked twice."""
+def test_k_center_of_equal_samples_selects_each_once() -> None:
+    """Distances of 0 everywhere leave nothing to prefer, but nothing may be selected twice."""
     found = geometry.k_center(np.ones((6, 2), dtype=np.float32), 4, 0)
     assert sorted(found.tolist()) == [0, 0, 2, 3, 4, 5]
     assert np.sort(geometry.k_center(cloud(6, 2), 99, 0)).tolist() == [2, 3, 4, 5, 6, 7]
@@ -61,21 +61,21 @@ def test_k_center_starts_by_seed() -> None:
 
 
 def test_herding_follows_the_mean_far_closer_than_chance() -> None:
-    """The next pick is the nearest to where the mean should be, not the farthest."""
+    """The next sample is the one nearest to where the mean should be, not the farthest."""
     x = cloud(500, 16) + 3
-    picked = best_first(geometry.herding(x, 50))[:50]
-    miss = np.linalg.norm(x[picked].mean(0) - x.mean(0))
-    random = np.random.default_rng(0)
-    chance = np.mean([np.linalg.norm(x[random.permutation(500)[:50]].mean(0) - x.mean(0)) for _ in range(50)])
-    assert miss < chance / 4
+    selected = best_first(geometry.herding(x, 50))[:50]
+    distance = np.linalg.norm(x[selected].mean(0) - x.mean(0))
+    rng = np.random.default_rng(0)
+    chance = np.mean([np.linalg.norm(x[rng.permutation(500)[:50]].mean(0) - x.mean(0)) for _ in range(50)])
+    assert distance < chance / 4
 
 
-def test_herding_is_the_greedy_choice() -> None:
+def test_herding_is_greedy() -> None:
     """Against every candidate tried in float64."""
     x = cloud(30, 3)
     found = best_first(geometry.herding(x, 12))
     mean = x.mean(0, dtype=np.float64)
-    for i in range(13):  # the first one not picked is the next that would be
+    for i in range(13):  # the first one not selected is the next that would be
         left = sorted(set(range(30)) - set(found[:i]))
         tried = {j: np.linalg.norm(x[[*found[:i], j]].mean(0, dtype=np.float64) - mean) for j in left}
         assert found[i] == min(tried, key=lambda j: tried[j])
@@ -109,7 +109,7 @@ def test_as_many_prototypes_as_samples_and_no_more() -> None:
         geometry.prototypes(cloud(5, 3), 6, 0)
 
 
-def test_an_outlier_is_the_first_to_go() -> None:
+def test_an_outlier_is_pruned_first() -> None:
     """High = inlier = keep."""
     x = np.concatenate([cloud(100, 3), np.full((1, 3), 20, dtype=np.float32)])
     found = geometry.inliers(x, 0)
@@ -119,7 +119,7 @@ def test_an_outlier_is_the_first_to_go() -> None:
 
 
 def test_embeddings_of_a_diverged_training_are_refused() -> None:
-    """NaN would be picked first, and again and again."""
+    """NaN would be selected first, and again and again."""
     x = cloud(10, 2)
     x[3, 1] = np.nan
     calls = (

@@ -16,7 +16,7 @@ from engine.common.choices import SelectionRule
 from engine.common.errors import WinnowError
 from engine.pruning import geometry, memorization
 from engine.pruning.scores import random_score
-from engine.pruning.select import emptied, kept_count, select
+from engine.pruning.select import emptied_classes, kept_count, select
 
 RULES: tuple[SelectionRule, ...] = get_args(SelectionRule)
 numbers = st.one_of(st.floats(-1e6, 1e6), st.sampled_from([0.0, 1.0, np.nan, np.inf, -np.inf]))
@@ -47,7 +47,7 @@ def test_the_size_is_exact_and_the_seed_decides(
 
 
 @given(scored, fractions, st.floats(0, 0.9), st.sampled_from(["window", "strata"]), st.integers(0, 5))
-def test_skipping_keeps_the_exact_size_or_says_that_it_cannot(
+def test_skipping_keeps_the_exact_size_or_raises(
     scores: np.ndarray, fraction: float, skip: float, rule: SelectionRule, seed: int
 ) -> None:
     """What was skipped is never kept."""
@@ -67,7 +67,7 @@ def test_skipping_keeps_the_exact_size_or_says_that_it_cannot(
 def test_the_order_of_the_rows_does_not_matter(
     values: np.ndarray, fraction: float, rule: SelectionRule, seed: int
 ) -> None:
-    """Shuffled samples are kept or not as before, where no two scores are equal."""
+    """Shuffled samples are kept or not as before, if no two scores are equal."""
     labels = values % 3
     turn = np.random.default_rng(seed).permutation(len(values))
     kept = select(values, fraction, rule, labels)
@@ -96,10 +96,10 @@ def test_with_and_without_balance_the_high_scores_are_kept(rule: SelectionRule) 
     assert select(scores, 0.5, rule, labels).tolist() == [False, True, False, True]
 
 
-def test_equal_scores_are_chosen_by_seed_not_by_row() -> None:
+def test_equal_scores_are_ordered_by_seed_not_by_row() -> None:
     """A data set sorted by class would lose its last classes."""
-    chosen = np.stack([select(np.zeros(40), 0.5, seed=seed) for seed in range(200)])
-    assert (np.abs(chosen.mean(0) - 0.5) < 0.2).all()
+    kept_by_seed = np.stack([select(np.zeros(40), 0.5, seed=seed) for seed in range(200)])
+    assert (np.abs(kept_by_seed.mean(0) - 0.5) < 0.2).all()
 
 
 def test_a_window_is_what_lies_below_the_hardest() -> None:
@@ -108,7 +108,7 @@ def test_a_window_is_what_lies_below_the_hardest() -> None:
     assert np.flatnonzero(kept).tolist() == [5, 6, 7]
 
 
-def test_what_cannot_be_kept_after_skipping_is_said_in_one_sentence() -> None:
+def test_what_cannot_be_kept_after_skipping_is_one_sentence() -> None:
     with pytest.raises(WinnowError, match=r"0\.9 keeps 9 of 10 samples, but skip_hardest = 0\.2 leaves only 8; lower"):
         select(np.arange(10), 0.9, "window", None, 0.2)
 
@@ -169,8 +169,8 @@ def test_a_quota_is_filled_with_the_best_of_each_class() -> None:
 def test_classes_that_were_emptied_are_named() -> None:
     """Only those that had a sample before."""
     labels = np.array([0, 0, 1, 3])
-    assert emptied(np.array([True, False, False, False]), labels, 5) == [1, 3]
-    assert emptied(np.ones(4, dtype=bool), labels, 5) == []
+    assert emptied_classes(np.array([True, False, False, False]), labels, 5) == [1, 3]
+    assert emptied_classes(np.ones(4, dtype=bool), labels, 5) == []
 
 
 def test_what_makes_no_sense_is_refused() -> None:

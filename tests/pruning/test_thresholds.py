@@ -50,7 +50,7 @@ def test_a_quantile_keeps_the_rest(values: np.ndarray, q: float) -> None:
     assert kept <= math.ceil((1 - q) * len(values))
 
 
-def test_a_quantile_leaves_out_missing_scores_and_says_when_none_is_left() -> None:
+def test_a_quantile_leaves_out_missing_scores_and_needs_one() -> None:
     assert quantile(np.array([np.nan, 1.0, 3.0]), 0.5) == 2.0
     with pytest.raises(ValueError, match="finite"):
         quantile(np.array([np.nan]), 0.5)
