@@ -16,7 +16,7 @@ from engine.data.sources import read_rows
 from engine.models.checkpoint import load_checkpoint, save_checkpoint
 from engine.models.loading import load_model, load_tokenizer, model_facts_of, model_hash, resolve_device, resolve_dtype
 from engine.models.lora import adapter_state, attach_lora, detach_lora, load_adapter
-from engine.models.scratch import causal
+from engine.models.scratch import causal, folders
 from engine.storage.workspace import Workspace
 from tests.fixtures.tiny import write_rows
 
@@ -110,7 +110,7 @@ def test_a_scratch_model_killed_while_it_is_made_goes_on(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It ends with the weights of one that was left alone."""
-    monkeypatch.setattr(causal, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(folders, "SAVE_SECONDS", 0.0)
     rows = write_rows(tmp_path / "rows.jsonl", 120)
 
     class Killed(BaseException):

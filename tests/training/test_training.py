@@ -14,9 +14,9 @@ from torch import nn
 from transformers import LlamaForCausalLM
 
 from engine.config.models import ScratchModel
-from engine.models.scratch.causal import build
+from engine.models.scratch.causal import FLOOR, build, causal_loss, learning_rate
 from engine.training.finetune import evaluate, train_epoch
-from engine.training.pretrain import FLOOR, learning_rate, optimizer_for, pretrain
+from engine.training.pretrain import optimizer_for, pretrain
 from tests.fixtures.models import random_samples
 
 CPU = torch.device("cpu")
@@ -106,7 +106,8 @@ def test_pretraining_stopped_at_a_step_ends_as_one_left_alone() -> None:
 
         with contextlib.suppress(Stop):
             pretrain(
-                net, optimizer, data, epochs=1.5, batch_size=4, peak=1e-2, seed=3,
+                net, optimizer, np.array([6] * 24), causal_loss(net, data), learning_rate,
+                epochs=1.5, batch_size=4, peak=1e-2, seed=3,
                 first_step=first, tick=silent, checkpoint=checkpoint,
             )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Encoders made from nothing: whole words as tokens, words hidden by BERT's rule, trained once and resumable."""
+"""Encoders made from nothing: whole words as tokens, words masked by BERT's rule, trained once and resumable."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from transformers import (
 
 from engine.config.models import ScratchModel
 from engine.data.demo.texts import feelings, topics
-from engine.models.scratch import causal, encoder
+from engine.models.scratch import encoder, folders
 from engine.storage.workspace import Workspace
 
 CPU = torch.device("cpu")
@@ -62,7 +62,7 @@ def test_tokens_are_whole_words(workspace: Workspace) -> None:
 
 
 def test_special_tokens_are_known_by_name(workspace: Workspace) -> None:
-    """What is padded, hidden or unknown is what the encoder takes it for; rare words are the first to go."""
+    """What is padded, masked or unknown is what the encoder takes it for; rare words are the first to go."""
     _, tokenizer = tokenizer_of(workspace, vocab_size=12)
     known = [tokenizer.pad_token, tokenizer.unk_token, tokenizer.cls_token, tokenizer.sep_token, tokenizer.mask_token]
     assert tuple(known) == encoder.SPECIALS
@@ -99,29 +99,29 @@ def test_which_words_are_hidden(lengths: list[int], seed: int, vocab: int) -> No
     for row, length in enumerate(lengths):
         ids[row, : length + 2] = [2, *rng.integers(5, vocab, length), 3]
         ids[row, 1 : 1 + length][rng.random(length) < 0.1] = 1  # unknown
-    hidden, labels = encoder.hide_words(ids, vocab, rng)
-    asked = labels != encoder.NOT_ASKED
+    masked, labels = encoder.mask_words(ids, vocab, rng)
+    asked = labels != encoder.IGNORED
     count = (ids >= 5).sum(axis=1)
     assert (asked.sum(axis=1) >= (count > 0)).all()
     assert (abs(asked.sum(axis=1) - 0.15 * count) <= 0.85).all()
     assert (labels[asked] == ids[asked]).all()
     assert (ids[asked] >= 5).all()
-    assert (hidden[~asked] == ids[~asked]).all()
-    assert np.isin(hidden[asked & (hidden < 5)], [4]).all()
-    assert (hidden < vocab).all()
+    assert (masked[~asked] == ids[~asked]).all()
+    assert np.isin(masked[asked & (masked < 5)], [4]).all()
+    assert (masked < vocab).all()
 
 
 def test_the_80_10_10_rule() -> None:
     """Devlin et al. 2019, section 3.1; with 995 words one in 995 random words is the word itself."""
     rng = np.random.default_rng(0)
     ids = rng.integers(5, 1000, (2000, 40))
-    hidden, labels = encoder.hide_words(ids, 1000, rng)
-    asked = labels != encoder.NOT_ASKED
+    masked, labels = encoder.mask_words(ids, 1000, rng)
+    asked = labels != encoder.IGNORED
     assert asked.sum() == 2000 * 6
     spread = 4 * (0.1 * 0.9 / asked.sum()) ** 0.5  # four standard errors
-    assert (hidden[asked] == 4).mean() == pytest.approx(0.8, abs=1.4 * spread)
-    assert ((hidden != 4) & (hidden != ids))[asked].mean() == pytest.approx(0.1, abs=spread)
-    assert (hidden == ids)[asked].mean() == pytest.approx(0.1, abs=spread)
+    assert (masked[asked] == 4).mean() == pytest.approx(0.8, abs=1.4 * spread)
+    assert ((masked != 4) & (masked != ids))[asked].mean() == pytest.approx(0.1, abs=spread)
+    assert (masked == ids)[asked].mean() == pytest.approx(0.1, abs=spread)
     assert asked.mean(axis=0) == pytest.approx(np.full(40, 0.15), abs=0.04)  # no place is preferred
 
 
@@ -173,14 +173,14 @@ def test_words_start_where_their_company_is(workspace: Workspace, monkeypatch: p
     tokenizer = tokenizer_of(workspace)[1]
     started: list[Tensor] = []
 
-    def no_training(*given: object) -> float:
+    def no_training(*given: object, **_settings: object) -> float:
         model = given[0]
         assert isinstance(model, BertForPreTraining)
         started.append(model.bert.embeddings.word_embeddings.weight.detach().clone())
         assert torch.equal(model.cls.predictions.decoder.weight, started[0])
         return 0.0
 
-    monkeypatch.setattr(encoder, "_train", no_training)
+    monkeypatch.setattr(folders, "pretrain", no_training)
     make(workspace)
     vectors = encoder.word_vectors(tokenizer(TEXTS)["input_ids"], len(tokenizer), SETTINGS.width)
     chance = encoder.build_encoder(SETTINGS, len(tokenizer), LONGEST).bert.embeddings.word_embeddings.weight
@@ -261,15 +261,15 @@ def test_words_that_keep_the_same_company_start_alike() -> None:
 
 
 def test_an_encoder_learns_from_words_around(workspace: Workspace) -> None:
-    """Naming hidden words gets better than chance, and than always naming the most frequent one."""
+    """Naming masked words gets better than chance, and than always naming the most frequent one."""
     folder, _ = make(workspace, settings=SETTINGS.model_copy(update={"epochs": 40.0}))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = BertForPreTraining.from_pretrained(folder).eval()
     ids = tokenizer(TEXTS, padding=True, return_tensors="np")["input_ids"]
-    hidden, labels = encoder.hide_words(ids, len(tokenizer), np.random.default_rng(1))
-    words = labels[labels != encoder.NOT_ASKED]
+    masked, labels = encoder.mask_words(ids, len(tokenizer), np.random.default_rng(1))
+    words = labels[labels != encoder.IGNORED]
     with torch.inference_mode():
-        named = encoder.masked_logits(model, ids, hidden, labels).argmax(-1).numpy()
+        named = encoder.masked_logits(model, ids, masked, labels).argmax(-1).numpy()
     assert (named == words).mean() > np.bincount(ids[ids >= 5]).max() / (ids >= 5).sum() + 0.3
 
 
@@ -278,18 +278,18 @@ def test_padding_changes_nothing(workspace: Workspace) -> None:
     tokenizer = tokenizer_of(workspace)[1]
     model = encoder.build_encoder(SETTINGS, len(tokenizer), LONGEST).eval()
     ids = np.array([tokenizer(TEXTS[0])["input_ids"]])
-    hidden, labels = encoder.hide_words(ids, len(tokenizer), np.random.default_rng(0))
+    masked, labels = encoder.mask_words(ids, len(tokenizer), np.random.default_rng(0))
     wide = [
-        np.pad(array, ((0, 0), (0, 4)), constant_values=fill) for array, fill in ((ids, 0), (hidden, 0), (labels, -100))
+        np.pad(array, ((0, 0), (0, 4)), constant_values=fill) for array, fill in ((ids, 0), (masked, 0), (labels, -100))
     ]
     with torch.inference_mode():
-        short, long = encoder.masked_logits(model, ids, hidden, labels), encoder.masked_logits(model, *wide)
+        short, long = encoder.masked_logits(model, ids, masked, labels), encoder.masked_logits(model, *wide)
     torch.testing.assert_close(short, long)
 
 
 def test_an_encoder_killed_while_it_is_made_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends with the weights of one that was left alone, dropout and hidden words included."""
-    monkeypatch.setattr(causal, "SAVE_SECONDS", 0.0)
+    """It ends with the weights of one that was left alone, dropout and masked words included."""
+    monkeypatch.setattr(folders, "SAVE_SECONDS", 0.0)
 
     class Killed(BaseException):
         pass
