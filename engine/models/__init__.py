@@ -1,1 +1,1 @@
-"""Models: where they come from, whether two of them make a pair, LoRA, and small ones made from nothing."""
+"""Models: loading, LoRA, checkpoints, networks, functional models, and small models from scratch."""

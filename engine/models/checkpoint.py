@@ -17,20 +17,20 @@ from engine.common.errors import WinnowError
 def save_checkpoint(
     path: Path, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, **counters: int
 ) -> None:
-    """Write a training state whole or not at all."""
+    """Write a training state atomically."""
     tensors = {f"weights.{name}": value.detach().contiguous().cpu() for name, value in weights.items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value).cpu() for key, value in state.items()}
-    facts = {key: str(value) for key, value in counters.items()}
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=facts))
+    metadata = {key: str(value) for key, value in counters.items()}
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
 
 
 def load_checkpoint(
     path: Path, optimizer: torch.optim.Optimizer | None = None
 ) -> tuple[dict[str, Tensor], dict[str, int]]:
-    """The weights and counters that save_state wrote; the moments go into `optimizer`, its learning rate stays.
+    """The weights and counters that `save_checkpoint` wrote; the moments go into `optimizer`, which keeps its rate.
 
-    Raises WinnowError where the file is torn or missing.
+    Raises WinnowError if the file is damaged or missing.
     """
     try:
         with safe_open(path, framework="pt") as handle:

@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from engine.common.errors import WinnowError
 from engine.config.models import NetworkSettings
-from engine.models.loading import reading
+from engine.models.loading import explain_load_errors
 from engine.models.networks import Classifier, make_network
 
 log = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ class TextModel(FunctionalModel):
 
 def _text_classifier(settings: NetworkSettings, source: str, classes: int) -> tuple[Any, set[str], str]:
     """The classifier with eager attention, names of weights that are in no file, and the attention it asks for."""
-    with reading("model", source) as options:
+    with explain_load_errors("model", source) as options:
         config = AutoConfig.from_pretrained(source, **options)
         with torch.device("meta"):
             asked = AutoModelForSequenceClassification.from_config(config).config._attn_implementation

@@ -19,6 +19,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.common.errors import WinnowError
+from engine.common.text import reason
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ ANSWER_SECONDS = 10.0  # how long the Hub may take to answer before it counts as
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model ready to be scored with, and what its provenance needs."""
+    """A model ready to score with, and what its provenance needs."""
 
     name: str  # as the recipe writes it
     source: str  # the folder or Hub id it was read from
@@ -37,12 +38,12 @@ class LoadedModel:
 
     @property
     def context(self) -> int | None:
-        """The longest sequence it was built for, in tokens; None where its configuration does not say."""
+        """The longest sequence it was built for, in tokens; None if its configuration does not say."""
         return getattr(self.model.config, "max_position_embeddings", None)
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """`auto` is the first CUDA device where there is one, else the CPU."""
+    """`auto` is the first CUDA device if there is one, else the CPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
@@ -56,8 +57,8 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def load_tokenizer(source: str, *, ends: bool = True) -> PreTrainedTokenizerBase:
-    """A fast tokenizer, with an end token where `ends`. Raises WinnowError naming the model where there is none."""
-    with reading("tokenizer", source) as options:
+    """A fast tokenizer, with an end token if `ends`. Raises WinnowError naming the model if there is none."""
+    with explain_load_errors("tokenizer", source) as options:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
     if ends and tokenizer.eos_token_id is None:
         raise WinnowError(f"The tokenizer of {source} has no end token, so Winnow cannot mark where a response ends.")
@@ -65,9 +66,9 @@ def load_tokenizer(source: str, *, ends: bool = True) -> PreTrainedTokenizerBase
 
 
 def load_model(name: str, source: str, dtype: torch.dtype, device: torch.device) -> LoadedModel:
-    """A causal language model in eval mode. The last few are kept warm, so a second run on them starts at once.
+    """A causal language model in eval mode. The last two are cached, so a second run on them starts at once.
 
-    Raises WinnowError naming the model where it cannot be had.
+    Raises WinnowError naming the model if it cannot be loaded.
     """
     loaded = _load(name, source, dtype, device)
     loaded.model.eval()
@@ -77,7 +78,7 @@ def load_model(name: str, source: str, dtype: torch.dtype, device: torch.device)
 @lru_cache(maxsize=2)
 def _load(name: str, source: str, dtype: torch.dtype, device: torch.device) -> LoadedModel:
     log.info("loading %s from %s (%s on %s)", name, source, dtype, device)
-    with reading("model", source) as options:
+    with explain_load_errors("model", source) as options:
         try:
             model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True, **options)
             nn.Module.to(model, device)
@@ -90,9 +91,9 @@ def _load(name: str, source: str, dtype: torch.dtype, device: torch.device) -> L
 def model_facts_of(source: str) -> dict[str, Any]:
     """Name, origin, number of parameters, width and context of a model from its configuration, without its weights.
 
-    Raises WinnowError where there is no such model.
+    Raises WinnowError if there is no such model.
     """
-    with reading("model", source) as options:
+    with explain_load_errors("model", source) as options:
         config = AutoConfig.from_pretrained(source, **options)
         with torch.device("meta"):
             parameters = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
@@ -120,21 +121,21 @@ def model_hash(source: str) -> str:
 
 
 @contextmanager
-def reading(what: str, source: str) -> Iterator[dict[str, bool]]:
-    """What to pass to `from_pretrained`; any failure inside becomes one sentence naming the `what` of `source`."""
+def explain_load_errors(what: str, source: str) -> Iterator[dict[str, bool]]:
+    """Yields what to pass to `from_pretrained`; any error inside becomes one sentence naming the `what` of `source`."""
     try:
         yield _options(source)
     except WinnowError:
         raise
     except Exception as error:
-        raise _unreadable(what, source, error) from error
+        raise _load_error(what, source, error) from error
 
 
 def _options(source: str) -> dict[str, bool]:
     """How `from_pretrained` may look for a source. The Hub is asked first because its answer takes a second, while a
     library that finds no network retries for half a minute.
 
-    Raises WinnowError where there is no such model.
+    Raises WinnowError if there is no such model.
     """
     here = {"trust_remote_code": False, "local_files_only": True}
     if Path(source).is_dir():
@@ -144,7 +145,7 @@ def _options(source: str) -> dict[str, bool]:
     except (httpx2.TransportError, OfflineModeIsEnabled):
         return here  # no network: a copy in the local cache will do
     except GatedRepoError:
-        return here | {"local_files_only": False}  # listed, and loading says whether this person may have it
+        return here | {"local_files_only": False}  # listed, and loading tells whether this account may read it
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise WinnowError(
             f"There is no folder and no public Hub model called {source}; check the name, "
@@ -153,14 +154,13 @@ def _options(source: str) -> dict[str, bool]:
     return here | {"local_files_only": False}
 
 
-def _unreadable(what: str, source: str, error: Exception) -> WinnowError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+def _load_error(what: str, source: str, error: Exception) -> WinnowError:
     if Path(source).exists():
         return WinnowError(
-            f"The folder {source} holds no {what} that can be loaded ({type(error).__name__}: {reason}); "
+            f"The folder {source} holds no {what} that can be loaded ({type(error).__name__}: {reason(error)}); "
             "it needs a config.json, tokenizer files and weights as safetensors."
         )
     return WinnowError(
-        f"The {what} of {source} cannot be had ({reason}): it is no local folder, and the Hub does not give it or "
-        "cannot be reached; connect to the network once, log in with `hf auth login`, or give a local folder."
+        f"The {what} of {source} cannot be loaded ({reason(error)}): it is no local folder, and the Hub does not give it "
+        "or cannot be reached; connect to the network once, log in with `hf auth login`, or give a local folder."
     )

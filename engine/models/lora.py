@@ -13,7 +13,7 @@ from engine.config.pruning import LoraSettings
 def attach_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> PeftModel:
     """The model with fresh LoRA weights on every linear layer but the head; B starts at zero, so nothing changes yet.
 
-    The adapter is float32 even on a bfloat16 model: AdamW at 1e-4 loses its small steps in bfloat16.
+    The adapter is float32 even on a bfloat16 model: AdamW at a learning rate of 1e-4 loses small steps in bfloat16.
     """
     torch.manual_seed(seed)
     config = LoraConfig(
@@ -29,7 +29,7 @@ def attach_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> Pe
 
 
 def detach_lora(peft: PeftModel) -> None:
-    """Give the base model back as it was."""
+    """Restore the base model as it was."""
     peft.unload()
 
 

@@ -2,7 +2,7 @@
 
 Each has `features(*inputs)`, the embedding before the last layer, and `forward(*inputs)`, the logits (or the predicted
 number). No layer of the networks made here looks at other samples of the batch, so that several can be run as one by
-torch.func.vmap; `stacks` says whether a network can.
+torch.func.vmap; `stacks` is whether a network can be.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from transformers import AutoConfig, AutoModelForImageClassification, AutoModelF
 from engine.common.errors import WinnowError
 from engine.config.data import Task
 from engine.config.models import NetworkSettings
-from engine.models.loading import reading
+from engine.models.loading import explain_load_errors
 
 log = logging.getLogger(__name__)
 
-OWN = ("mlp", "cnn")
-_UNNAMED = re.compile(r"LABEL_\d+")  # what transformers calls classes that nobody has named
+BUILT_IN = ("mlp", "cnn")
+_DEFAULT_NAME = re.compile(r"LABEL_\d+")  # what transformers calls a class without a name
 
 
 class Mlp(nn.Module):
@@ -87,7 +87,7 @@ class Block(nn.Module):
 
 
 class Classifier(nn.Module):
-    """A classifier of transformers that reads (ids, mask), or pixels scaled to the size it was made for."""
+    """A classifier of transformers on (ids, mask), or on pixels scaled to the size it was made for."""
 
     stacks = False  # transformers looks at the values of a mask, which vmap does not have
 
@@ -118,13 +118,13 @@ class Classifier(nn.Module):
 
 
 def make_network(settings: NetworkSettings, task: Task, shape: tuple[int, ...], outputs: int, seed: int) -> nn.Module:
-    """A network for samples of `shape` with `outputs` logits; its fresh weights depend on `seed` alone.
+    """A network for samples of `shape` with `outputs` logits; its random weights depend on `seed` alone.
 
-    Raises WinnowError naming the model where it does not fit the task or cannot be had.
+    Raises WinnowError naming the model if it does not fit the task or cannot be loaded.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if settings.model not in OWN:
+        if settings.model not in BUILT_IN:
             return _classifier(settings, task, outputs)
         if settings.model == "mlp" and task != "text":
             return Mlp(int(torch.Size(shape).numel()), outputs, settings.width, settings.depth)
@@ -143,12 +143,12 @@ def _classifier(settings: NetworkSettings, task: Task, outputs: int) -> nn.Modul
     if task == "numbers":
         raise WinnowError(f"network.model {settings.model} reads text or images, not numbers; choose mlp.")
     auto = AutoModelForSequenceClassification if task == "text" else AutoModelForImageClassification
-    with reading("model", settings.model) as options:
+    with explain_load_errors("model", settings.model) as options:
         config = AutoConfig.from_pretrained(settings.model, **options)
-        known = [name for name in config.id2label.values() if not _UNNAMED.fullmatch(str(name))]
-        if settings.pretrained and known and len(config.id2label) != outputs:
+        named = any(not _DEFAULT_NAME.fullmatch(str(name)) for name in config.id2label.values())
+        if settings.pretrained and named and len(config.id2label) != outputs:
             log.warning(
-                "%s tells %d classes apart and the data has %d, so its last layer is drawn afresh and trained here",
+                "%s has %d classes and the data has %d, so its last layer is initialized at random and trained here",
                 settings.model,
                 len(config.id2label),
                 outputs,

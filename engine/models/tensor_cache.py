@@ -1,4 +1,4 @@
-"""What is computed once and used by many runs: outputs of teachers and scores of samples, each under its key."""
+"""Tensors that are computed once and used by many runs: outputs of teachers and scores of samples, each by its key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CachedTensors:
 
 
 def has_tensors(workspace: Workspace, key: str) -> bool:
-    """Whether something whole is kept under `key`; only its header is read, which knows how long the file must be."""
+    """Whether undamaged tensors are cached under `key`; only the header is read, which has the size of the file."""
     try:
         with safe_open(workspace.outputs / f"{key}.safetensors", framework="pt") as handle:
             return "facts" in (handle.metadata() or {})
@@ -32,7 +32,7 @@ def has_tensors(workspace: Workspace, key: str) -> bool:
 
 
 def load_tensors(workspace: Workspace, key: str) -> CachedTensors | None:
-    """What was kept under `key`; None where nothing was, or where the file is damaged and has to be made again."""
+    """What is cached under `key`; None if nothing is, or if the file is damaged and has to be made again."""
     path = workspace.outputs / f"{key}.safetensors"
     try:
         with safe_open(path, framework="pt") as handle:
@@ -46,10 +46,10 @@ def load_tensors(workspace: Workspace, key: str) -> CachedTensors | None:
 def save_tensors(
     workspace: Workspace, key: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
 ) -> CachedTensors:
-    """Keep tensors and facts under `key`, whole or not at all."""
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    """Cache tensors and facts under `key`; the file appears atomically."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     path = write_atomically(
         workspace.outputs / f"{key}.safetensors",
-        lambda temporary: save_file(whole, temporary, metadata={"facts": json.dumps(facts)}),
+        lambda temporary: save_file(plain, temporary, metadata={"facts": json.dumps(facts)}),
     )
-    return CachedTensors(whole, dict(facts), path.stat().st_size)
+    return CachedTensors(plain, dict(facts), path.stat().st_size)

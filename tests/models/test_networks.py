@@ -103,7 +103,7 @@ def test_a_teacher_of_other_classes_is_said(tmp_path: Path, caplog: pytest.LogCa
     assert torch.equal(three.model.classifier.weight, again.model.classifier.weight)
     assert not caplog.messages
     assert make_network(settings, "images", (3, 8, 8), 5, seed=0).model.classifier.weight.shape == (5, 8)
-    assert [m for m in caplog.messages if m.startswith(f"{tmp_path} tells 3 classes apart and the data has 5")]
+    assert [m for m in caplog.messages if m.startswith(f"{tmp_path} has 3 classes and the data has 5")]
 
 
 def test_outputs_are_kept_whole(workspace: Workspace) -> None:

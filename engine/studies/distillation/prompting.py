@@ -18,6 +18,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from engine.common.errors import WinnowError
 from engine.common.memory import is_out_of_memory
+from engine.common.text import reason
 from engine.config.distillation import PROMPTS, PromptSettings, SetKey
 from engine.data.sources import clean_text
 from engine.data.tokenizers import begin_token
@@ -301,10 +302,8 @@ class Reader:
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-            raise WinnowError(
-                f"{self._model.name} cannot be prompted ({type(error).__name__}: {reason}); choose another model."
-            ) from error
+            why = f"{type(error).__name__}: {reason(error)}"
+            raise WinnowError(f"{self._model.name} cannot be prompted ({why}); choose another model.") from error
 
 
 _PLAIN = (DynamicLayer, DynamicSlidingWindowLayer)  # keys and values of the tokens read, which can be repeated
