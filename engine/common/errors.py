@@ -1,11 +1,11 @@
-"""What goes wrong, as one sentence for a person."""
+"""Errors that a person reads, one sentence each."""
 
 from __future__ import annotations
 
 
 class WinnowError(Exception):
-    """One sentence for a person: what is wrong, where, and what to do."""
+    """One sentence: what is wrong, where, and what to do."""
 
 
 class ReadOnlyError(WinnowError):
-    """Something tried to change a workspace that is being presented."""
+    """Something would change a workspace that was opened read-only."""

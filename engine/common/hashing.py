@@ -15,5 +15,6 @@ def digest(value: Any) -> str:
 
 
 def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, as hex digits."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

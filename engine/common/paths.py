@@ -1,4 +1,4 @@
-"""Where the checkout lies: recipes, and the folder the engine starts in."""
+"""Where the checkout is: recipes, and the folder the engine starts in."""
 
 from __future__ import annotations
 

@@ -1,16 +1,12 @@
-"""Text inside sentences for people: what a library said, text from outside, numbers with their units."""
+"""Text from outside inside sentences and on screens: messages of libraries, names, samples."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 def reason(error: BaseException) -> str:
-    """The first line of a library's message, short enough to stand inside a sentence."""
+    """The first line of an error's message, short enough to stand inside a sentence; its class if it has none."""
     lines = str(error).strip().splitlines()
     return printable(lines[0].strip().rstrip(".:;,")) if lines else type(error).__name__
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
@@ -31,7 +31,7 @@ class OneOf:
         return core_schema.literal_schema(self.names)
 
 
-def check_unique(**lists: list[Any]) -> None:
+def check_unique(lists: Mapping[str, Sequence[Any]]) -> None:
     """Raises ValueError naming the first of these lists that names something twice."""
     for name, values in lists.items():
         if len(set(values)) != len(values):

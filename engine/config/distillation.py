@@ -184,7 +184,7 @@ class DistillationRecipe(Settings):
     def _consistent(self) -> DistillationRecipe:
         models = [student.model for student in self.students]
         check_unique(
-            **{
+            {
                 "seeds": self.seeds,
                 "students": models,
                 "synthetic.per_class": self.synthetic.per_class,

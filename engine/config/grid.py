@@ -122,7 +122,7 @@ class GridSettings(Settings):
     @model_validator(mode="after")
     def _nothing_twice(self) -> GridSettings:
         names = ("scores", "fractions", "kd_weights", "teachers", "noise")
-        check_unique(**{f"grid.{name}": getattr(self, name) for name in names})
+        check_unique({f"grid.{name}": getattr(self, name) for name in names})
         return self
 
     def points(self) -> list[Point]:

@@ -117,7 +117,7 @@ class PrunedKdRecipe(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> PrunedKdRecipe:
-        check_unique(seeds=self.seeds)
+        check_unique({"seeds": self.seeds})
         for teacher in [*self.grid.teachers, *(cell.teacher for cell in self.grid.extra)]:
             if teacher not in self.teachers:
                 raise ValueError(f"the grid names the teacher {teacher}, but there is no [teachers.{teacher}]")

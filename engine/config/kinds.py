@@ -29,11 +29,6 @@ class Kind(Generic[R]):
     query: str = ""  # the parameter in that page's address that names a run
     scores_text: bool = False  # it scores an instruction set, so the page Samples shows it
 
-    @property
-    def page_file(self) -> str:
-        """The script of its page, as Streamlit names it."""
-        return f"pages/{self.page}/page.py"
-
 
 SCORE = Kind("score", ScoreRecipe, "engine.studies.pruning.score", "scoring", "samples", "run", scores_text=True)
 PRUNING = Kind(

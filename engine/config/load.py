@@ -60,7 +60,7 @@ def read_toml(name_or_path: str) -> dict[str, Any]:
     try:
         return current_names(tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not valid TOML ({error}); mend that line and try again.") from error
+        raise RecipeError(f"{path} is not valid TOML ({error}); correct that line and try again.") from error
     except OSError as error:
         raise RecipeError(f"{path} cannot be read ({error.strerror}).") from error
 

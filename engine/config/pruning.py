@@ -127,7 +127,7 @@ class DynamicPruningRecipe(Settings):
         _check_scratch(self.models, self.scratch)
         if "dynamic" not in self.arms:
             raise ValueError('arms must contain "dynamic": the others are measured against it')
-        check_unique(arms=self.arms, seeds=self.seeds)
+        check_unique({"arms": self.arms, "seeds": self.seeds})
         return self
 
 
@@ -148,6 +148,9 @@ class ScoreRecipe(Settings):
     def _consistent(self) -> ScoreRecipe:
         _check_scratch(self.models, self.scratch)
         return self
+
+
+PairRecipe = DynamicPruningRecipe | ScoreRecipe  # the kinds that score samples with a teacher and a student
 
 
 class PretrainRecipe(Settings):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.analysis import pruning
 from engine.analysis import samples as samples_words
+from engine.analysis.pruning_results import Results, results_of
 from engine.common import formats
 from engine.common.formats import duration, share
 from engine.common.text import escape_text
@@ -26,7 +27,6 @@ from engine.config.pruning import METRICS
 from engine.storage.ledger import Ledger, Run
 from engine.storage.store import SampleQuery, Store
 from pages.playground import answer
-from pages.pruning import results as run_results
 from pages.shared import arm_charts, charts
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def html_report(store: Store, ledger: Ledger, run: Run, query: SampleQuery) -> s
     cut = SampleQuery(query.scoring, tau=query.tau, overrides=query.overrides)
     page = _Page()
     page.section("", _opening(store, run, cut, page))
-    results = run_results.of(store, run) if run.kind == "dynamic-pruning" else None
+    results = results_of(store, run) if run.kind == "dynamic-pruning" else None
     if results is not None:
         page.section("What did raising the bar do?", _pruning(results, page))
     page.section("Which samples are kept?", _samples(store, cut))
@@ -123,7 +123,7 @@ def _opening(store: Store, run: Run, cut: SampleQuery, page: _Page) -> str:
     source = str(run.recipe["data"]["source"])
     kept, everything = store.count(replace(cut, show="kept")), store.count(SampleQuery(scoring))
     by_hand = store.count(replace(cut, by_hand="any")).samples
-    half, numbered = store.half(scoring)
+    half, numbered = store.half_of_total(scoring)
     histogram = store.histogram(scoring, query=replace(cut, show="kept"))
     when = "before any training" if scoring.epoch == 1 else f"in epoch {scoring.epoch}, seed {scoring.seed}"
     models = run.recipe["models"]
@@ -168,14 +168,14 @@ def _bar(tau: float | None) -> str:
     return f"What scored above the threshold τ = {formats.value(tau, 4)} is kept."
 
 
-def _pruning(found: run_results.Results, page: _Page) -> str:
+def _pruning(found: Results, page: _Page) -> str:
     """The finding of the arms in words, its picture, the curves, and what each arm cost."""
     ending, verdict = pruning.ending(found.last), pruning.verdict(found.last)
     parts = [f'<p class="lead">{escape(ending or "No arm has come to its end yet.")}</p>']
     if verdict:
         parts.append(f"<p>{escape(verdict)}</p>")
-    if len(found.finished) < len(found.seeds):
-        parts.append(f"<p>{len(found.finished)} of {len(found.seeds)} seeds have come to their end so far.</p>")
+    if len(found.finished) < len(found.recipe.seeds):
+        parts.append(f"<p>{len(found.finished)} of {len(found.recipe.seeds)} seeds have come to their end so far.</p>")
     if len(pruning.differences(found.last, "perplexity", "dynamic", "random")):
         parts.append(
             page.chart(
@@ -259,7 +259,7 @@ def _listed(rows: pd.DataFrame) -> str:
         listed.append(
             (
                 f"{row['rank']:,}",
-                "no number" if math.isnan(row["value"]) else f"{row['value']:.3f}",
+                "NaN" if math.isnan(row["value"]) else f"{row['value']:.3f}",
                 mark + ("<br>by hand" if row["decision"] else ""),
                 asked,
                 f"<p>{_clipped(row['response'])}</p>",

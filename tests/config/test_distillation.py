@@ -199,7 +199,7 @@ def test_what_does_not_go_together(changes: dict[str, Any], words: str) -> None:
     ],
 )
 def test_the_wrong_key_is_named(changes: dict[str, Any], words: str) -> None:
-    """Whoever wrote the file finds the place."""
+    """The sentence leads to the place in the file."""
     assert words in sentence(**changes)
 
 
