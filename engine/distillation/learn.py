@@ -1,8 +1,8 @@
 """The outer loop: synthetic inputs, their labels and the learning rates, improved step by step on real batches.
 
-One outer step draws a fresh head, trains the student for T steps on the synthetic inputs, and moves what is learned
-down the gradient of the trained student's loss on a real batch (Wang, Zhu, Torralba, Efros 2018; soft labels:
-Sucholutsky, Schonlau 2021; labels of attention: Maekawa, Kobayashi, Funakoshi, Okumura 2023).
+One outer step draws a random head, trains the student for T inner steps on the synthetic inputs, and moves the
+synthetic set down the gradient of the trained student's loss on a real batch (Wang, Zhu, Torralba, Efros 2018; soft
+labels: Sucholutsky, Schonlau 2021; labels of attention: Maekawa, Kobayashi, Funakoshi, Okumura 2023).
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from engine.common.schedules import warmup_decay
 from engine.distillation.optimizers import Optimizer
 from engine.distillation.unroll import Unroll
 
-WARM_UP, LAST = 0.05, 0.1  # of the outer steps; the rate at the end as a share of the first
-GOOD_EVERY = 10  # steps between the states one can step back to
+WARM_UP, LAST = 0.05, 0.1  # share of the outer steps; last learning rate as a share of the peak
+GOOD_EVERY = 10  # outer steps between the states that a rollback can restore
 MAX_ROLLBACKS = 8
-EXPLODED = 10.0  # times the loss of guessing
+EXPLODED = 10.0  # times the loss of a uniform guess
 
 
 class FunctionalStudent(Protocol):
-    """What the outer loop needs of a student."""
+    """A student as a function of its weights; engine.models.functional has them."""
 
     def init(self, seed: int) -> list[Tensor]: ...
     def forward(self, weights: list[Tensor], *inputs: Tensor) -> Tensor: ...
@@ -41,10 +41,10 @@ class FunctionalStudent(Protocol):
 
 @dataclass(frozen=True)
 class SyntheticSet:
-    """What is learned, as it is stored: N synthetic inputs for C classes and T inner steps.
+    """The parameters of a distillation: N synthetic inputs for C classes and T inner steps.
 
-    `inputs` (N, …); `labels` (N, C) are scores before the softmax where labels are soft; `rates` (T,) before softplus;
-    `attention` (N, layers, heads, tokens) before the softmax, None where attention has no labels.
+    `inputs` (N, …); `labels` (N, C), of kind "soft" before the softmax; `rates` (T,) before softplus; `attention`
+    (N, layers, heads, tokens) before the softmax, None without attention labels.
     """
 
     inputs: Tensor
@@ -59,7 +59,7 @@ class SyntheticSet:
 
     @property
     def params(self) -> list[Tensor]:
-        """What `inner_loss` depends on."""
+        """The tensors that `inner_loss` depends on."""
         return [self.inputs, self.labels, *([] if self.attention is None else [self.attention])]
 
     @property
@@ -92,37 +92,37 @@ def attention_loss(attention: Tensor, labels: Tensor) -> Tensor:
 
 
 def inner_loss(student: FunctionalStudent, kind: LabelKind) -> Callable[[list[Tensor], list[Tensor], int], Tensor]:
-    """The loss of the inner steps as `Unroll` wants it; learned = inputs, labels, and attention where there is any."""
+    """The loss of the inner steps for `Unroll`, whose params are those of a SyntheticSet."""
 
-    def loss(weights: list[Tensor], learned: list[Tensor], _step: int) -> Tensor:
-        logits, attention = student.forward_embeds(weights, learned[0], len(learned) > 2)
-        found = weighted_loss(logits, targets_of(learned[1], kind))
-        return found if attention is None else found + attention_loss(attention, learned[2])
+    def loss(weights: list[Tensor], params: list[Tensor], _step: int) -> Tensor:
+        logits, attention = student.forward_embeds(weights, params[0], len(params) > 2)
+        task = weighted_loss(logits, targets_of(params[1], kind))
+        return task if attention is None else task + attention_loss(attention, params[2])
 
     return loss
 
 
 @dataclass
 class Backoff:
-    """What gives way where memory is short or a step goes wrong; part of the state that is saved."""
+    """What is lowered if memory runs out (batch size, then window) or a step diverges; part of a checkpoint."""
 
     batch_size: int
     window: int
-    rollbacks: int = 0  # each halves the rates of the outer loop
+    rollbacks: int = 0  # each halves the learning rates of the outer loop
 
 
 class OuterLoop:
-    """A distillation under way. The same student, settings, seed and samples take the same steps, also after a kill;
-    only a retreat soon after one may go back less far.
+    """A distillation in progress: Adam on a synthetic set. The same student, settings, seed and samples take the same
+    steps, also after a kill; only a rollback soon after one may go back less far.
 
-    `pull(inputs)` is a penalty whose gradient is added. `rates` are the outer learning rates of inputs, labels (and
-    attention) and inner rates.
+    `penalty(inputs)` is a scalar whose gradient is added. `rates` are the outer learning rates of inputs, labels (and
+    attention) and inner learning rates.
     """
 
     def __init__(
         self,
         student: FunctionalStudent,
-        learned: SyntheticSet,
+        synthetic: SyntheticSet,
         optimizer: Optimizer,
         *,
         steps: int,
@@ -133,64 +133,65 @@ class OuterLoop:
         on_host: bool = False,
         penalty: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        self.student, self.learned, self.backoff = student, learned, backoff
+        self.student, self.synthetic, self.backoff = student, synthetic, backoff
         self.steps, self.seed, self.dtype, self.penalty = steps, seed, dtype, penalty
-        self._unroll = Unroll(inner_loss(student, learned.kind), optimizer, on_host)
-        tensors = learned.tensors()
+        self._unroll = Unroll(inner_loss(student, synthetic.kind), optimizer, on_host)
+        tensors = synthetic.tensors()
         for tensor in tensors.values():
             tensor.requires_grad_()
         by_name = {"inputs": rates[0], "labels": rates[1], "attention": rates[1], "rates": rates[2]}
         self.adam = torch.optim.Adam([{"params": [tensor], "lr": by_name[name]} for name, tensor in tensors.items()])
         self._peaks = [group["lr"] for group in self.adam.param_groups]
-        self._usual: list[float] = [0.0] * len(tensors)  # running mean of each gradient's norm
+        self._norms: list[float] = [0.0] * len(tensors)  # running mean of the norm of each gradient
         self._good: tuple[dict[str, Tensor], dict[str, object]] | None = None
 
     def step(self, number: int, inputs: tuple[Tensor, ...], classes: Tensor) -> float:
-        """Outer step `number` (from 0) on a real batch; the loss of the trained student on it, before the step.
+        """Outer step `number` (from 0) on a real batch; returns the loss of the trained student on it, before the step.
 
-        Where loss or gradient are not finite, or the loss explodes, nothing is learned: the state goes back to the
-        last good one, the rates are halved, and the answer is NaN. Raises WinnowError where that does not help.
+        If the loss or a gradient is not finite, or the loss explodes, the step is a rollback instead: the last good
+        state is restored, the learning rates are halved, and NaN is returned. Raises WinnowError after MAX_ROLLBACKS.
         """
         if self._good is None:
             self._remember()
-        learned = self.learned
+        synthetic = self.synthetic
         loss, gradients, slopes = self._unroll.hypergradient(
             self.student.init(outer_seed(self.seed, number)),
-            learned.params,
-            learned.learning_rates,
+            synthetic.params,
+            synthetic.learning_rates,
             lambda weights: self._outer_loss(weights, inputs, classes),
             self._window(number),
         )
-        found = {"inputs": gradients[0], "labels": gradients[1]}
-        found["rates"] = slopes * torch.sigmoid(learned.rates.detach())
-        if learned.attention is not None:
-            found["attention"] = gradients[2]
+        by_name = {"inputs": gradients[0], "labels": gradients[1]}
+        by_name["rates"] = slopes * torch.sigmoid(synthetic.rates.detach())
+        if synthetic.attention is not None:
+            by_name["attention"] = gradients[2]
         if self.penalty is not None:
             with torch.enable_grad():
-                found["inputs"] = found["inputs"] + torch.autograd.grad(self.penalty(learned.inputs), learned.inputs)[0]
-        sound = all(bool(gradient.norm().isfinite()) for gradient in found.values())
-        if not sound or not float(loss) < EXPLODED * math.log(learned.labels.shape[-1] + 1):
+                (slope,) = torch.autograd.grad(self.penalty(synthetic.inputs), synthetic.inputs)
+            by_name["inputs"] = by_name["inputs"] + slope
+        finite = all(bool(gradient.norm().isfinite()) for gradient in by_name.values())
+        if not finite or not float(loss) < EXPLODED * math.log(synthetic.labels.shape[-1] + 1):
             self._roll_back()
             return math.nan
-        if number % GOOD_EVERY == 0:  # only now it is known that this state is a good one
+        if number % GOOD_EVERY == 0:  # known to be good only now that its gradients are finite
             self._remember()
-        for place, (name, tensor) in enumerate(learned.tensors().items()):
-            tensor.grad = self._clipped(place, found[name])
+        for index, (name, tensor) in enumerate(synthetic.tensors().items()):
+            tensor.grad = self._clipped(index, by_name[name])
         for group, peak in zip(self.adam.param_groups, self._peaks, strict=True):
             group["lr"] = peak * schedule(number, self.steps) / 2**self.backoff.rollbacks
         self.adam.step()
         return float(loss)
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint needs beside the moments of Adam and the limits."""
-        usual = torch.tensor(self._usual, dtype=torch.float64)
-        return {name: tensor.detach() for name, tensor in self.learned.tensors().items()} | {"usual": usual}
+        """What a checkpoint needs beside the moments of Adam and the backoff."""
+        norms = torch.tensor(self._norms, dtype=torch.float64)
+        return {name: tensor.detach() for name, tensor in self.synthetic.tensors().items()} | {"usual": norms}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` has said."""
-        self._usual = state["usual"].tolist()
+        """Continue from what `state` returned."""
+        self._norms = state["usual"].tolist()
         with torch.no_grad():
-            for name, tensor in self.learned.tensors().items():
+            for name, tensor in self.synthetic.tensors().items():
                 tensor.copy_(state[name])
 
     def _outer_loss(self, weights: list[Tensor], inputs: tuple[Tensor, ...], classes: Tensor) -> Tensor:
@@ -199,22 +200,22 @@ class OuterLoop:
         return F.cross_entropy(logits.float() if self.dtype != torch.float32 else logits, classes)
 
     def _window(self, number: int) -> tuple[int, int]:
-        """The steps the gradient goes back through: all, or a window that ends at a random step."""
-        steps, window = len(self.learned.rates), min(self.backoff.window, len(self.learned.rates))
+        """Inner steps (first, stop) that the gradient goes back through: all, or a window that ends at a random one."""
+        steps, window = len(self.synthetic.rates), min(self.backoff.window, len(self.synthetic.rates))
         stop = steps
         if window < steps:
             stop = int(stream_rng(Stream.TRUNCATED_WINDOW, self.seed, number).integers(window, steps + 1))
         return stop - window, stop
 
-    def _clipped(self, place: int, gradient: Tensor) -> Tensor:
-        """At most twice the running mean of its norm (Feng et al. 2024): one bad batch moves nothing far."""
+    def _clipped(self, index: int, gradient: Tensor) -> Tensor:
+        """Clipped to twice the running mean of its norm (Feng et al. 2024), so that one bad batch moves nothing far."""
         norm = float(gradient.norm())
-        usual = self._usual[place] or norm
-        self._usual[place] = 0.9 * usual + 0.1 * min(norm, 2 * usual)
-        return gradient * min(1.0, 2 * usual / norm) if norm > 0 else gradient
+        mean = self._norms[index] or norm
+        self._norms[index] = 0.9 * mean + 0.1 * min(norm, 2 * mean)
+        return gradient * min(1.0, 2 * mean / norm) if norm > 0 else gradient
 
     def _remember(self) -> None:
-        tensors = {name: tensor.detach().clone() for name, tensor in self.learned.tensors().items()}
+        tensors = {name: tensor.detach().clone() for name, tensor in self.synthetic.tensors().items()}
         state = self.adam.state_dict()["state"]
         self._good = (
             tensors,
@@ -225,13 +226,13 @@ class OuterLoop:
         self.backoff.rollbacks += 1
         if self.backoff.rollbacks > MAX_ROLLBACKS:
             raise WinnowError(
-                f"The distillation diverged {self.backoff.rollbacks} times, also at 1/{2**MAX_ROLLBACKS} of its rates; "
-                "lower inner.learning_rate or outer.learning_rate."
+                f"The distillation diverged {self.backoff.rollbacks} times, also at 1/{2**MAX_ROLLBACKS} of its "
+                "learning rates; lower inner.learning_rate or outer.learning_rate."
             )
         assert self._good is not None
         tensors, moments = self._good
         with torch.no_grad():
-            for name, tensor in self.learned.tensors().items():
+            for name, tensor in self.synthetic.tensors().items():
                 tensor.copy_(tensors[name])
         self.adam.load_state_dict({"state": moments, "param_groups": self.adam.state_dict()["param_groups"]})
 

@@ -1,4 +1,4 @@
-"""The optimizers a student of the inner loop may learn with, written so that one can differentiate through them.
+"""Optimizers of the inner loop, written so that one can differentiate through them.
 
 Each update is a function of tensors: new weights and new slots (velocity, moments) from old ones. Nothing is changed
 in place, and every derivative exists also where a gradient is zero.

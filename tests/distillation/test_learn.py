@@ -20,7 +20,21 @@ from engine.common.choices import InnerOptimizer, LabelKind
 from engine.common.errors import WinnowError
 from engine.common.random_streams import outer_seed
 from engine.distillation.decode import embedding_penalty
-from engine.distillation.learn import EXPLODED, GOOD_EVERY, LAST, MAX_ROLLBACKS, WARM_UP, Backoff, OuterLoop, SyntheticSet, attention_loss, inner_loss, schedule, targets_of, weighted_loss
+from engine.distillation.learn import (
+    EXPLODED,
+    GOOD_EVERY,
+    LAST,
+    MAX_ROLLBACKS,
+    WARM_UP,
+    Backoff,
+    OuterLoop,
+    SyntheticSet,
+    attention_loss,
+    inner_loss,
+    schedule,
+    targets_of,
+    weighted_loss,
+)
 from engine.distillation.optimizers import Optimizer
 from engine.models.checkpoint import load_checkpoint, save_checkpoint
 from engine.models.functional import softplus_inverse
@@ -54,7 +68,7 @@ def drawn(seed: int, *shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def learned_of(kind: LabelKind = "unrestricted", steps: int = 3, attention: bool = False) -> SyntheticSet:
+def synthetic_set(kind: LabelKind = "unrestricted", steps: int = 3, attention: bool = False) -> SyntheticSet:
     """Two inputs of each class."""
     return SyntheticSet(
         drawn(1, 2 * CLASSES, WIDTH),
@@ -66,10 +80,10 @@ def learned_of(kind: LabelKind = "unrestricted", steps: int = 3, attention: bool
 
 
 def outer_of(
-    learned: SyntheticSet | None = None, name: InnerOptimizer = "sgd", window: int = 99, **changes: Any
+    synthetic: SyntheticSet | None = None, name: InnerOptimizer = "sgd", window: int = 99, **changes: Any
 ) -> OuterLoop:
     given = {"steps": STEPS, "rates": RATES, "backoff": Backoff(8, window), "seed": 4} | changes
-    return OuterLoop(Small(), learned or learned_of(), Optimizer(name), **given)
+    return OuterLoop(Small(), synthetic or synthetic_set(), Optimizer(name), **given)
 
 
 def batch(number: int) -> Batch:
@@ -84,7 +98,7 @@ def broken(number: int) -> Batch:
 
 def copy_of(outer: OuterLoop) -> dict[str, Tensor]:
     """All that is learned and the moments of Adam."""
-    found = {name: tensor.detach().clone() for name, tensor in outer.learned.tensors().items()}
+    found = {name: tensor.detach().clone() for name, tensor in outer.synthetic.tensors().items()}
     for place, state in outer.adam.state_dict()["state"].items():
         found |= {f"{place}.{key}": torch.as_tensor(value).clone() for key, value in state.items()}
     return found
@@ -107,18 +121,18 @@ def test_what_labels_mean() -> None:
     torch.testing.assert_close(soft, labels.exp() / labels.exp().sum(-1, keepdim=True))
     assert torch.equal(unrestricted, labels)
     for kind in KINDS:
-        learned = learned_of(kind)
-        learned.labels.requires_grad_()
-        assert torch.equal(learned.targets, targets_of(learned.labels.detach(), kind))
-        assert not learned.targets.requires_grad
+        synthetic = synthetic_set(kind)
+        synthetic.labels.requires_grad_()
+        assert torch.equal(synthetic.targets, targets_of(synthetic.labels.detach(), kind))
+        assert not synthetic.targets.requires_grad
 
 
 def test_learning_rates_are_positive() -> None:
     """Whatever the outer loop makes of their raw numbers."""
-    learned = learned_of()
-    torch.testing.assert_close(learned.learning_rates, torch.full((3,), 0.3, dtype=torch.float64))
-    learned.rates.copy_(torch.tensor([-30.0, 0.0, 30.0]))
-    assert (learned.learning_rates > 0).all()
+    synthetic = synthetic_set()
+    torch.testing.assert_close(synthetic.learning_rates, torch.full((3,), 0.3, dtype=torch.float64))
+    synthetic.rates.copy_(torch.tensor([-30.0, 0.0, 30.0]))
+    assert (synthetic.learning_rates > 0).all()
 
 
 @given(seed=st.integers(0, 1000), count=st.integers(1, 5), classes=st.integers(2, 6))
@@ -152,15 +166,15 @@ def test_the_loss_of_attention() -> None:
 
 def test_the_inner_loss_asks_for_attention_where_it_has_labels() -> None:
     """Without labels of attention nothing is added."""
-    student, learned = Small(), learned_of("soft", attention=True)
-    assert learned.attention is not None
+    student, synthetic = Small(), synthetic_set("soft", attention=True)
+    assert synthetic.attention is not None
     weights = student.init(0)
-    logits, attention = student.forward_embeds(weights, learned.inputs, True)
+    logits, attention = student.forward_embeds(weights, synthetic.inputs, True)
     assert attention is not None
-    plain = inner_loss(student, "soft")(weights, [learned.inputs, learned.labels], 0)
-    torch.testing.assert_close(plain, F.cross_entropy(logits, learned.labels.softmax(-1)))
-    whole = inner_loss(student, "soft")(weights, [learned.inputs, learned.labels, learned.attention], 0)
-    torch.testing.assert_close(whole, plain + attention_loss(attention, learned.attention))
+    plain = inner_loss(student, "soft")(weights, [synthetic.inputs, synthetic.labels], 0)
+    torch.testing.assert_close(plain, F.cross_entropy(logits, synthetic.labels.softmax(-1)))
+    whole = inner_loss(student, "soft")(weights, [synthetic.inputs, synthetic.labels, synthetic.attention], 0)
+    torch.testing.assert_close(whole, plain + attention_loss(attention, synthetic.attention))
 
 
 # -- rates, heads, batches ----------------------------------------------------------------------------------------
@@ -197,7 +211,7 @@ def test_the_first_step_is_adam_on_the_gradient_of_the_full_graph(
     name: InnerOptimizer, kind: LabelKind, attention: bool
 ) -> None:
     """Loss, gradients (that of the rates through softplus) and the first move of Adam, lr · g / (|g| + 1e-8)."""
-    before, outer = learned_of(kind, attention=attention), outer_of(learned_of(kind, attention=attention), name)
+    before, outer = synthetic_set(kind, attention=attention), outer_of(synthetic_set(kind, attention=attention), name)
     inputs, classes = batch(0)
     given = [before.inputs, before.labels, *([] if before.attention is None else [before.attention])]
     loss, gradients, slopes = full_graph_hypergradient(
@@ -213,8 +227,8 @@ def test_the_first_step_is_adam_on_the_gradient_of_the_full_graph(
     rates = {"inputs": RATES[0], "labels": RATES[1], "rates": RATES[2]}
     if attention:
         expected["attention"], rates["attention"] = gradients[2], RATES[1]
-    assert outer.learned.tensors().keys() == expected.keys()
-    for part, tensor in outer.learned.tensors().items():
+    assert outer.synthetic.tensors().keys() == expected.keys()
+    for part, tensor in outer.synthetic.tensors().items():
         gradient = expected[part]
         assert tensor.grad is not None
         torch.testing.assert_close(tensor.grad, gradient, rtol=1e-7, atol=1e-12)
@@ -228,14 +242,14 @@ def test_steps_make_the_trained_student_better() -> None:
     outer = outer_of(rates=(0.1, 0.1, 0.05))
 
     def measured() -> float:
-        learned, losses = outer.learned, []
+        synthetic, losses = outer.synthetic, []
         for head in range(5):
             weights = [part.clone() for part in Small().init(head)]
-            loss = inner_loss(Small(), learned.kind)
-            for rate in learned.learning_rates:
+            loss = inner_loss(Small(), synthetic.kind)
+            for rate in synthetic.learning_rates:
                 weights = [part.requires_grad_() for part in weights]
                 found = torch.autograd.grad(
-                    loss(weights, [learned.inputs.detach(), learned.labels.detach()], 0), weights
+                    loss(weights, [synthetic.inputs.detach(), synthetic.labels.detach()], 0), weights
                 )
                 weights = [(part - rate * slope).detach() for part, slope in zip(weights, found, strict=True)]
             inputs, classes = batch(500 + head)
@@ -253,11 +267,11 @@ def test_one_bad_batch_moves_nothing_far() -> None:
     strength = [1.0]
     outer = outer_of(penalty=lambda inputs: strength[0] * inputs.sum())
     outer.step(0, *batch(0))
-    assert outer.learned.inputs.grad is not None
-    usual = float(outer.learned.inputs.grad.norm())
+    assert outer.synthetic.inputs.grad is not None
+    usual = float(outer.synthetic.inputs.grad.norm())
     strength[0] = 1e6
     outer.step(1, *batch(1))
-    grad = outer.learned.inputs.grad
+    grad = outer.synthetic.inputs.grad
     assert float(grad.norm()) == pytest.approx(2 * usual)
     torch.testing.assert_close(grad / grad.norm(), torch.ones_like(grad) / grad.numel() ** 0.5, rtol=1e-4, atol=1e-4)
     assert outer.state()["usual"][0] == pytest.approx(1.1 * usual)
@@ -273,10 +287,10 @@ def test_the_pull_draws_vectors_to_the_table() -> None:
             return strength * embedding_penalty(inputs[:, None], table, allowed)
 
         outer = outer_of(penalty=penalty if strength else None)
-        start = float(embedding_penalty(outer.learned.inputs.detach()[:, None], table, allowed))
+        start = float(embedding_penalty(outer.synthetic.inputs.detach()[:, None], table, allowed))
         for number in range(STEPS):
             outer.step(number, *batch(number))
-        ends.append(float(embedding_penalty(outer.learned.inputs.detach()[:, None], table, allowed)))
+        ends.append(float(embedding_penalty(outer.synthetic.inputs.detach()[:, None], table, allowed)))
     assert ends[1] < ends[0]
     assert ends[2] < 0.5 * start
 
@@ -286,10 +300,10 @@ def test_the_pull_draws_vectors_to_the_table() -> None:
 
 def window_of(steps: int, window: int, seed: int, number: int) -> tuple[int, int]:
     """The inner steps whose rate was given a gradient."""
-    outer = outer_of(learned_of(steps=steps), window=window, seed=seed)
+    outer = outer_of(synthetic_set(steps=steps), window=window, seed=seed)
     outer.step(number, *batch(number))
-    assert outer.learned.rates.grad is not None
-    places = outer.learned.rates.grad.nonzero()[:, 0].tolist()
+    assert outer.synthetic.rates.grad is not None
+    places = outer.synthetic.rates.grad.nonzero()[:, 0].tolist()
     assert places == list(range(places[0], places[-1] + 1))
     return places[0], places[-1] + 1
 
@@ -333,7 +347,7 @@ def test_back_to_the_last_good_state(trouble: str) -> None:
         if number == GOOD_EVERY:
             good = copy_of(outer)
         assert math.isfinite(outer.step(number, *batch(number)))
-    assert not torch.equal(outer.learned.inputs, good["inputs"])
+    assert not torch.equal(outer.synthetic.inputs, good["inputs"])
     inputs, classes = batch(99)
     if trouble == "loss":
         inputs = (inputs[0] * math.nan,)
@@ -341,7 +355,7 @@ def test_back_to_the_last_good_state(trouble: str) -> None:
         throw()
     else:
         with torch.no_grad():
-            outer.learned.labels.mul_(1e4)  # finite, and far above the loss of guessing
+            outer.synthetic.labels.mul_(1e4)  # finite, and far above the loss of guessing
     assert math.isnan(outer.step(GOOD_EVERY + 3, inputs, classes))
     assert_bitwise(copy_of(outer), good)
     assert outer.backoff.rollbacks == 1
@@ -356,16 +370,16 @@ def test_a_first_step_that_goes_wrong_changes_nothing() -> None:
     """There is a state to step back to from the beginning, and Adam has no moments of what did not happen."""
     outer = outer_of()
     assert math.isnan(outer.step(0, *broken(0)))
-    assert_bitwise(copy_of(outer), {name: tensor.detach() for name, tensor in learned_of().tensors().items()})
+    assert_bitwise(copy_of(outer), {name: tensor.detach() for name, tensor in synthetic_set().tensors().items()})
 
 
 def test_a_loss_below_the_limit_is_learned_from() -> None:
     """Ten times the loss of guessing among C + 1 classes is the limit; a bad loss below it is no reason to go back."""
     losses = {}
     for factor in (1.0, 3.0, 1e3):
-        learned = learned_of()
-        learned.labels.mul_(factor)
-        outer = outer_of(learned)
+        synthetic = synthetic_set()
+        synthetic.labels.mul_(factor)
+        outer = outer_of(synthetic)
         losses[factor] = outer.step(0, *batch(0))
         assert outer.backoff.rollbacks == int(math.isnan(losses[factor]))
     assert losses[3.0] < EXPLODED * math.log(CLASSES + 1)
@@ -390,7 +404,7 @@ def test_a_distillation_goes_on_as_if_it_had_not_stopped(attention: bool, tmp_pa
     """Six steps are bit for bit three, a checkpoint on disk, and three more in another process's Outer."""
 
     def fresh() -> OuterLoop:
-        return outer_of(learned_of(steps=4, attention=attention), window=2)
+        return outer_of(synthetic_set(steps=4, attention=attention), window=2)
 
     whole = fresh()
     losses = [whole.step(number, *batch(number)) for number in range(6)]
