@@ -3,8 +3,8 @@
     python -m bench.cluster [--rows 1200] [--workers 1 2 4]
 
 The demo's rows are scored with a pair of small models by this process, and by 1, 2 and 4 workers of a Ray cluster on
-this machine, one thread each. Throughput is tokens a second from the first shard given to the last one finished, with
-the workers ready. What a shard costs beside its scoring is measured with shards of one row. Memory is the proportional
+this machine, one thread each. Throughput is tokens a second from the first unit given to the last one finished, with
+the workers ready. What a unit costs beside its scoring is measured with units of one row. Memory is the proportional
 set size (PSS), in which memory shared by processes counts once. What the engine's process can read and tokenise, on
 the cores it may use, is measured on alpaca.parquet in the folder WINNOW_TEST_DATA (default ../shared/data); without a
 number behind --workers that is all.
@@ -42,18 +42,18 @@ from engine.studies.pruning.pair import SCORING
 
 TEACHER = {"layers": 6, "width": 384, "heads": 6, "epochs": 0.05}
 STUDENT = {"layers": 2, "width": 192, "heads": 3, "epochs": 0.05}
-SHARD_ROWS = 30
+UNIT_ROWS = 30
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a run came to."""
+class Result:
+    """Time and memory of a run."""
 
     run: str
-    wall: float  # seconds from the first shard given to the last one finished
-    scoring: float  # seconds of scoring in all shards together
-    shards: int
-    ready: float  # seconds from the start until a worker had its first shard
+    wall: float  # seconds from the first unit given to the last one finished
+    scoring: float  # seconds of scoring in all units together
+    units: int
+    ready: float  # seconds from the start until a worker had its first unit
     memory: dict[str, float]  # MiB by kind of process, when the workers had the most
 
 
@@ -70,7 +70,7 @@ def main() -> None:
         print(f"{platform.processor() or platform.machine()}, {cores}, {memory:.0f} GiB memory, ", end="")
         print(f"load {os.getloadavg()[0]:.1f}; torch {torch.__version__}, ray {ray.__version__}")
         workspace = Workspace(folder).create()
-        done(workspace, recipe(options.rows, "none", options.rows))  # makes the models
+        measure(workspace, recipe(options.rows, "none", options.rows))  # makes the models
         if options.workers:
             compare(workspace, options.rows, options.workers)
         head(workspace)
@@ -79,29 +79,29 @@ def main() -> None:
 
 
 def compare(workspace: Workspace, rows: int, workers: list[int]) -> None:
-    here = done(workspace, recipe(rows, "none"))
+    here = measure(workspace, recipe(rows, "none"))
     tokens = tokens_of(workspace, here.run)
-    print(f"\n{rows:,} rows, {tokens:,} tokens, in shards of {SHARD_ROWS} rows; every process with one thread")
+    print(f"\n{rows:,} rows, {tokens:,} tokens, in units of {UNIT_ROWS} rows; every process with one thread")
     print(f"{'':24}{'tokens/s':>10}{'to local':>10}{'a worker':>10}{'ready after':>13}")
     print(f"{'this process':24}{tokens / here.wall:10,.0f}{1:10.2f}")
     for count in workers:
-        seen = done(workspace, recipe(rows, {"address": "local", "workers": count}))
-        times = here.wall / seen.wall
+        result = measure(workspace, recipe(rows, {"address": "local", "workers": count}))
+        times = here.wall / result.wall
         name = f"Ray, {count} worker{'s' * (count > 1)}"
-        print(f"{name:24}{tokens / seen.wall:10,.0f}{times:10.2f}{times / count:10.2f}{seen.ready:11.1f} s")
+        print(f"{name:24}{tokens / result.wall:10,.0f}{times:10.2f}{times / count:10.2f}{result.ready:11.1f} s")
     print("\nMiB (PSS) when the workers had the most, with the last of these:")
-    for kind, size in sorted(seen.memory.items()):
+    for kind, size in sorted(result.memory.items()):
         print(f"  {kind:36}{size:8,.0f}")
     small = min(rows, 200)
     for name, cluster in (("this process", "none"), ("Ray, 1 worker", {"address": "local", "workers": 1})):
-        seen = done(workspace, recipe(small, cluster, 1))
-        each = 1000 * (seen.wall - seen.scoring) / seen.shards
-        print(f"\nbeside its scoring a shard costs {each:.1f} ms ({name}, {seen.shards} shards of one row)", end="")
+        result = measure(workspace, recipe(small, cluster, 1))
+        each = 1000 * (result.wall - result.scoring) / result.units
+        print(f"\nbeside its scoring a unit costs {each:.1f} ms ({name}, {result.units} units of one row)", end="")
     print(f"\n\ncancelled: every worker gone after {cancelling(workspace, rows):.1f} s")
 
 
 def head(workspace: Workspace) -> None:
-    """What the engine's process does before the first shard can go out: read and tokenise every row, and hold them."""
+    """What the engine's process does before the first unit can go out: read and tokenise every row, and hold them."""
     source = DATA / "alpaca.parquet"
     if not source.is_file():
         print(f"\nreading and tokenising was not measured: there is no {source} (set WINNOW_TEST_DATA)")
@@ -120,7 +120,7 @@ def head(workspace: Workspace) -> None:
     )
 
 
-def recipe(rows: int, cluster: str | dict[str, Any], shard_rows: int = SHARD_ROWS) -> ScoreRecipe:
+def recipe(rows: int, cluster: str | dict[str, Any], rows_each: int = UNIT_ROWS) -> ScoreRecipe:
     """Scoring the demo's rows; hidden states are not kept, so that every run does the same work."""
     found = parse_recipe(
         {
@@ -129,7 +129,7 @@ def recipe(rows: int, cluster: str | dict[str, Any], shard_rows: int = SHARD_ROW
             "data": {"source": "demo", "template": "plain", "limit": rows},
             "models": {"teacher": "scratch:teacher", "student": "scratch:student", "max_length": 128},
             "scratch": {"vocab_size": 4096, "models": {"teacher": TEACHER, "student": STUDENT}},
-            "scoring": {"shard_rows": shard_rows, "hidden_cache_gb": 0.0},
+            "scoring": {"shard_rows": rows_each, "hidden_cache_gb": 0.0},
             "cluster": cluster,
         }
     )
@@ -137,23 +137,23 @@ def recipe(rows: int, cluster: str | dict[str, Any], shard_rows: int = SHARD_ROW
     return found
 
 
-def done(workspace: Workspace, wanted: ScoreRecipe) -> Seen:
-    """Do a run in this process, and look at what it takes."""
+def measure(workspace: Workspace, wanted: ScoreRecipe) -> Result:
+    """Do a run in this process, and sample the memory meanwhile."""
     ledger = Ledger(workspace)
     run, lock = ledger.start(wanted)
     most: dict[str, float] = {}
     ended = threading.Event()
 
-    def look() -> None:
+    def sample() -> None:
         while not ended.wait(0.5):
             now = memory_of()
             if now.get("workers", 0.0) > most.get("workers", 0.0):
                 most.clear()
                 most.update(now)
 
-    watcher = threading.Thread(target=look)
+    sampler = threading.Thread(target=sample)
     if wanted.cluster.used:
-        watcher.start()
+        sampler.start()
     begun: list[float] = []
     started = time.time()
 
@@ -166,7 +166,7 @@ def done(workspace: Workspace, wanted: ScoreRecipe) -> Seen:
     finally:
         ended.set()
         if wanted.cluster.used:
-            watcher.join()
+            sampler.join()
     if state != "done":
         raise SystemExit(ledger.run(run.id).error)
     stopped = time.time()
@@ -174,9 +174,9 @@ def done(workspace: Workspace, wanted: ScoreRecipe) -> Seen:
     scoring = sum(read_seconds(part_path(workspace, run.id, "scores", part.name)) for part in scores)
     attempts = [attempt for attempt in ledger.attempts(run.id) if attempt.name.startswith("scores")]
     if not attempts:
-        return Seen(run.id, stopped - begun[0], scoring, len(scores), 0.0, most)
+        return Result(run.id, stopped - begun[0], scoring, len(scores), 0.0, most)
     wall = max(attempt.ended or 0.0 for attempt in attempts) - attempts[0].began
-    return Seen(run.id, wall, scoring, len(scores), attempts[0].began - started, most)
+    return Result(run.id, wall, scoring, len(scores), attempts[0].began - started, most)
 
 
 def tokens_of(workspace: Workspace, run: str) -> int:
@@ -200,7 +200,7 @@ def kind_of(command: str) -> str:
     """What a process of Ray is, from its command line."""
     if command.startswith("ray::"):
         name = command.removeprefix("ray::").split(".")[0].split("(")[0].strip()
-        kinds = {"Worker": "workers", "Clerk": "clerk"}
+        kinds = {"Worker": "workers", "Coordinator": "coordinator"}
         return kinds.get(name, "agents of Ray" if "Agent" in name else "idle processes of Ray")
     for part, kind in (("gcs_server", "gcs server"), ("raylet/raylet", "raylet"), ("ray/autoscaler", "monitor of Ray")):
         if part in command:
@@ -209,7 +209,7 @@ def kind_of(command: str) -> str:
 
 
 def cancelling(workspace: Workspace, rows: int) -> float:
-    """Seconds from the wish to stop until the last worker process is gone."""
+    """Seconds from cancelling until the last worker process is gone."""
     ledger = Ledger(workspace)
     run, lock = ledger.start(recipe(rows, "local"))
     asked: list[float] = []

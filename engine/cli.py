@@ -1,4 +1,4 @@
-"""The command line: the same words as the app. Logs go to stderr, results to stdout.
+"""The command line, with the same words as the app. Logs go to stderr, results to stdout.
 
 Exit status: 0 = done, 1 = the run failed (one sentence on stderr), 2 = wrong usage.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import math
 import os
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from tqdm import tqdm
 from engine.common.errors import WinnowError
 from engine.config.kinds import Recipe
 from engine.config.load import RecipeError, load_recipe, ready_made
+from engine.export.tables import json_rows, write_table
 from engine.storage import former
 from engine.storage.ledger import Ledger, Run
 from engine.storage.parts import read_table
@@ -29,10 +29,11 @@ from engine.storage.workspace import Workspace, open_workspace
 DEMOS = ("demo-kl", "demo-kd", "demo-text-distill", "demo-digits-distill")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+def main(arguments: list[str] | None = None, prog: str = "winnow") -> int:
+    """Do one command and return the exit status. `prog` is how the command line was started."""
+    options = _parser(prog).parse_args(arguments)
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("engine").setLevel(logging.INFO)  # what libraries have to say about themselves is not asked for
+    logging.getLogger("engine").setLevel(logging.INFO)  # libraries log from WARNING on
     try:
         workspace = open_workspace(options.workspace, True if options.read_only else None)
         return int(options.command(workspace, options) or 0)
@@ -42,11 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
     except WinnowError as error:
         print(f"winnow: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # whoever read our output, `head` for instance, has read enough
+    except BrokenPipeError:  # the reader of our output, `head` for instance, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print("winnow: interrupted; `python -m engine serve` or the same command with resume goes on.", file=sys.stderr)
+        print("winnow: interrupted; `python -m engine serve` resumes the run.", file=sys.stderr)
         return 1
 
 
@@ -55,13 +56,13 @@ def run(workspace: Workspace, options: argparse.Namespace) -> int:
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
-    """The recipe that was named; `--cluster` is the last word on where it is done."""
+    """The recipe with its changes; `--cluster` overrides the others."""
     address = [f"cluster.address={json.dumps(options.cluster)}"] if options.cluster else []
     return load_recipe(options.recipe, [*(options.set or []), *address])
 
 
 def demo(workspace: Workspace, options: argparse.Namespace) -> int:
-    """Build what is missing of the demo, one run after the other; the last line is the id of the last one."""
+    """Do the runs of the demo that are missing, one after the other; the last line is the id of the last one."""
     ledger = Ledger(workspace)
     built = {name: [found for found in ledger.runs() if found.name == name] for name in DEMOS}
     if options.queue:
@@ -103,7 +104,7 @@ def work(workspace: Workspace, options: argparse.Namespace) -> None:
     worker.work(workspace, options.device)
 
 
-def desk(workspace: Workspace, options: argparse.Namespace) -> None:
+def query(workspace: Workspace, options: argparse.Namespace) -> None:
     from engine.runtime.supervisor import end_with_parent
 
     end_with_parent(options.parent)
@@ -112,7 +113,7 @@ def desk(workspace: Workspace, options: argparse.Namespace) -> None:
     answer_all(workspace)
 
 
-def _says(item: Run) -> str:
+def _status(item: Run) -> str:
     return item.error or (item.phase if item.state in ("queued", "running") else "")
 
 
@@ -122,7 +123,7 @@ def runs(workspace: Workspace, options: argparse.Namespace) -> None:
         print(json.dumps([_as_json(item) for item in found], indent=2))
         return
     for item in found:
-        print(f"{item.id:36} {item.kind:16} {item.state:10} {item.fraction:5.0%}  {_says(item)}")
+        print(f"{item.id:36} {item.kind:16} {item.state:10} {item.fraction:5.0%}  {_status(item)}")
 
 
 def show(workspace: Workspace, options: argparse.Namespace) -> None:
@@ -138,7 +139,7 @@ def show(workspace: Workspace, options: argparse.Namespace) -> None:
 def log(workspace: Workspace, options: argparse.Namespace) -> None:
     ledger = Ledger(workspace)
     path = ledger.log_path(ledger.run(options.run).id)
-    print(path.read_text(encoding="utf-8") if path.is_file() else "This run has not written anything yet.")
+    print(path.read_text(encoding="utf-8") if path.is_file() else "This run has not logged anything yet.")
 
 
 def cancel(workspace: Workspace, options: argparse.Namespace) -> None:
@@ -153,7 +154,11 @@ def resume(workspace: Workspace, options: argparse.Namespace) -> None:
 def table(workspace: Workspace, options: argparse.Namespace) -> None:
     ledger = Ledger(workspace)
     data = read_table(workspace, ledger.parts(ledger.run(options.run).id, options.table), options.table)
-    write_table(data, options.out)
+    if options.out is None:
+        json.dump(json_rows(data), sys.stdout, indent=1)
+        print()
+    else:
+        write_table(data, options.out)
 
 
 def export(workspace: Workspace, options: argparse.Namespace) -> None:
@@ -180,44 +185,14 @@ def doctor(workspace: Workspace, options: argparse.Namespace) -> None:
         print(line)
 
 
-def write_table(data: Any, out: Path | None) -> None:
-    """Rows as JSON to stdout, or to a Parquet, CSV or JSON file."""
-    import pyarrow.parquet as pq
-
-    if out is None:
-        json.dump(_plain(data.to_pylist()), sys.stdout, indent=1)
-        print()
-        return
-    writers: dict[str, Callable[[], object]] = {
-        ".parquet": lambda: pq.write_table(data, out),
-        ".csv": lambda: data.to_pandas().to_csv(out, index=False),
-        ".json": lambda: out.write_text(json.dumps(_plain(data.to_pylist())), encoding="utf-8"),
-    }
-    if out.suffix not in writers:
-        raise WinnowError(f"{out} must end in .parquet, .csv or .json.")
-    try:
-        writers[out.suffix]()
-    except OSError as error:
-        raise WinnowError(f"{out} cannot be written ({error.strerror or error}).") from error
-
-
-def _plain(value: Any) -> Any:
-    """A missing score is null: JSON has no NaN, and other readers refuse a file with one."""
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _foreground(workspace: Workspace, start: Callable[[Ledger], tuple[Run, Any]], device: str) -> int:
-    """Do a run in this process, with a bar in the terminal; its id is the last line."""
+    """Do a run in this process, with a progress bar on a terminal; its id is the last line."""
     from engine.runtime.worker import execute
 
     ledger = Ledger(workspace)
     found, lock = start(ledger)
-    looks = "{percentage:3.0f} % |{bar:24}| {desc}"
-    with tqdm(total=100, bar_format=looks, file=sys.stderr, disable=None) as bar:  # no bar where nobody watches
+    layout = "{percentage:3.0f} % |{bar:24}| {desc}"
+    with tqdm(total=100, bar_format=layout, file=sys.stderr, disable=None) as bar:  # no bar without a terminal
 
         def report(phase: str, fraction: float, eta: float | None) -> None:
             bar.n = round(100 * fraction, 1)
@@ -241,7 +216,7 @@ def _resume_here(workspace: Workspace, found: Run, device: str) -> int:
             ledger.resume(found.id)
         claimed = ledger.claim(found.id)
         if claimed is None:
-            raise WinnowError(f"Run {found.id} is being worked on by another process; watch it with `runs`.")
+            raise WinnowError(f"Run {found.id} is being done by another process; follow it with `runs`.")
         return claimed
 
     return _foreground(workspace, claim, device)
@@ -263,65 +238,61 @@ def _as_json(found: Run) -> dict[str, Any]:
     }
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--workspace", metavar="DIR", help="default: $WINNOW_WORKSPACE, else cache/ of the checkout")
     common.add_argument("--read-only", action="store_true", help="refuse to change anything")
-    parser = argparse.ArgumentParser(prog="python -m engine", description="Which training samples matter?")
+    parser = argparse.ArgumentParser(prog=prog, description="Which training samples matter?")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, command: Callable[..., object], words: str | None) -> argparse.ArgumentParser:
-        # A command without words is for the engine itself and stays out of the list.
+    def add(name: str, command: Callable[..., object], about: str | None) -> argparse.ArgumentParser:
+        # A command without a description is for the engine itself and is not listed.
         sub = (
-            commands.add_parser(name, parents=[common], help=words, description=words)
-            if words
+            commands.add_parser(name, parents=[common], help=about, description=about)
+            if about
             else commands.add_parser(name, parents=[common])
         )
         sub.set_defaults(command=command)
         return sub
 
-    def takes_run(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    def with_run(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
         sub.add_argument("run", metavar="RUN", help="a run's id, or the beginning of it")
         return sub
 
-    def takes_recipe(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    def with_recipe(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
         sub.add_argument("recipe", metavar="RECIPE", help=f"a TOML file, or one of: {', '.join(ready_made())}")
         sub.add_argument("--set", action="append", metavar="KEY=VALUE", help="for example data.limit=2000")
-        sub.add_argument("--cluster", metavar="auto|ADDRESS", help="do its shards on a Ray cluster; none: here")
+        sub.add_argument("--cluster", metavar="auto|ADDRESS", help="do it on a Ray cluster; none: in this process")
         return sub
 
-    def takes_device(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    def with_device(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
         sub.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
         return sub
 
-    takes_device(takes_recipe(add("run", run, "do a run now, in the foreground, with progress")))
-    takes_recipe(add("submit", submit, "queue a run and print its id"))
+    with_device(with_recipe(add("run", run, "do a run now, in the foreground, with progress")))
+    with_recipe(add("submit", submit, "queue a run and print its id"))
     add("serve", serve, "work on the queue until stopped")
-    demo_parser = takes_device(add("demo", demo, "build the embedded demo"))
-    demo_parser.add_argument("--queue", action="store_true", help="only queue it, where the workspace has none yet")
+    demo_parser = with_device(add("demo", demo, "build the embedded demo"))
+    demo_parser.add_argument("--queue", action="store_true", help="only queue it, if the workspace has none yet")
     add("runs", runs, "list the runs, newest first").add_argument("--json", action="store_true")
-    takes_run(add("show", show, "one run with its recipe and provenance")).add_argument("--json", action="store_true")
-    takes_run(add("log", log, "what a run has logged"))
-    takes_run(add("cancel", cancel, "stop a run; what it finished is kept"))
-    takes_run(add("resume", resume, "queue a failed or cancelled run again"))
-    table_parser = takes_run(add("table", table, "the rows of a table of a run"))
+    with_run(add("show", show, "one run with its recipe and provenance")).add_argument("--json", action="store_true")
+    with_run(add("log", log, "the log of a run"))
+    with_run(add("cancel", cancel, "stop a run; finished parts are kept"))
+    with_run(add("resume", resume, "queue a failed or cancelled run again"))
+    table_parser = with_run(add("table", table, "the rows of a table of a run"))
     table_parser.add_argument(
         "table", metavar="TABLE", type=former.current, choices=list(SCHEMAS), help=", ".join(SCHEMAS)
     )
     table_parser.add_argument("--out", type=Path, metavar="FILE", help="a .parquet, .csv or .json file")
-    export_parser = takes_run(add("export", export, "the kept samples, or what was distilled, and a manifest"))
+    export_parser = with_run(add("export", export, "the kept samples, or a distilled set, and a manifest"))
     cut = export_parser.add_mutually_exclusive_group(required=True)
     cut.add_argument("--tau", type=float, help="keep what scores above this")
-    cut.add_argument("--fraction", type=float, help="keep this part of the samples, the highest scores first")
-    cut.add_argument("--distilled", action="store_true", help="the first distilled set, to train on")
+    cut.add_argument("--fraction", type=float, help="keep this fraction of the samples, the highest scores first")
+    cut.add_argument("--distilled", action="store_true", help="the first distilled set")
     export_parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     add("doctor", doctor, "check environment, devices and workspace").add_argument(
-        "--rebuild", action="store_true", help="make the store again from the parts"
+        "--rebuild", action="store_true", help="rebuild the store from the parts"
     )
-    for sub in (takes_device(add("work", work, None)), add("desk", desk, None)):
+    for sub in (with_device(add("work", work, None)), add("query", query, None)):
         sub.add_argument("--parent", type=int, required=True, metavar="PID", help="the engine to end with")
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

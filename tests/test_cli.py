@@ -1,4 +1,4 @@
-"""The command line: its words, its exit statuses, what goes to stdout and what to stderr."""
+"""The command line: its commands, its exit statuses, what goes to stdout and what to stderr."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def test_a_failed_run_ends_with_one_and_one_sentence(
 def test_a_recipe_that_is_wrong_ends_with_two(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
-    """Wrong usage is told apart from a run that failed."""
+    """Wrong usage and a failed run have different statuses."""
     assert engine(workspace, *arguments) == 2
     assert capsys.readouterr().err.startswith("winnow: ")
     assert Ledger(workspace).runs() == []
 
 
-def test_wrong_words_end_with_two(workspace: Workspace) -> None:
+def test_wrong_usage_ends_with_two(workspace: Workspace) -> None:
     with pytest.raises(SystemExit) as caught:
         engine(workspace, "export", "x", "--out", "y")
     assert caught.value.code == 2
@@ -134,7 +134,7 @@ def test_table_writes_rows(workspace: Workspace, filled: str, tmp_path: Path, en
         assert rows[0].keys() == {"run", "arm", "seed", "epoch", "row", "metric", "value"}
 
 
-def test_a_format_that_is_not_known_is_said(
+def test_an_unknown_format_is_refused(
     workspace: Workspace, filled: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert engine(workspace, "table", filled, "scores", "--out", str(tmp_path / "x.xlsx")) == 1
@@ -159,25 +159,25 @@ def test_export_refuses_what_makes_no_sense(
     assert not (tmp_path / "kept" / "manifest.json").exists()
 
 
-def test_a_run_that_is_not_there_is_said(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_run_is_named(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("show", "log", "cancel", "resume"):
-        assert engine(workspace, command, "nobody") == 1
-        assert "There is no run called 'nobody'" in capsys.readouterr().err
+        assert engine(workspace, command, "missing") == 1
+        assert "There is no run called 'missing'" in capsys.readouterr().err
 
 
-def test_the_doctor_finds_and_mends(workspace: Workspace, filled: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A torn part is named, struck, and its run queued again; a damaged store is made anew."""
+def test_the_doctor_finds_and_repairs(workspace: Workspace, filled: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A damaged part is named and removed, and its run queued again; a damaged store is rebuilt."""
     assert engine(workspace, "doctor") == 0
     ledger = Ledger(workspace)
-    torn = ledger.parts(filled, "scores")[0]
-    torn.path(workspace).write_bytes(b"torn")
+    damaged = ledger.parts(filled, "scores")[0]
+    damaged.path(workspace).write_bytes(b"damaged")
     assert engine(workspace, "doctor") == 1
     shown = capsys.readouterr()
-    assert f"scores/{torn.name}" in shown.out
+    assert f"scores/{damaged.name}" in shown.out
     assert "--rebuild" in shown.err
     workspace.store.mkdir(exist_ok=True)
     assert engine(workspace, "doctor", "--rebuild") == 0
-    assert torn not in ledger.parts(filled)
+    assert damaged not in ledger.parts(filled)
     assert ledger.run(filled).state == "queued"
 
 

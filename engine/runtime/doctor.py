@@ -1,4 +1,4 @@
-"""Is everything well: environment, devices, and every part of the workspace."""
+"""Checks the environment, the devices and every part of the workspace."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.storage.workspace import Workspace
 
 
 def broken_parts(workspace: Workspace, ledger: Ledger) -> list[tuple[Part, str]]:
-    """Recorded parts whose file is not what was recorded, and what is wrong with each."""
+    """Recorded parts whose file is missing or differs from what was recorded, and which of the two."""
     found = []
     for part in ledger.parts():
         path = part.path(workspace)
@@ -29,10 +29,10 @@ def broken_parts(workspace: Workspace, ledger: Ledger) -> list[tuple[Part, str]]
 
 
 def report(workspace: Workspace, rebuild_store: bool) -> Iterator[str]:
-    """What there is to say, line by line; raises WinnowError at the end where something is broken and stays so.
+    """The findings, line by line. Raises WinnowError at the end if parts are broken and stay so.
 
-    With `rebuild_store` broken parts are struck, their runs are queued again to make them, and the store is made
-    anew from the parts.
+    With `rebuild_store` broken parts are removed from the ledger, their runs are queued again to make them, and the
+    store is rebuilt from the parts.
     """
     ledger = Ledger(workspace)
     device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none; the CPU is used"
@@ -40,7 +40,7 @@ def report(workspace: Workspace, rebuild_store: bool) -> Iterator[str]:
     yield f"python {platform.python_version()}, torch {torch.__version__}, GPU: {device}"
     yield f"workspace {workspace.root}: {len(ledger.runs())} runs, {free / 1e9:.1f} GB of disk free"
     parts, broken = ledger.parts(), broken_parts(workspace, ledger)
-    yield f"{len(parts) - len(broken):,} of {len(parts):,} parts are whole"
+    yield f"{len(parts) - len(broken):,} of {len(parts):,} parts are intact"
     for part, what in broken:
         yield f"the part {part.folder}/{part.name} of run {part.run} {what}"
     if rebuild_store:
@@ -49,9 +49,9 @@ def report(workspace: Workspace, rebuild_store: bool) -> Iterator[str]:
             ledger.reopen(run)
             yield f"run {run} is queued again to make its lost parts; `python -m engine serve` works on the queue"
         rebuild(workspace, ledger)
-        yield "the store was made again from the parts"
+        yield "the store was rebuilt from the parts"
     elif broken:
         raise WinnowError(
-            f"{len(broken)} parts are missing or damaged; `python -m engine doctor --rebuild` strikes them, "
-            "queues their runs again and makes the store anew."
+            f"{len(broken)} parts are missing or damaged; `python -m engine doctor --rebuild` removes them, "
+            "queues their runs again and rebuilds the store."
         )

@@ -1,7 +1,7 @@
-"""The engine process: one worker per device, one desk that answers small questions, and a heartbeat.
+"""The engine process: a supervisor of one worker per device and one query worker, with a heartbeat.
 
-The engine knows no torch itself; workers do. It outlives the app. Killed at any moment, its workers end within a
-second and the runs they held are taken up again by the next engine.
+It imports no torch itself; its workers do. It outlives the app. If it is killed, its workers end within a second, and
+the next engine resumes their runs.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from engine.storage.workspace import Workspace
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-RESTART_SECONDS = 2.0  # a worker that dies at once is not restarted faster than this
+RESTART_SECONDS = 2.0  # at least so long between two starts of a child
 
 
 def start_detached(workspace: Workspace) -> None:
-    """Start an engine that outlives this process. Raises ReadOnlyError where nothing may be started."""
+    """Start an engine that outlives this process. Raises ReadOnlyError if the workspace is read-only."""
     workspace.require_writable("start an engine")
     with (workspace.logs / "engine.log").open("ab") as output:
         subprocess.Popen(
@@ -41,9 +41,9 @@ def start_detached(workspace: Workspace) -> None:
 
 
 def devices() -> list[str]:
-    """`["cuda:0", …]`, or `["cpu"]`; asked of a child process, because counting devices imports torch."""
+    """`["cuda:0", …]`, or `["cpu"]`; counted in a child process, because it takes torch."""
     if sys.platform == "linux" and not any(Path("/dev").glob("nvidia*")) and not Path("/dev/kfd").exists():
-        return ["cpu"]  # no driver of either maker: seconds saved at every start
+        return ["cpu"]  # no driver of NVIDIA or AMD: this saves seconds at every start
     code = "import torch; print(torch.cuda.device_count())"
     counted = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     count = int(counted.stdout.strip() or 0) if counted.returncode == 0 else 0
@@ -64,10 +64,10 @@ def serve(workspace: Workspace) -> None:
     signal.signal(signal.SIGINT, on_signal)
     ledger.beat_engine(started)
     command = [sys.executable, "-m", "engine"]
-    commands = [[*command, "desk"]] + [[*command, "work", "--device", device] for device in devices()]
+    commands = [[*command, "query"]] + [[*command, "work", "--device", device] for device in devices()]
     common = ["--parent", str(os.getpid()), "--workspace", str(workspace.root)]
     children = [_Child([*arguments, *common]) for arguments in commands]
-    log.info("engine %d works on %s", os.getpid(), workspace.root)
+    log.info("engine %d supervises %d workers on %s", os.getpid(), len(children) - 1, workspace.root)
     beaten = 0.0
     try:
         while not stop.wait(POLL_SECONDS):
@@ -80,11 +80,11 @@ def serve(workspace: Workspace) -> None:
         for child in children:
             child.end()
         ledger.forget_engine()
-        log.info("engine %d ends", os.getpid())
+        log.info("engine %d stops", os.getpid())
 
 
 class _Child:
-    """A worker process that is started again when it dies."""
+    """A child process that is restarted when it ends."""
 
     def __init__(self, command: list[str]) -> None:
         self.command = command
@@ -98,7 +98,7 @@ class _Child:
         if time.time() - self.started < RESTART_SECONDS:
             return
         if self.process is not None:
-            log.warning("%s ended with %d; starting it again", self.command[3], self.process.returncode)
+            log.warning("%s ended with status %d; restarting it", self.command[3], self.process.returncode)
         self.started = time.time()
         self.process = subprocess.Popen(self.command, cwd=CHECKOUT, stdin=subprocess.DEVNULL)
 
@@ -113,8 +113,8 @@ class _Child:
 
 
 def end_with_parent(parent: int) -> None:
-    """End this worker when the engine with this process id dies; what it was doing is safe on disk, and its locks are
-    let go. The id is given, not looked up: the engine may have died before the worker got here.
+    """End this process when the engine with the process id `parent` ends; recorded parts are safe on disk, and the
+    system releases its locks. The id is passed, not looked up: the engine may have ended before this is called.
     """
 
     def watch() -> None:
@@ -123,13 +123,3 @@ def end_with_parent(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="end-with-parent").start()
-
-
-def tail(path: Path, lines: int = 200, most: int = 200_000) -> str:
-    """The last lines of a log; "" where there is none yet."""
-    if not path.is_file():
-        return ""
-    with path.open("rb") as handle:
-        handle.seek(max(0, path.stat().st_size - most))
-        text = handle.read().decode("utf-8", errors="replace")
-    return "\n".join(text.splitlines()[-lines:])

@@ -1,4 +1,4 @@
-"""Doing runs: one at a time, on one device, with their log, their heartbeat and one sentence when they fail."""
+"""A worker does runs: one at a time, on one device, each with its log, its heartbeat, and one sentence if it fails."""
 
 from __future__ import annotations
 
@@ -45,23 +45,23 @@ def execute(
 ) -> str:
     """Do one claimed run to its end, release its lock, and return its final state."""
     state, sentence = "done", ""
-    with _logged(ledger, run), _beating(ledger, run):
+    with _log_file(ledger, run), _heartbeat(ledger, run):
         log = logging.getLogger(f"engine.run.{run.id}")
         try:
             log.info("run %s starts on %s", run.id, resolve_device(device))
             job, recipe = Job(workspace, ledger, run, resolve_device(device), report), run.parsed()
-            with _where(job, recipe):
+            with _executor(job, recipe):
                 study_of(recipe).run(job, recipe)
             ledger.set_provenance(run.id, operations_per_second=job.speed)
             log.info("run %s is done", run.id)
         except Cancelled:
             state = "cancelled"
-            log.info("run %s was cancelled; what it finished is kept", run.id)
+            log.info("run %s was cancelled; finished parts are kept", run.id)
         except WinnowError as error:
             state, sentence = "failed", str(error)
             log.error("%s", sentence)
         except Exception as error:
-            # Whatever went wrong here must not stop the other runs of the queue; the log holds the whole story.
+            # A run that fails must not stop the other runs of the queue; the log has the traceback.
             state, sentence = "failed", f"{type(error).__name__}: {error} (see `python -m engine log {run.id}`)"
             log.exception("run %s failed", run.id)
     try:
@@ -71,9 +71,9 @@ def execute(
     return state
 
 
-def _where(job: Job, recipe: Recipe) -> AbstractContextManager[None]:
-    """On the cluster that the recipe names, or here. Raises WinnowError where Ray is needed and not there."""
-    settings: ClusterSettings | None = getattr(recipe, "cluster", None)  # not every kind has shards
+def _executor(job: Job, recipe: Recipe) -> AbstractContextManager[None]:
+    """The cluster that the recipe names, or this process. Raises WinnowError if Ray is needed and not installed."""
+    settings: ClusterSettings | None = getattr(recipe, "cluster", None)  # not every kind has work units
     if settings is None or not settings.used:
         return nullcontext()
     if find_spec("ray") is None:
@@ -87,7 +87,7 @@ def _where(job: Job, recipe: Recipe) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _logged(ledger: Ledger, run: Run) -> Iterator[None]:
+def _log_file(ledger: Ledger, run: Run) -> Iterator[None]:
     """Everything logged while the run is done also goes to its own file."""
     handler = logging.FileHandler(ledger.log_path(run.id), encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -101,8 +101,8 @@ def _logged(ledger: Ledger, run: Run) -> Iterator[None]:
 
 
 @contextmanager
-def _beating(ledger: Ledger, run: Run) -> Iterator[None]:
-    """Say that the worker is alive also while one long operation runs."""
+def _heartbeat(ledger: Ledger, run: Run) -> Iterator[None]:
+    """Send heartbeats, also during one long operation."""
     stop = threading.Event()
 
     def beat() -> None:

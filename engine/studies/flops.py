@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.config.models import ScratchModel
-from engine.config.pruning import DynamicPruningRecipe, ScoreRecipe
+from engine.config.pruning import DynamicPruningRecipe, PairRecipe
 
 # Per parameter and token: a forward pass takes 2; a LoRA step 2 forward and 3 back, because the frozen weights need no
 # gradients of their own; training from scratch 2 forward and 4 back.
@@ -29,9 +29,7 @@ def epoch(student: int, train_tokens: int, valid_tokens: int) -> float:
     return student * (LORA_STEP * train_tokens + FORWARD * valid_tokens)
 
 
-def study(
-    recipe: DynamicPruningRecipe | ScoreRecipe, teacher: int, student: int, train_tokens: int, valid_tokens: int
-) -> float:
+def study(recipe: PairRecipe, teacher: int, student: int, train_tokens: int, valid_tokens: int) -> float:
     """A whole run on a pair of models, as if every arm read everything in every epoch: an upper bound."""
     total = scoring(train_tokens, teacher + student)
     if isinstance(recipe, DynamicPruningRecipe):

@@ -1,4 +1,4 @@
-"""The engine as a process: it works on the queue, answers small questions, cancels, and ends with its parent."""
+"""The engine as a process: it works on the queue, answers requests, cancels runs, and its workers end with it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONG = 120.0
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    return Workspace(tmp_path_factory.mktemp("service") / "workspace").create()
+    return Workspace(tmp_path_factory.mktemp("supervisor") / "workspace").create()
 
 
 @pytest.fixture(scope="module")
@@ -59,17 +59,17 @@ def wait(until: Any) -> None:
         time.sleep(0.05)
 
 
-def ask(home: Workspace, kind: str, payload: dict[str, Any]) -> Request:
+def answered(home: Workspace, kind: str, payload: dict[str, Any]) -> Request:
     ledger = Ledger(home)
-    number = ledger.submit_request(kind, payload)
-    wait(lambda: (found := ledger.request(number)) is not None and found.answer is not None)
-    answered = ledger.request(number)
-    assert answered is not None
-    return answered
+    request = ledger.submit_request(kind, payload)
+    wait(lambda: (found := ledger.request(request)) is not None and found.answer is not None)
+    found = ledger.request(request)
+    assert found is not None
+    return found
 
 
-def test_the_engine_says_it_is_alive(home: Workspace, engine: subprocess.Popen[bytes]) -> None:
-    """The chip in the frame depends on it."""
+def test_the_engine_sends_heartbeats(home: Workspace, engine: subprocess.Popen[bytes]) -> None:
+    """The engine bar of the app depends on them."""
     wait(Ledger(home).engine_alive)
 
 
@@ -91,10 +91,10 @@ def test_a_finished_run_leaves_a_log_and_its_provenance(home: Workspace, finishe
 
 
 @pytest.mark.parametrize("student", ["base", "dynamic"])
-def test_a_trace_shows_where_the_models_part(home: Workspace, finished: str, student: str) -> None:
-    """Try your own: every token has a KL and the leading tokens of both models."""
+def test_a_trace_shows_where_the_models_differ(home: Workspace, finished: str, student: str) -> None:
+    """The playground: every token has a KL and the leading tokens of both models."""
     payload = {"run": finished, "student": student, "instruction": "What is 2 plus 3?", "input": "", "response": "5"}
-    answer = ask(home, "trace", payload)
+    answer = answered(home, "trace", payload)
     assert answer.state == "answered", answer.answer
     assert answer.answer is not None
     count = len(answer.answer["tokens"])
@@ -105,19 +105,19 @@ def test_a_trace_shows_where_the_models_part(home: Workspace, finished: str, stu
 
 
 def test_training_changes_the_trace(home: Workspace, finished: str) -> None:
-    """The student after training is another one than before, and asking leaves the first as it was."""
+    """The student after training differs from the one before, which a request leaves as it was."""
     payload = {"run": finished, "instruction": "Say lamp 2 times.", "input": "", "response": "lamp lamp "}
     kl = []
     for student in ("base", "dynamic", "base"):
-        answer = ask(home, "trace", payload | {"student": student}).answer
+        answer = answered(home, "trace", payload | {"student": student}).answer
         assert answer is not None
         kl.append(answer["metrics"]["kl"])
     assert kl[0] == kl[2] != kl[1]
 
 
-def test_an_empty_response_is_said(home: Workspace, finished: str) -> None:
+def test_an_empty_response_is_refused(home: Workspace, finished: str) -> None:
     payload = {"run": finished, "student": "base", "instruction": "Hello", "input": "", "response": "  "}
-    answer = ask(home, "trace", payload)
+    answer = answered(home, "trace", payload)
     assert answer.state == "refused"
     assert answer.answer is not None
     assert "response is empty" in answer.answer["error"]
@@ -125,7 +125,7 @@ def test_an_empty_response_is_said(home: Workspace, finished: str) -> None:
 
 def test_a_preview_shows_columns_and_lengths(home: Workspace, engine: subprocess.Popen[bytes], tmp_path: Path) -> None:
     source = str(write_rows(tmp_path / "rows.jsonl"))
-    answer = ask(home, "preview", {"data": {"source": source}, "model": ""}).answer
+    answer = answered(home, "preview", {"data": {"source": source}, "model": ""}).answer
     assert answer is not None
     assert answer["mapping"] == {"instruction": "instruction", "input": "input", "response": "output"}
     assert answer["lengths"]["unit"] == "characters"
@@ -134,7 +134,7 @@ def test_a_preview_shows_columns_and_lengths(home: Workspace, engine: subprocess
 def test_a_check_counts_and_estimates(home: Workspace, engine: subprocess.Popen[bytes], tmp_path: Path) -> None:
     """Before anything starts a person sees samples, tokens, memory and where the models come from."""
     recipe = tiny_recipe(write_rows(tmp_path / "rows.jsonl"))
-    answer = ask(home, "check", {"recipe": recipe.model_dump(mode="json")}).answer
+    answer = answered(home, "check", {"recipe": recipe.model_dump(mode="json")}).answer
     assert answer is not None
     assert answer["ok"], answer["problems"]
     assert answer["samples"] == 80
@@ -154,9 +154,9 @@ def test_a_check_counts_and_estimates(home: Workspace, engine: subprocess.Popen[
 def test_a_check_finds_what_would_fail(
     home: Workspace, engine: subprocess.Popen[bytes], tmp_path: Path, change: dict[str, Any], words: str
 ) -> None:
-    """Said before the start, not after an hour."""
+    """Before the start, not after an hour."""
     recipe = tiny_recipe(write_rows(tmp_path / "rows.jsonl")).model_dump(mode="json")
-    answer = ask(home, "check", {"recipe": recipe | change}).answer
+    answer = answered(home, "check", {"recipe": recipe | change}).answer
     assert answer is not None
     assert not answer["ok"]
     assert any(words in problem for problem in answer["problems"]), answer["problems"]
@@ -179,7 +179,7 @@ def test_a_running_run_is_cancelled_and_resumed(
 
 
 def test_workers_end_with_their_engine(workspace: Workspace) -> None:
-    """An engine that is killed leaves nobody behind who would go on unseen."""
+    """An engine that is killed leaves no process behind."""
     start_detached(workspace)
     ledger = Ledger(workspace)
     wait(ledger.engine_alive)

@@ -107,7 +107,7 @@ def test_every_reader_knows_the_former_names(
     for found, wanted in zip(from_store(workspace, run), expected, strict=True):
         pd.testing.assert_frame_equal(found, wanted)
     lines = list(report(workspace, rebuild_store=False))
-    assert f"{len(before)} of {len(before)} parts are whole" in lines
+    assert f"{len(before)} of {len(before)} parts are intact" in lines
     assert on_disk(workspace) == before
 
 

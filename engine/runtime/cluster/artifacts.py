@@ -1,4 +1,4 @@
-"""What one node makes and others need, beside parts: models made from nothing, and kept outputs."""
+"""Files beside parts that one node makes and others need: models trained from scratch, and cached tensors."""
 
 from __future__ import annotations
 
@@ -15,44 +15,45 @@ FOLDERS = ("models", "outputs")
 
 
 class ArtifactSync:
-    """A node's view of these files. The clerk has the list of them, so that no node has to ask the address, where a
-    look at a folder costs the more the longer a run goes on.
+    """Keeps one node's copies of these files up to date. The coordinator holds the list of published files, so that no
+    node lists the address, where listing a folder costs more the longer a run goes on.
     """
 
-    def __init__(self, storage: Storage, clerk: Any, staging: str) -> None:
-        self.storage, self.clerk = storage, clerk
+    def __init__(self, storage: Storage, coordinator: Any, staging: str) -> None:
+        self.storage, self.coordinator = storage, coordinator
         self.staging = staging  # of this node, at the address
-        self._seen = 0  # of the clerk's list
-        self._known: set[str] = set()  # here and there
+        self._read = 0  # entries of the coordinator's list that have been read
+        self._synced: set[str] = set()  # both here and at the address
 
-    def stock(self, parts: Iterable[Part]) -> None:
-        """Tell the clerk of what earlier runs have left at the address, and leave those recorded parts again that it
-        has lost. The engine does it once.
+    def restore(self, parts: Iterable[Part]) -> None:
+        """Announce what earlier runs left at the address, and upload recorded `parts` that it has lost. Called once,
+        by the engine.
         """
-        found = [name for folder in FOLDERS for name in self.storage.there(folder)]
-        ray.get(self.clerk.share.remote(found))
+        found = [name for folder in FOLDERS for name in self.storage.remote_files(folder)]
+        ray.get(self.coordinator.announce.remote(found))
         root = Workspace(self.storage.root)
-        # No worker reads the samples: what it needs of them comes with its shard.
+        # No worker reads the samples: what it needs of them comes with its unit.
         names = [self.storage.name_of(part.path(root)) for part in parts if part.table != "samples"]
-        there = {name for folder in {name.rpartition("/")[0] for name in names} for name in self.storage.there(folder)}
-        self.storage.push([name for name in names if name not in there], self.staging)
+        folders = {name.rpartition("/")[0] for name in names}
+        present = {name for folder in folders for name in self.storage.remote_files(folder)}
+        self.storage.push([name for name in names if name not in present], self.staging)
 
     def fetch(self) -> None:
-        """Bring here what others have left since the last time."""
+        """Download what others have published since the last call."""
         if not self.storage.address:
             return
-        names: list[str] = ray.get(self.clerk.shared.remote(self._seen))
-        self._seen += len(names)
+        names: list[str] = ray.get(self.coordinator.announced.remote(self._read))
+        self._read += len(names)
         for name in names:
             self.storage.pull(name)
-        self._known |= set(names)
+        self._synced |= set(names)
 
-    def leave(self) -> None:
-        """Leave what has been finished here since the last time."""
+    def publish(self) -> None:
+        """Upload what has been finished here since the last call."""
         if not self.storage.address:
             return
-        fresh = [name for folder in FOLDERS for name in self.storage.here(folder) if name not in self._known]
-        if fresh:
-            self.storage.push(fresh, self.staging)
-            ray.get(self.clerk.share.remote(fresh))
-            self._known |= set(fresh)
+        new = [name for folder in FOLDERS for name in self.storage.local_files(folder) if name not in self._synced]
+        if new:
+            self.storage.push(new, self.staging)
+            ray.get(self.coordinator.announce.remote(new))
+            self._synced |= set(new)

@@ -14,13 +14,13 @@ from engine.common.errors import WinnowError
 from engine.common.paths import CHECKOUT
 from engine.config.cluster import ClusterSettings
 
-KNOCK_SECONDS = 5.0
+PROBE_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
 
 def join(settings: ClusterSettings) -> None:
-    """Connect this process. Raises WinnowError where there is no such cluster, or this machine is no part of it."""
+    """Connect this process. Raises WinnowError if there is no such cluster, or this machine is not part of it."""
     if settings.address.startswith("ray://"):
         raise WinnowError(
             f"cluster.address is {settings.address}, but Winnow's engine must run on a machine of the cluster, because "
@@ -36,7 +36,7 @@ def join(settings: ClusterSettings) -> None:
         _start(settings, common)
         return
     if settings.address != "auto":
-        _knock(settings.address)
+        _probe(settings.address)
     try:
         ray.init(address=settings.address, **common)
     except (ConnectionError, ValueError, RuntimeError, RayError) as error:
@@ -60,30 +60,30 @@ def _start(settings: ClusterSettings, common: dict[str, Any]) -> None:
     )
 
 
-def _knock(address: str) -> None:
-    """Raise WinnowError where nobody answers: Ray itself would go on asking for minutes."""
+def _probe(address: str) -> None:
+    """Raises WinnowError if nothing listens there: Ray itself would retry for minutes."""
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+        socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
     except (OSError, ValueError, OverflowError) as error:
         raise WinnowError(
-            f"cluster.address is {address}, and nobody answers there ({error}); write auto, none or HOST:PORT, the "
+            f"cluster.address is {address}, and nothing answers there ({error}); write auto, none or HOST:PORT, the "
             "address that `ray start --head` has printed."
         ) from error
 
 
 def first_line(error: BaseException) -> str:
-    """What Ray has to say, without the trace or the advice it often adds."""
+    """The message of an error of Ray, without the trace or the advice it often adds."""
     return str(error).strip().partition("\n")[0]
 
 
-def alive() -> list[dict[str, Any]]:
-    """The nodes that are there now, as Ray describes them."""
+def alive_nodes() -> list[dict[str, Any]]:
+    """The nodes that are alive now, as Ray describes them."""
     return [node for node in ray.nodes() if node["Alive"]]
 
 
-def described(node: dict[str, Any]) -> dict[str, Any]:
-    """A node for the provenance, under the name that its workers give it."""
+def describe_node(node: dict[str, Any]) -> dict[str, Any]:
+    """A node for the provenance, under the name that its workers use."""
     resources = node["Resources"]
     return {
         "name": f"{node['NodeManagerHostname']} {node['NodeID'][:6]}",

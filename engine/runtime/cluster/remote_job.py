@@ -1,4 +1,4 @@
-"""The job of a worker: like that of the engine, but its parts, progress and log go through the clerk."""
+"""The job of a worker: like that of the engine, but its parts, progress and log go through the coordinator."""
 
 from __future__ import annotations
 
@@ -23,87 +23,86 @@ from engine.storage.parts import Part, write_part
 from engine.storage.workspace import Workspace
 from engine.studies.job import Job
 
-TELL_SECONDS = 1.0
+REPORT_SECONDS = 1.0  # at least so long between two progress reports
 
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What a worker is told when it is hired."""
+    """What a worker is started with."""
 
     run: Run
     root: Path  # of the engine's workspace
     settings: ClusterSettings
     gpus: bool
-    clerk: Any  # the actor
+    coordinator: Any  # the actor
 
 
-def workspace_at(seat: WorkerSpec) -> Workspace:
-    """The workspace as this node has it: the shared folder, or a mirror of what it needs of it."""
-    own = Path(tempfile.gettempdir()) / "winnow" / digest([str(seat.root), seat.settings.storage])
-    return Workspace(own if seat.settings.storage else seat.root, own=own).create()
+def workspace_at(spec: WorkerSpec) -> Workspace:
+    """The workspace as this node has it: the shared folder, or a mirror of the files it needs."""
+    own = Path(tempfile.gettempdir()) / "winnow" / digest([str(spec.root), spec.settings.storage])
+    return Workspace(own if spec.settings.storage else spec.root, own=own).create()
 
 
 class LedgerProxy:
-    """The ledger as far as a worker may use it: every call goes to the clerk and comes back before the next."""
+    """The part of the ledger that a worker may use: every call goes to the coordinator and waits for its return."""
 
-    def __init__(self, clerk: Any) -> None:
-        self.clerk = clerk
+    def __init__(self, coordinator: Any) -> None:
+        self.coordinator = coordinator
 
     def parts(self, run: str) -> list[Part]:
-        return []  # the whole list would travel; `SeatJob.has` asks for single ones
+        return []  # the whole list would be sent; `RemoteJob.has` looks up single parts
 
     def set_provenance(self, run: str, **facts: Any) -> None:
-        ray.get(self.clerk.set_provenance.remote(facts))
+        ray.get(self.coordinator.set_provenance.remote(facts))
 
     def extend_provenance(self, run: str, **facts: Any) -> None:
-        ray.get(self.clerk.extend_provenance.remote(facts))
+        ray.get(self.coordinator.extend_provenance.remote(facts))
 
 
 class RemoteJob(Job):
-    def __init__(self, seat: WorkerSpec, worker: str) -> None:
-        self.seat, self.worker = seat, worker
-        device = resolve_device("auto" if seat.gpus else "cpu")
-        # A book answers like a ledger to everything a shard asks of one.
-        super().__init__(workspace_at(seat), cast(Ledger, LedgerProxy(seat.clerk)), seat.run, device)
-        self.storage = Storage(seat.settings.storage, self.workspace.root)
-        self._staging = Workspace(self.workspace.staging / seat.run.id / worker)
-        self._shelf = ArtifactSync(self.storage, seat.clerk, self.storage.name_of(self._staging.root))
-        self._shard, self._before = "", 0.0
-        self.made: list[tuple[str, str]] = []  # parts of the present shard
+    def __init__(self, spec: WorkerSpec, worker: str) -> None:
+        self.spec, self.worker = spec, worker
+        self.coordinator = spec.coordinator
+        device = resolve_device("auto" if spec.gpus else "cpu")
+        # The proxy has every method of the ledger that doing a unit calls.
+        super().__init__(workspace_at(spec), cast(Ledger, LedgerProxy(self.coordinator)), spec.run, device)
+        self.storage = Storage(spec.settings.storage, self.workspace.root)
+        self._staging = Workspace(self.workspace.staging / spec.run.id / worker)
+        self._artifacts = ArtifactSync(self.storage, self.coordinator, self.storage.name_of(self._staging.root))
+        self._unit, self._before = "", 0.0
+        self.unit_parts: list[tuple[str, str]] = []  # parts of the present unit
 
     @property
     def workers_on_gpus(self) -> bool:
-        return self.seat.gpus
+        return self.spec.gpus
 
     def broadcast(self, name: str, make: Callable[[], Any]) -> Any:
         return self.broadcasted(name)
 
     def broadcasted(self, name: str) -> Any:
-        return ray.get(ray.get(self.seat.clerk.broadcasted.remote(name))[0])
+        return ray.get(ray.get(self.coordinator.broadcasted.remote(name))[0])
 
     def local_path(self, source: str) -> str:
         path = Path(source)
-        return (
-            str(self.workspace.root / path.relative_to(self.seat.root))
-            if path.is_relative_to(self.seat.root)
-            else source
-        )
+        if not path.is_relative_to(self.spec.root):
+            return source
+        return str(self.workspace.root / path.relative_to(self.spec.root))
 
-    # -- shards -------------------------------------------------------------------------------------------------
+    # -- work units ---------------------------------------------------------------------------------------------
 
-    def begin(self, shard: str) -> None:
+    def begin_unit(self, name: str) -> None:
         """Fetch what other nodes have made by now."""
-        self._shard, self._before, self.made = shard, self._done, []
-        self._shelf.fetch()
+        self._unit, self._before, self.unit_parts = name, self._done, []
+        self._artifacts.fetch()
 
-    def end(self) -> None:
-        """Leave what this shard has made where the others find it."""
-        self._shelf.leave()
+    def end_unit(self) -> None:
+        """Publish what this unit has made."""
+        self._artifacts.publish()
 
     # -- parts --------------------------------------------------------------------------------------------------
 
     def has(self, table: str, name: str) -> bool:
-        return super().has(table, name) or bool(ray.get(self.seat.clerk.has.remote(table, name)))
+        return super().has(table, name) or bool(ray.get(self.coordinator.has.remote(table, name)))
 
     def part_path(self, table: str, name: str) -> Path:
         path = super().part_path(table, name)
@@ -115,33 +114,33 @@ class RemoteJob(Job):
         return write_part(self._staging, self.run.id, table, name, columns, seconds)
 
     def record(self, parts: Iterable[Part]) -> None:
-        """Parts first go where all nodes see them, and count once the clerk has put them in their place."""
+        """Stage parts where all nodes see them; they count once the coordinator has moved them to their place."""
         parts = list(parts)
-        self.end()  # parts promise that what they go with can be found
+        self._artifacts.publish()  # a recorded part promises that the files it refers to can be found
         self.storage.push(self.storage.name_of(part.path(self._staging)) for part in parts)
-        ray.get(self.seat.clerk.accept.remote(self.worker, parts))
+        ray.get(self.coordinator.record_parts.remote(self.worker, parts))
         for part in parts:
             part.path(self._staging).unlink(missing_ok=True)
-        made = [(part.table, part.name) for part in parts]
-        self.recorded(made)
-        self.made += made
+        names = [(part.table, part.name) for part in parts]
+        self.recorded(names)
+        self.unit_parts += names
 
     # -- progress -----------------------------------------------------------------------------------------------
 
     def _report(self, message: str) -> None:
         now = time.monotonic()
-        if now - self._reported >= TELL_SECONDS:
+        if now - self._reported >= REPORT_SECONDS:
             self._reported = now
-            self.seat.clerk.tell.remote(self._shard, self._done - self._before)
+            self.coordinator.report_progress.remote(self._unit, self._done - self._before)
 
 
 class CoordinatorHandler(logging.Handler):
     """Sends what a worker logs to the log of the run, with the name of its node."""
 
-    def __init__(self, clerk: Any, node: str) -> None:
+    def __init__(self, coordinator: Any, node: str) -> None:
         super().__init__(logging.INFO)
-        self.clerk, self.node = clerk, node
+        self.coordinator, self.node = coordinator, node
         self.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s [{node}] %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.clerk.write_log.remote(self.format(record))
+        self.coordinator.write_log.remote(self.format(record))

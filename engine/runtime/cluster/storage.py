@@ -1,4 +1,4 @@
-"""What the nodes of a cluster share: the workspace itself, or an address where files are left and fetched."""
+"""What the nodes of a cluster share: the workspace itself, or an address to which files are copied."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import fsspec
 from engine.common.atomic import put_in_place, write_atomically
 from engine.common.errors import WinnowError
 
-UNFINISHED = ".training.safetensors"  # checkpoints, which change until what they are of is finished, and then go
+UNFINISHED = ".training.safetensors"  # checkpoints: they change until the training ends, and are removed then
 
 
 class Storage:
@@ -33,29 +33,29 @@ class Storage:
         """The name of a file or folder of this machine."""
         return path.relative_to(self.root).as_posix()
 
-    def push(self, names: Iterable[str], by_way_of: str = "") -> None:
-        """Leave files of this machine where the others find them: by way of a folder of the address that is swept
-        sooner or later, if it is named, so that each of them is there whole or not at all.
+    def push(self, names: Iterable[str], staging: str = "") -> None:
+        """Upload files of this machine. With `staging`, a folder of the address that is cleared sooner or later, each
+        is uploaded there and then moved, so that it appears atomically.
         """
         for name in names if self.address else ():
-            first = f"{by_way_of}/{name}" if by_way_of else name
-            with self._named("written", name):
-                self._put(name, first)
-                if by_way_of:
+            first = f"{staging}/{name}" if staging else name
+            with self._errors_named("written", name):
+                self._upload(name, first)
+                if staging:
                     self._move(first, name)
 
     def pull(self, name: str) -> bool:
-        """Fetch a file unless it is here; the answer is whether it is here now."""
-        here = self.root / name
-        if here.exists() or not self.address:
-            return here.exists()
-        with self._named("read", name):
-            if not self._files.exists(self._there(name)):
+        """Download a file unless it is here. Returns whether it is here now."""
+        local = self.root / name
+        if local.exists() or not self.address:
+            return local.exists()
+        with self._errors_named("read", name):
+            if not self._files.exists(self._remote(name)):
                 return False
-            write_atomically(here, lambda temporary: self._files.get_file(self._there(name), str(temporary)))
+            write_atomically(local, lambda temporary: self._files.get_file(self._remote(name), str(temporary)))
         return True
 
-    def here(self, folder: str) -> list[str]:
+    def local_files(self, folder: str) -> list[str]:
         """The names of the finished files of a folder of this machine."""
         return sorted(
             self.name_of(path)
@@ -63,45 +63,46 @@ class Storage:
             if path.is_file() and not path.name.startswith(".") and not path.name.endswith(UNFINISHED)
         )
 
-    def there(self, folder: str) -> list[str]:
+    def remote_files(self, folder: str) -> list[str]:
         """The names of the files of a folder at the address; a missing folder has none."""
         if not self.address:
             return []
-        with self._named("read", folder):
-            found = self._files.find(self._there(folder)) if self._files.exists(self._there(folder)) else []
+        with self._errors_named("read", folder):
+            found = self._files.find(self._remote(folder)) if self._files.exists(self._remote(folder)) else []
         return sorted(name[name.index(self._base) + len(self._base) :].lstrip("/") for name in found)
 
-    def take(self, staged: str, name: str) -> None:
-        """Put a staged file in its place, there and here: it was somebody's, now it is everybody's."""
-        here = self.root / name
-        with self._named("moved", staged):
+    def commit(self, staged: str, name: str) -> None:
+        """Move a worker's staged file to its final place, at the address and here."""
+        local = self.root / name
+        with self._errors_named("moved", staged):
             if self.address:
                 self._move(staged, name)
-                here.unlink(missing_ok=True)  # struck from the ledger earlier, and not to be trusted
+                local.unlink(missing_ok=True)  # of a part that was removed from the ledger earlier; not to be trusted
                 self.pull(name)
             else:
-                here.parent.mkdir(parents=True, exist_ok=True)
-                put_in_place(self.root / staged, here)
+                local.parent.mkdir(parents=True, exist_ok=True)
+                put_in_place(self.root / staged, local)
 
-    def drop(self, folder: str) -> None:
-        """Forget a folder at the address; a missing one is forgotten already."""
-        with self._named("removed", folder):
-            if self.address and self._files.exists(self._there(folder)):
-                self._files.rm(self._there(folder), recursive=True)
+    def remove(self, folder: str) -> None:
+        """Remove a folder at the address, if it is there."""
+        with self._errors_named("removed", folder):
+            if self.address and self._files.exists(self._remote(folder)):
+                self._files.rm(self._remote(folder), recursive=True)
 
-    def _put(self, name: str, there: str) -> None:
-        self._files.makedirs(self._there(there).rpartition("/")[0], exist_ok=True)
-        self._files.put_file(str(self.root / name), self._there(there))
+    def _upload(self, name: str, to: str) -> None:
+        self._files.makedirs(self._remote(to).rpartition("/")[0], exist_ok=True)
+        self._files.put_file(str(self.root / name), self._remote(to))
 
-    def _move(self, there: str, name: str) -> None:
-        self._files.makedirs(self._there(name).rpartition("/")[0], exist_ok=True)
-        self._files.mv(self._there(there), self._there(name))
+    def _move(self, name: str, to: str) -> None:
+        self._files.makedirs(self._remote(to).rpartition("/")[0], exist_ok=True)
+        self._files.mv(self._remote(name), self._remote(to))
 
-    def _there(self, name: str) -> str:
+    def _remote(self, name: str) -> str:
         return f"{self._base}/{name}"
 
     @contextmanager
-    def _named(self, verb: str, name: str) -> Iterator[None]:
+    def _errors_named(self, verb: str, name: str) -> Iterator[None]:
+        """Turn every error into a WinnowError that names the file."""
         try:
             yield
         except WinnowError:

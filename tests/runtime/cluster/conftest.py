@@ -15,7 +15,7 @@ from engine.storage.ledger import Ledger
 from engine.storage.workspace import Workspace
 
 OBJECTS = 80 * 2**20  # bytes each node may keep in shared memory
-NODES = 3  # with the one of the engine, which does no shards
+NODES = 3  # with the one of the engine, which does no units
 # Ray asks nodes how they are every few seconds and gives them many chances; tests have no time for that.
 IMPATIENT = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 2}
 TOO_LONG = 900.0  # seconds; what has not come so far by then hangs, however busy the machine is
@@ -43,7 +43,7 @@ class Machines:
             self.cluster.add_node(num_cpus=1, object_store_memory=OBJECTS)
 
     def kill_one_at_work(self, ledger: Ledger, run: str) -> str:
-        """Kill every process of a node that is doing a shard, as when its power fails; the answer is its name."""
+        """Kill every process of a node that is doing a unit, as when its power fails. Returns its name."""
         nodes = {node.node_id[:6]: node for node in self.cluster.worker_nodes}
         found: list[str] = []
 

@@ -1,4 +1,4 @@
-"""A distillation on a cluster: the sets and measurements of a local run, wherever each of them is made."""
+"""A distillation on a cluster: the sets and evaluations of a local run, wherever each of them is made."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.studies.test_prompting import llama, words_tokenizer
 SEEDS = [0, 1]
 WORDS = ["[UNK]", "<s>", "label", ":", "glad", "sorry", "the", "story", "lovely", "bright", "awful", "dull"]
 SETS = 2 * len(SEEDS)  # of two tasks
-# Of each task all data and three picks of real samples; of each set three measurements; two tasks, and prompts.
-SHARDS = SETS + 2 * (1 + 3) + 3 * SETS + 4 + 1
+# Of each task all data and three selections of real samples; of each set three evaluations; two tasks, and prompts.
+UNITS = SETS + 2 * (1 + 3) + 3 * SETS + 4 + 1
 
 
 def sources(folder: Path) -> tuple[Path, Path]:
@@ -61,7 +61,7 @@ def local(folder: Path) -> tuple[Workspace, str]:
 
 
 def assert_same(workspace: Workspace, run: str, local: tuple[Workspace, str]) -> None:
-    """Every row of every table to the bit, and every set where whoever takes it away looks for it."""
+    """Every row of every table to the bit, and every set where an export looks for it."""
     ended = Ledger(workspace).run(run)
     assert ended.state == "done", ended.error
     assert everything(workspace, run) == everything(*local)
@@ -82,7 +82,7 @@ def learning(ledger: Ledger, run: str) -> list[str]:
 def test_nodes_that_share_nothing_but_a_storage(
     machines: Machines, workspace: Workspace, ledger: Ledger, tmp_path: Path, folder: Path, local: tuple[Workspace, str]
 ) -> None:
-    """Workers have what the engine read and what others learned, though the data is gone before they begin."""
+    """Workers have what the engine read and what others learned, even if the data is gone before they begin."""
 
     def remove_the_data(ledger: Ledger, run: str) -> None:
         until(lambda: ledger.attempts(run))
@@ -94,7 +94,7 @@ def test_nodes_that_share_nothing_but_a_storage(
     assert_same(workspace, run, local)
     attempts = ledger.attempts(run)
     assert {attempt.outcome for attempt in attempts} == {"done"}
-    assert len({attempt.name for attempt in attempts}) == len(attempts) == SHARDS
+    assert len({attempt.name for attempt in attempts}) == len(attempts) == UNITS
     last = max(attempt.ended for attempt in attempts if attempt.name.startswith("learning "))
     assert all(last <= attempt.began for attempt in attempts if attempt.name.startswith("decoded text, "))
     assert list(storage.rglob("outputs/*.safetensors"))
@@ -125,7 +125,7 @@ def test_a_node_is_killed_while_it_learns(
     again = [attempt for attempt in attempts if attempt.name == lost.name]
     assert [attempt.outcome for attempt in again] == ["lost", "done"]
     assert again[1].node != lost.node
-    assert len(attempts) == SHARDS + 1
+    assert len(attempts) == UNITS + 1
     log = ledger.log_path(run).read_text(encoding="utf-8")
     assert f"[{again[1].node}] {lost.name.removeprefix('learning ')} goes on from outer step " in log
     assert not list(workspace.outputs.glob("*.training.safetensors"))
@@ -138,8 +138,8 @@ def test_what_travels(tmp_path: Path) -> None:
     save_tensors(one, "finished", {}, {"step": 3})
     (one.outputs / "begun.training.safetensors").write_bytes(b"of one node")
     here, there = Storage(address, one.root), Storage(address, other.root)
-    here.push(here.here("outputs"), "staging/one")
-    assert there.there("outputs") == ["outputs/finished.safetensors"]
+    here.push(here.local_files("outputs"), "staging/one")
+    assert there.remote_files("outputs") == ["outputs/finished.safetensors"]
     assert there.pull("outputs/finished.safetensors")
     found = load_tensors(other, "finished")
     assert found is not None

@@ -1,4 +1,4 @@
-"""What becomes of a run on a cluster when somebody stops it, memory runs out, or the engine dies."""
+"""What becomes of a run on a cluster if it is cancelled, memory runs out, or the engine dies."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from engine.common.errors import WinnowError
 from engine.common.paths import CHECKOUT
 from engine.config.pruning import DynamicPruningRecipe
 from engine.runtime import worker as engine_worker
-from engine.runtime.cluster import driver as cluster_module
+from engine.runtime.cluster.driver import ENGINE_ENDED
 from engine.runtime.cluster.storage import Storage
+from engine.runtime.cluster.workers import OUT_OF_MEMORY
 from engine.storage.ledger import Ledger
 from engine.storage.workspace import Workspace
 from tests.fixtures.tiny import tiny_recipe, write_rows
@@ -36,11 +37,11 @@ def recipe(folder: Path, **changes: Any) -> DynamicPruningRecipe:
 
 
 def workers() -> list[str]:
-    """The processes of this cluster's workers and clerks, which Ray names after the class."""
+    """The processes of this cluster's workers and coordinators, which Ray names after the class."""
     found = []
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
-            found += [name for name in process.cmdline()[:1] if name.startswith(("ray::Worker", "ray::Clerk"))]
+            found += [name for name in process.cmdline()[:1] if name.startswith(("ray::Worker", "ray::Coordinator"))]
     return found
 
 
@@ -49,7 +50,7 @@ def at_work(ledger: Ledger, run: str) -> list[str]:
 
 
 def test_cancelling_frees_the_workers(machines: Machines, workspace: Workspace, ledger: Ledger, tmp_path: Path) -> None:
-    """Somebody who stops a run gets the machines back, and what is finished stays."""
+    """Cancelling a run frees the machines, and what is finished stays."""
 
     def cancel(ledger: Ledger, run: str) -> None:
         until(lambda: at_work(ledger, run), (ledger, run))
@@ -94,7 +95,7 @@ def test_a_worker_is_killed_by_memory(
     assert ledger.run(run).state == "done", ledger.run(run).error
     assert_same(workspace, run, local)
     lost = {attempt.why for attempt in ledger.attempts(run) if attempt.outcome == "lost"}
-    assert lost == {cluster_module.OUT_OF_MEMORY}
+    assert lost == {OUT_OF_MEMORY}
 
 
 def test_the_engine_dies_and_the_next_one_goes_on(
@@ -124,40 +125,40 @@ def test_the_engine_dies_and_the_next_one_goes_on(
     now = {(part.table, part.name): part.sha256 for part in ledger.parts(run)}
     assert {key: now[key] for key in kept} == kept  # nothing that was recorded has been made again
     attempts = ledger.attempts(run)
-    assert {attempt.why for attempt in attempts if attempt.outcome == "lost"} <= {cluster_module.ENGINE_ENDED}
+    assert {attempt.why for attempt in attempts if attempt.outcome == "lost"} <= {ENGINE_ENDED}
     until(lambda: not workers())
 
 
 def test_the_storage_refuses(
     machines: Machines, workspace: Workspace, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What goes wrong where the clerk puts parts in their place reaches the person as one sentence, too; and that is
-    still what they read where the storage then cannot be swept, either.
+    """An error while the coordinator moves parts to their place ends the run with one sentence, and it is still that
+    sentence if the staged files cannot be removed, either.
     """
     (tmp_path / "storage").mkdir()
     (tmp_path / "storage" / "parts").write_text("a file where a folder should be")
-    swept: list[str] = []
+    cleared: list[str] = []
 
-    def drop(_: Storage, folder: str) -> None:
-        swept.append(folder)
-        if len(swept) == 2:
-            raise WinnowError("it could not be swept")
+    def remove(_: Storage, folder: str) -> None:
+        cleared.append(folder)
+        if len(cleared) == 2:
+            raise WinnowError("it could not be cleared")
 
-    monkeypatch.setattr(Storage, "drop", drop)
+    monkeypatch.setattr(Storage, "remove", remove)
     cluster = {**machines.settings, "storage": f"file://{tmp_path / 'storage'}"}
     run = do(workspace, recipe(tmp_path, cluster=cluster))
-    assert swept == [f"staging/{run}"] * 2
-    assert "it could not be swept" in ledger.log_path(run).read_text(encoding="utf-8")
-    said = ledger.run(run).error
-    assert "could not be moved" in said
-    assert "check cluster.storage" in said
-    assert "\n" not in said
+    assert cleared == [f"staging/{run}"] * 2
+    assert "it could not be cleared" in ledger.log_path(run).read_text(encoding="utf-8")
+    error = ledger.run(run).error
+    assert "could not be moved" in error
+    assert "check cluster.storage" in error
+    assert "\n" not in error
 
 
 @pytest.mark.parametrize(
     ("address", "sentence"),
     [
-        ("127.0.0.1:1", "nobody answers there"),
+        ("127.0.0.1:1", "nothing answers there"),
         ("ray://127.0.0.1:10001", "Winnow's engine must run on a machine of the cluster"),
     ],
 )
@@ -170,16 +171,16 @@ def test_a_cluster_that_is_not_there(
     assert sentence in ledger.run(run).error
 
 
-def test_ray_is_asked_for_and_absent(
+def test_ray_is_needed_and_absent(
     workspace: Workspace, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever asks for a cluster without having Ray is told how to get it."""
+    """A run that needs a cluster on a machine without Ray fails with the command that installs it."""
     monkeypatch.setattr(engine_worker, "find_spec", lambda name: None if name == "ray" else name)
     run = do(workspace, recipe(tmp_path, cluster="auto"))
     assert "pip install -r requirements-ray.txt" in ledger.run(run).error
 
 
-def test_ray_is_imported_only_when_it_is_asked_for() -> None:
+def test_ray_is_imported_only_if_a_run_needs_it() -> None:
     """A machine without Ray does everything else, and starts as fast as before."""
     code = "import engine.runtime.worker, sys; print('ray' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Where nodes leave what they finish, and who makes it count: one shard done twice leaves one part."""
+"""Files that nodes exchange, and how parts are recorded: a unit done twice leaves one part."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def address(folder: Path, apart: bool) -> str:
     return f"file://{folder / 'storage'}" if apart else ""
 
 
-def staged(clerk: Coordinator, folder: Path, worker: str, seconds: float, apart: bool) -> Part:
-    """A part as a worker writes it; the same shard takes other seconds each time, so that the files differ."""
-    root = folder / worker if apart else clerk.workspace.root
-    staging = Workspace(root / "staging" / clerk.run_id / worker)
+def staged(coordinator: Coordinator, folder: Path, worker: str, seconds: float, apart: bool) -> Part:
+    """A part as a worker writes it; the same unit takes other seconds each time, so that the files differ."""
+    root = folder / worker if apart else coordinator.workspace.root
+    staging = Workspace(root / "staging" / coordinator.run_id / worker)
     columns = {
         "arm": ["base"],
         "seed": [-1],
@@ -38,7 +38,7 @@ def staged(clerk: Coordinator, folder: Path, worker: str, seconds: float, apart:
         "metric": ["kl"],
         "value": np.array([0.5], dtype=np.float32),
     }
-    part = write_part(staging, clerk.run_id, "scores", "base-e001-00000", columns, seconds)
+    part = write_part(staging, coordinator.run_id, "scores", "base-e001-00000", columns, seconds)
     storage = Storage(address(folder, apart), root)
     storage.push([storage.name_of(part.path(staging))])
     return part
@@ -50,46 +50,48 @@ def apart(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def clerk(workspace: Workspace, ledger: Ledger, tmp_path: Path, apart: bool) -> Coordinator:
+def coordinator(workspace: Workspace, ledger: Ledger, tmp_path: Path, apart: bool) -> Coordinator:
     return Coordinator(workspace.root, ledger.submit(parse_recipe(RECIPE)), address(tmp_path, apart))
 
 
-def test_a_shard_done_twice_leaves_one_part(clerk: Coordinator, ledger: Ledger, tmp_path: Path, apart: bool) -> None:
-    """A node that was taken for lost and was not hands in late: what was recorded first stays, whole."""
-    first, second = (staged(clerk, tmp_path, name, seconds, apart) for name, seconds in (("a", 1.0), ("b", 2.0)))
+def test_a_unit_done_twice_leaves_one_part(
+    coordinator: Coordinator, ledger: Ledger, tmp_path: Path, apart: bool
+) -> None:
+    """A node that was taken for lost and was not reports late: what was recorded first stays."""
+    first, second = (staged(coordinator, tmp_path, name, seconds, apart) for name, seconds in (("a", 1.0), ("b", 2.0)))
     assert first.sha256 != second.sha256
-    clerk.accept("a", [first])
-    clerk.accept("b", [second])
-    assert ledger.parts(clerk.run_id) == [first]
-    assert read_table(clerk.workspace, [first], "scores").num_rows == 1
-    again = Coordinator(clerk.workspace.root, clerk.run_id, address(tmp_path, apart))  # of the next life of the run
+    coordinator.record_parts("a", [first])
+    coordinator.record_parts("b", [second])
+    assert ledger.parts(coordinator.run_id) == [first]
+    assert read_table(coordinator.workspace, [first], "scores").num_rows == 1
+    again = Coordinator(coordinator.workspace.root, coordinator.run_id, address(tmp_path, apart))  # of the resumed run
     assert again.has("scores", first.name)
 
 
-def test_a_part_that_did_not_arrive_whole_is_not_recorded(
-    clerk: Coordinator, ledger: Ledger, tmp_path: Path, apart: bool
+def test_a_part_that_arrives_damaged_is_not_recorded(
+    coordinator: Coordinator, ledger: Ledger, tmp_path: Path, apart: bool
 ) -> None:
     """What is recorded is what was written, or nothing."""
-    part = staged(clerk, tmp_path, "a", 1.0, apart)
-    root = Path(address(tmp_path, True).removeprefix("file://")) if apart else clerk.workspace.root
+    part = staged(coordinator, tmp_path, "a", 1.0, apart)
+    root = Path(address(tmp_path, True).removeprefix("file://")) if apart else coordinator.workspace.root
     file = next((root / "staging").rglob("*.parquet"))
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(WinnowError, match="did not arrive as it was written"):
-        clerk.accept("a", [part])
-    assert ledger.parts(clerk.run_id) == []
+        coordinator.record_parts("a", [part])
+    assert ledger.parts(coordinator.run_id) == []
 
 
 @pytest.mark.parametrize("apart", [True], indirect=True)
-def test_what_was_never_handed_in_is_swept_away(clerk: Coordinator, tmp_path: Path, apart: bool) -> None:
-    """A killed worker's half-finished files do not gather on the storage."""
-    staged(clerk, tmp_path, "a", 1.0, apart)
-    clerk.storage.drop(f"staging/{clerk.run_id}")
-    assert not (tmp_path / "storage" / "staging" / clerk.run_id).exists()
-    clerk.storage.drop("staging/another")  # nothing is there, and nothing happens
+def test_parts_that_were_never_recorded_are_removed(coordinator: Coordinator, tmp_path: Path, apart: bool) -> None:
+    """A killed worker's half-finished files do not pile up on the storage."""
+    staged(coordinator, tmp_path, "a", 1.0, apart)
+    coordinator.storage.remove(f"staging/{coordinator.run_id}")
+    assert not (tmp_path / "storage" / "staging" / coordinator.run_id).exists()
+    coordinator.storage.remove("staging/another")  # nothing is there, and nothing happens
 
 
-def test_a_storage_nobody_can_use_is_named(tmp_path: Path) -> None:
-    """A wrong address is said in one sentence, before anything is computed."""
+def test_an_unusable_storage_is_named(tmp_path: Path) -> None:
+    """A wrong address is reported in one sentence, before anything is computed."""
     with pytest.raises(WinnowError, match=r"cluster\.storage is nowhere://bucket"):
         Storage("nowhere://bucket", tmp_path)
     (tmp_path / "file").write_text("not a folder")
@@ -100,49 +102,49 @@ def test_a_storage_nobody_can_use_is_named(tmp_path: Path) -> None:
         blocked.push(["model"])
 
 
-def test_a_storage_that_lets_nobody_in_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_storage_without_credentials_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Libraries of cloud storage have errors of their own; those end in one sentence as well."""
 
-    def closed(*_: object) -> None:
+    def refuse(*_: object) -> None:
         raise LookupError("no credentials")  # as botocore's, this is no OSError
 
-    monkeypatch.setattr(LocalFileSystem, "exists", closed)
+    monkeypatch.setattr(LocalFileSystem, "exists", refuse)
     storage = Storage(f"file://{tmp_path}", tmp_path / "here")
-    for ask in (storage.pull, storage.there, storage.drop):
+    for ask in (storage.pull, storage.remote_files, storage.remove):
         with pytest.raises(WinnowError, match=r"file://.*/models could not be .* \(no credentials\); .* environment"):
             ask("models")
 
 
-def test_nodes_see_what_others_have_left(
+def test_nodes_see_what_others_have_published(
     workspace: Workspace, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two mirrors of one storage come to hold the same files, each fetched once; what is half written is nobody's."""
+    """Two mirrors of one storage end with the same files, each downloaded once; half-written files are left out."""
     monkeypatch.setattr(artifacts.ray, "get", lambda answer: answer)
     run, address = ledger.submit(parse_recipe(RECIPE)), f"file://{tmp_path / 'storage'}"
-    clerk = Actor(Coordinator(workspace.root, run, address))
+    coordinator = Actor(Coordinator(workspace.root, run, address))
     nodes = [Storage(address, tmp_path / name) for name in ("one", "other")]
-    one, other = (ArtifactSync(node, clerk, f"staging/{run}/{node.root.name}") for node in nodes)
+    one, other = (ArtifactSync(node, coordinator, f"staging/{run}/{node.root.name}") for node in nodes)
     folder = nodes[0].root / "models" / "a"
     folder.mkdir(parents=True)
     (folder / "weights").write_text("1")
     (folder / ".weights.tmp").write_text("half")
-    one.leave()
+    one.publish()
     other.fetch()
-    assert nodes[1].here("models") == nodes[0].there("models") == ["models/a/weights"]
+    assert nodes[1].local_files("models") == nodes[0].remote_files("models") == ["models/a/weights"]
     assert (nodes[1].root / "models" / "a" / "weights").read_text() == "1"
-    (tmp_path / "storage" / "models" / "a" / "weights").unlink()  # whoever asks for it again will not find it
-    other.leave()  # has nothing of its own
+    (tmp_path / "storage" / "models" / "a" / "weights").unlink()  # a second download would not find it
+    other.publish()  # has nothing of its own
     one.fetch()
     other.fetch()
-    assert nodes[0].there("models") == nodes[0].there("outputs") == []
+    assert nodes[0].remote_files("models") == nodes[0].remote_files("outputs") == []
     (folder / "words").write_text("2")
-    one.leave()
+    one.publish()
     later = ArtifactSync(
         Storage(address, tmp_path / "later"), Actor(Coordinator(workspace.root, run, address)), "staging/later"
     )
-    later.stock([])  # the next life of the run looks at the address
+    later.restore([])  # a resumed run lists the address
     later.fetch()
-    assert later.storage.here("models") == ["models/a/words"]
+    assert later.storage.local_files("models") == ["models/a/words"]
     assert not later.storage.pull("models/b/weights")
     assert not list((tmp_path / "storage" / "staging").rglob("w*"))
 
@@ -150,7 +152,7 @@ def test_nodes_see_what_others_have_left(
 def test_a_storage_that_has_lost_parts_gets_them_again(
     workspace: Workspace, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bucket that was emptied between two lives of a run does not end the second; what is there stays as it is."""
+    """A bucket that was emptied before a run is resumed does not end it; what is there stays as it is."""
     monkeypatch.setattr(artifacts.ray, "get", lambda answer: answer)
     run, address = ledger.submit(parse_recipe(RECIPE)), f"file://{tmp_path / 'storage'}"
     scores = {"arm": ["base"], "seed": [-1], "epoch": [1], "row": [0], "metric": ["kl"], "value": [0.5]}
@@ -161,16 +163,16 @@ def test_a_storage_that_has_lost_parts_gets_them_again(
     lost, kept = (tmp_path / "storage" / name for name in names)
     lost.unlink()
     kept.write_text("as it is")
-    ArtifactSync(storage, Actor(Coordinator(workspace.root, run, address)), f"staging/{run}/engine").stock(parts)
+    ArtifactSync(storage, Actor(Coordinator(workspace.root, run, address)), f"staging/{run}/engine").restore(parts)
     assert lost.read_bytes() == parts[0].path(workspace).read_bytes()
     assert kept.read_text() == "as it is"
 
 
 class Actor:
-    """Something on this machine that answers as an actor of Ray does."""
+    """A local object with the interface of an actor of Ray."""
 
-    def __init__(self, it: Coordinator) -> None:
-        self.it = it
+    def __init__(self, wrapped: Coordinator) -> None:
+        self.wrapped = wrapped
 
     def __getattr__(self, method: str) -> SimpleNamespace:
-        return SimpleNamespace(remote=getattr(self.it, method))
+        return SimpleNamespace(remote=getattr(self.wrapped, method))

@@ -24,7 +24,7 @@ TABLES = {
 
 
 def recipe(folder: Path, **cluster: Any) -> DynamicPruningRecipe:
-    """The tiny study, with more shards and fewer epochs."""
+    """The tiny study, with more units and fewer epochs."""
     return tiny_recipe(
         write_rows(folder / "rows.jsonl"), scoring__shard_rows=8, training__epochs=2, cluster=cluster or "none"
     )

@@ -1,0 +1,157 @@
+"""The request "check": whether a recipe on a pair of models can run on this machine, and what it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from engine.common.errors import WinnowError
+from engine.config.data import DataSettings
+from engine.config.load import parse_recipe
+from engine.config.models import PairSettings, scratch_name
+from engine.config.pruning import DynamicPruningRecipe, PairRecipe
+from engine.data.samples import encode_rows
+from engine.data.sources import Row, read_rows
+from engine.data.templates import render
+from engine.data.tokenizers import same_tokenizer
+from engine.models.loading import load_tokenizer, model_facts_of, resolve_device, resolve_dtype
+from engine.storage.ledger import Ledger
+from engine.storage.workspace import Workspace
+from engine.studies import flops
+
+CHARACTERS_PER_TOKEN = 3  # of a small byte-level vocabulary, roughly
+
+Facts = dict[str, Any]  # of a model: name, origin, parameters, width; the numbers are None if it cannot be found
+
+
+def check_recipe(_workspace: Workspace, ledger: Ledger, payload: dict[str, Any]) -> dict[str, Any]:
+    """{"recipe": raw tables} -> whether it can run here and what it takes. Reads the data and both tokenizers."""
+    recipe = parse_recipe(payload["recipe"])
+    if not isinstance(recipe, PairRecipe):
+        return {"ok": True, "problems": [], "notes": []}
+    pair, device = recipe.models, resolve_device()
+    problems: list[str] = []
+    notes: list[str] = []
+    teacher: Facts = {"name": "", "origin": "cannot be found", "parameters": None, "width": None}
+    student = teacher
+    with _as_problem(problems):
+        teacher = _model_facts(recipe, pair.teacher)
+    with _as_problem(problems):
+        student = _model_facts(recipe, pair.student)
+    if pair.teacher == pair.student:
+        problems.append("Teacher and student are the same model, so every KL would be zero; choose another teacher.")
+    rows: list[Row] = []
+    with _as_problem(problems):
+        rows, notes = _read(recipe.data)
+    tokenizer = None
+    if not problems:
+        with _as_problem(problems):
+            tokenizer = _shared_tokenizer(pair)
+    tokens, more = _count_tokens(rows, recipe.data.template, tokenizer, pair.max_length)
+    notes += more
+    value_bytes = resolve_dtype(pair.dtype, device).itemsize
+    memory, free = _memory(recipe, teacher, student, value_bytes), _free_memory(device)
+    if memory > free:
+        problems.append(
+            f"The pair needs about {memory / 1e9:.1f} GB and {device} has {free / 1e9:.1f} GB free; "
+            "choose smaller models or a lower batch size."
+        )
+    valid = round(tokens * recipe.data.valid_fraction)
+    operations = flops.study(recipe, teacher["parameters"] or 0, student["parameters"] or 0, tokens - valid, valid)
+    return {
+        "ok": not problems,
+        "problems": problems,
+        "notes": notes,
+        "samples": len(rows),
+        "tokens": tokens,
+        "memory_bytes": memory,
+        "cache_bytes": int(tokens * (teacher["width"] or 0) * value_bytes),
+        "seconds": _seconds(ledger, operations),
+        "teacher": teacher,
+        "student": student,
+    }
+
+
+@contextmanager
+def _as_problem(problems: list[str]) -> Iterator[None]:
+    """Turn a WinnowError inside into one of the problems."""
+    try:
+        yield
+    except WinnowError as error:
+        problems.append(str(error))
+
+
+def _model_facts(recipe: PairRecipe, model: str) -> Facts:
+    """Facts of a model without loading its weights. Raises WinnowError if there is no such model."""
+    name = scratch_name(model)
+    if not name or not recipe.scratch:
+        return model_facts_of(model)
+    settings = recipe.scratch.models[name]
+    parameters = flops.parameters_of(settings, recipe.scratch.vocab_size)
+    origin = "made by Winnow, trained first on the recipe's corpus"
+    return {"name": model, "origin": origin, "parameters": parameters, "width": settings.width}
+
+
+def _read(data: DataSettings) -> tuple[list[Row], list[str]]:
+    """The rows of the source, and a note for every reason to leave rows out. Raises WinnowError if it is unusable."""
+    found = read_rows(data.source, data.split, data.skip, data.limit, data.columns)
+    return found.rows, [f"{count:,} rows are left out: {why}." for why, count in found.dropped.items()]
+
+
+def _shared_tokenizer(pair: PairSettings) -> PreTrainedTokenizerBase | None:
+    """The tokenizer of both models; None if it is made with them. Raises WinnowError if they do not share one."""
+    scratch = [scratch_name(model) is not None for model in (pair.teacher, pair.student)]
+    if all(scratch):
+        return None
+    if any(scratch):
+        raise WinnowError("A scratch: model has a tokenizer of its own; use scratch: models for both or for neither.")
+    teacher, student = load_tokenizer(pair.teacher), load_tokenizer(pair.student)
+    difference = same_tokenizer(teacher, student)
+    if difference:
+        raise WinnowError(f"Teacher and student do not share a tokenizer. {difference}")
+    return teacher
+
+
+def _count_tokens(
+    rows: Sequence[Row], template: str, tokenizer: PreTrainedTokenizerBase | None, max_length: int
+) -> tuple[int, list[str]]:
+    """Tokens that the models read of the rows, and what to note about the number."""
+    if tokenizer is None:
+        characters = sum(len(render(template, row["instruction"], row["input"])) + len(row["response"]) for row in rows)
+        return characters // CHARACTERS_PER_TOKEN, [
+            "The number of tokens is an estimate: the tokenizer is made with the models."
+        ]
+    lengths = [sample.length for sample in encode_rows(rows, template, tokenizer, None)]
+    longer = sum(length > max_length for length in lengths)
+    notes = [f"{longer:,} rows are longer than {max_length:,} tokens and will be cut there."] if longer else []
+    return sum(min(length, max_length) for length in lengths), notes
+
+
+def _memory(recipe: PairRecipe, teacher: Facts, student: Facts, value_bytes: int) -> int:
+    """Bytes for the weights of both models, the tiles of logits, and the activations of a training batch, roughly."""
+    weights = ((teacher["parameters"] or 0) + (student["parameters"] or 0)) * value_bytes
+    tiles = 4 * 2 * recipe.scoring.tile * 2048
+    if not isinstance(recipe, DynamicPruningRecipe):
+        return weights + tiles
+    batch_tokens = recipe.training.batch_size * recipe.models.max_length
+    return weights + tiles + 48 * batch_tokens * (student["width"] or 0)
+
+
+def _free_memory(device: torch.device) -> int:
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+
+
+def _seconds(ledger: Ledger, operations: float) -> float | None:
+    """Seconds at the speed of the runs this workspace has finished; None if it has finished none."""
+    rates = [
+        run.provenance["operations_per_second"]
+        for run in ledger.runs(50)
+        if run.state == "done" and run.provenance.get("operations_per_second")
+    ]
+    return operations / float(np.median(rates)) if rates else None

@@ -1,0 +1,79 @@
+"""The request "trace": how the two models of a run differ on a typed prompt and response, token by token."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from engine.common.errors import WinnowError
+from engine.config.kinds import PRUNING
+from engine.config.pruning import PairRecipe
+from engine.data.samples import encode
+from engine.data.templates import render
+from engine.models.checkpoint import load_checkpoint
+from engine.models.loading import load_model, load_tokenizer, resolve_device, resolve_dtype
+from engine.models.lora import attach_lora, detach_lora, load_adapter
+from engine.scoring.score import score_samples
+from engine.storage.ledger import Ledger, Run
+from engine.storage.workspace import Workspace
+from engine.studies.pruning.scoring import TOP_TOKENS, TokenText, token_row
+
+
+def trace(workspace: Workspace, ledger: Ledger, payload: dict[str, Any]) -> dict[str, Any]:
+    """{"run", "student": "base" or "dynamic", "instruction", "input", "response"} -> token scores and metrics."""
+    started = time.perf_counter()
+    if not payload["response"].strip():
+        raise WinnowError("The response is empty; write what the models should have answered.")
+    run = ledger.run(payload["run"])
+    recipe, facts = run.parsed(), run.provenance
+    if not isinstance(recipe, PairRecipe) or "teacher_hash" not in facts:
+        raise WinnowError(f"Run {run.id} has no pair of models yet; choose one that has scored its samples.")
+    pair, device = recipe.models, resolve_device()
+    dtype = resolve_dtype(pair.dtype, device)
+    teacher = load_model(pair.teacher, facts["teacher_source"], dtype, device)
+    student = load_model(pair.student, facts["student_source"], dtype, device).model
+    tokenizer = load_tokenizer(facts["student_source"])
+    prompt = render(recipe.data.template, payload["instruction"], payload["input"])
+    [sample] = encode([prompt], [payload["response"]], tokenizer, pair.max_length)
+    if not sample.response_length:
+        raise WinnowError(f"The prompt alone fills the {pair.max_length:,} tokens these models read; shorten it.")
+    as_asked: AbstractContextManager[Any] = (
+        _after_training(workspace, run, student) if payload["student"] == "dynamic" else nullcontext(student)
+    )
+    with as_asked as model:
+        [result] = score_samples(
+            teacher.model,
+            model,
+            [sample],
+            vocab_size=len(tokenizer),
+            token_budget=recipe.scoring.token_budget,
+            tile=recipe.scoring.tile,
+            top_k=TOP_TOKENS,
+        )
+    return {
+        **token_row(TokenText(tokenizer), sample, result),
+        "metrics": result.metrics(),
+        "truncated": sample.truncated,
+        "teacher": pair.teacher,
+        "student": pair.student,
+        "seconds": time.perf_counter() - started,
+    }
+
+
+@contextmanager
+def _after_training(workspace: Workspace, run: Run, student: PreTrainedModel) -> Iterator[Any]:
+    """The student with the last adapter of the dynamic arm of the first seed; without it again afterwards."""
+    recipe = run.recipe_as(PRUNING)
+    found = sorted((workspace.checkpoints / run.id).glob(f"dynamic-s{recipe.seeds[0]}-e*.safetensors"))
+    if not found:
+        raise WinnowError(f"Run {run.id} has not trained its student yet; choose the student before training.")
+    model = attach_lora(student, recipe.training.lora, seed=0)
+    try:
+        load_adapter(model, load_checkpoint(found[-1])[0])
+        yield model
+    finally:
+        detach_lora(model)
