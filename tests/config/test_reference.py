@@ -27,7 +27,7 @@ def test_a_key_without_a_meaning_is_refused() -> None:
     class Silent(Settings):
         """A table."""
 
-        key: int = 0
+        undocumented: int = 0
 
-    with pytest.raises(ValueError, match=r"Silent\.key has no docstring"):
+    with pytest.raises(ValueError, match=r"Silent\.undocumented has no docstring"):
         _document(Silent)
