@@ -48,7 +48,7 @@ from engine.config.pruning import METRICS
 from engine.storage.ledger import Ledger
 from engine.storage.parts import Part, write_part
 from engine.storage.store import SampleQuery, Store
-from engine.storage.store.database import share_of_the_machine
+from engine.storage.store.database import resource_limits
 from engine.storage.workspace import Workspace
 
 SPANS = {"instruction": (9, 30), "input": (9, 30), "response": (14, 42)}  # words; about 60 to 300 characters each
@@ -96,7 +96,9 @@ def measure_ledger(workspace: Workspace) -> None:
         for number in range(LEVELS[-1])
         for table in TABLES
     )
-    print(f"\n{'parts in the ledger':>20}{'two at a time':>18}{'parts(run)':>14}{'parts_mark()':>14}{'in one go':>18}")
+    print(
+        f"\n{'parts in the ledger':>20}{'two at a time':>18}{'parts(run)':>14}{'parts_version()':>14}{'in one go':>18}"
+    )
     known = 0
     for level in LEVELS:
         filled = [next(names) for _ in range(level - known)]
@@ -105,7 +107,7 @@ def measure_ledger(workspace: Workspace) -> None:
         one_by_one = sum(seconds(partial(ledger.record_parts, pair)) for pair in pairs)
         known = level + 2 * len(pairs)
         listing = statistics.median(seconds(lambda: ledger.parts(run)) for _ in range(5))
-        marking = statistics.median(seconds(ledger.parts_mark) for _ in range(5))
+        marking = statistics.median(seconds(ledger.parts_version) for _ in range(5))
         in_one_go = f"{len(filled) / filling:,.0f} parts/s" if filled else ""
         print(
             f"{level:20,}{2 * len(pairs) / one_by_one:11,.0f} parts/s{listing * 1e3:11.1f} ms{marking * 1e3:11.2f} ms"
@@ -230,7 +232,7 @@ def files_of(workspace: Workspace, run: str, table: str) -> list[str]:
 
 
 def count_parquet(workspace: Workspace, run: str) -> tuple[float, int]:
-    with duckdb.connect(config={**share_of_the_machine()}) as connection:
+    with duckdb.connect(config={**resource_limits()}) as connection:
         lists = [files_of(workspace, run, table) for table in TABLES]
         started = time.perf_counter()
         found = [
@@ -247,7 +249,7 @@ def plain_tables(workspace: Workspace, run: str) -> dict[str, tuple[float, int, 
         file = workspace.root / f"plain-{table}.duckdb"
         files = files_of(workspace, run, table)
         started = time.perf_counter()
-        with duckdb.connect(str(file), config={**share_of_the_machine()}) as connection:
+        with duckdb.connect(str(file), config={**resource_limits()}) as connection:
             connection.execute(f"CREATE TABLE {table} AS SELECT * FROM read_parquet($files)", {"files": files})
             rows = connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
         answers[table] = (time.perf_counter() - started, file.stat().st_size, rows)

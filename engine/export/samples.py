@@ -131,7 +131,7 @@ def describe(store: Store, run: Run, query: SampleQuery, fraction: float | None,
     scored = store.count(SampleQuery(query.scoring)).samples
     by_hand = int(pc.sum(rows.column("by_hand")).as_py())
     by_rule = store.kept_count(replace(query, overrides=()), fraction).samples
-    tau = query.tau if fraction is None else store.cut(query.scoring, fraction)
+    tau = query.tau if fraction is None else store.tau_at(query.scoring, fraction)
     recipe = run.parsed()
     decided = store.page(replace(query, by_hand="any"), 0, scored) if query.overrides else None
     return {

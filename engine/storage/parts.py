@@ -86,7 +86,8 @@ def read_seconds(path: Path) -> float:
 
 def read_column(path: Path, column: str) -> NDArray[Any]:
     """One numeric column of a part, in the order it was written."""
-    return pq.read_table(path, columns=[column]).column(column).to_numpy()
+    values: NDArray[Any] = pq.read_table(path, columns=[column]).column(column).to_numpy()
+    return values
 
 
 def read_part(path: Path, table: str) -> pa.Table:

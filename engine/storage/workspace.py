@@ -71,10 +71,6 @@ class Workspace:
     def uploads(self) -> Path:
         return self.root / "uploads"
 
-    @property
-    def exports(self) -> Path:
-        return self.root / "exports"
-
     def require_writable(self, action: str) -> None:
         """Raise ReadOnlyError where this workspace is being presented; `action` completes "cannot …"."""
         if self.read_only:

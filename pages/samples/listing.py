@@ -61,7 +61,11 @@ def draw(
     """Draw the rows of one page. A bar is full at `highest`; `on_open` gets the row that was chosen."""
     field = telling_field(list(facets(store, choice.run.id)["field"]))
     listed = [int(row) for row in rows["row"]]
-    sparks = store.sparks(choice.run.id, listed, choice.scoring.metric, choice.seed) if len(choice.epochs) > 1 else {}
+    sparks = (
+        store.values_by_epoch(choice.run.id, listed, choice.scoring.metric, choice.seed)
+        if len(choice.epochs) > 1
+        else {}
+    )
 
     def open_() -> None:
         row = int(st.session_state["list"].open)

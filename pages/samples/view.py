@@ -62,13 +62,13 @@ def choose(store: Store, runs: Sequence[Run]) -> Choice | Run:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         by_id = {run.id: run for run in _of_data(runs)}
         ids = list(by_id)
-        newest = next((index for index, run_id in enumerate(ids) if len(store.scored(run_id))), 0)
+        newest = next((index for index, run_id in enumerate(ids) if len(store.scorings(run_id))), 0)
         chosen = st.selectbox(
             "Run", ids, newest, key="run", bind="query-params", on_change=_new_scores, width=300,
             help="The newest run that has scores, unless you choose another.",
         )  # fmt: skip
         run = by_id[chosen]
-        scored = store.scored(run.id)
+        scored = store.scorings(run.id)
         if not len(scored):
             return run
         metrics = [metric for metric in METRICS if metric in set(scored["metric"])]
@@ -116,7 +116,7 @@ def _epoch(epochs: list[int]) -> int:
 
 def expected(store: Store, choice: Choice) -> int:
     """How many samples of the run are there to be scored."""
-    known = store.samples_in(choice.run.id)
+    known = store.splits(choice.run.id)
     return int(known[known["split"] == "train"]["samples"].sum())
 
 

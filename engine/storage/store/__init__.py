@@ -1,7 +1,7 @@
-"""The store: a DuckDB file made from the parts, which only the app's process opens, and every question of every page.
+"""The store: a DuckDB file made from the parts, which only the app's process opens, and every query of every page.
 
     store = Store(workspace)
-    store.sync(ledger)                      # take in what is new
+    store.sync(ledger)                      # ingest what is new
     scoring = store.scoring(run, seed=0, epoch=3, metric="kl")
     store.page(SampleQuery(scoring, tau=0.4, show="kept"), offset=0)
 
@@ -14,13 +14,14 @@ from __future__ import annotations
 from contextlib import closing
 
 from engine.storage.ledger import Ledger
-from engine.storage.store.database import FILE, remove
+from engine.storage.store.database import remove_files
 from engine.storage.store.distillation import DistillationQueries
 from engine.storage.store.epochs import EpochQueries
 from engine.storage.store.kd import KdQueries
 from engine.storage.store.queries import Count, Facet, Histogram, SampleQuery, Scoring
 from engine.storage.store.ranking_queries import RankingQueries
 from engine.storage.store.samples import SampleQueries
+from engine.storage.store.schema import FILE
 from engine.storage.store.sync import Sync
 from engine.storage.workspace import Workspace
 
@@ -28,27 +29,27 @@ __all__ = ["Count", "Facet", "Histogram", "SampleQuery", "Scoring", "Store", "re
 
 
 class Store(Sync, RankingQueries, SampleQueries, EpochQueries, KdQueries, DistillationQueries):
-    """Everything pages ask of results. Safe to share between threads; one process at a time."""
+    """Every query of results. Safe to share between threads; one process at a time."""
 
     def __init__(self, workspace: Workspace, *, only: str | None = None) -> None:
         """Open the store of a workspace, or make it. With `only` (a run's id) it is in memory, for that run alone.
 
-        Raises WinnowError where the file is damaged, cannot be written, or another process has it open.
+        Raises WinnowError if the file is damaged, cannot be written, or another process has it open.
         """
         super().__init__(workspace, None if only else workspace.store / FILE, only)
 
     @classmethod
     def in_memory(cls, workspace: Workspace, run: str) -> Store:
-        """The same tables in memory, for the command line; `sync` takes in the parts of one run alone."""
+        """The same tables in memory, for the command line; `sync` ingests the parts of one run alone."""
         return cls(workspace, only=run)
 
 
 def rebuild(workspace: Workspace, ledger: Ledger) -> list[str]:
-    """Delete the store, make it again from the parts, and say which parts could not be taken in.
+    """Delete the store, make it again from the parts, and return a sentence for each part that could not be ingested.
 
-    Raises WinnowError where another process has it open or the folder cannot be written.
+    Raises WinnowError if another process has it open or the folder cannot be written.
     """
-    remove(workspace.store)
+    remove_files(workspace.store)
     with closing(Store(workspace)) as store:
         store.sync(ledger)
         return store.problems()

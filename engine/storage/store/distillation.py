@@ -1,7 +1,7 @@
-"""Questions about distilled sets: what was learned, how it reads, and what it is worth.
+"""Queries of distilled sets: what was learned, how it reads, and how it was evaluated.
 
-A part may say again what an earlier one said, as when a set is done over: of each snapshot (which comes whole, in one
-part) and of each measurement, what was recorded last counts.
+A part may repeat what an earlier one holds, as when a set is distilled again: of each snapshot (always whole, in one
+part) and of each evaluation the last record counts.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ MEASURED = f"{KEY}, method, trained, eval_seed"
 
 LAST = (
     f"last AS (SELECT * FROM distilled WHERE run = $run QUALIFY part = max(part) OVER (PARTITION BY {KEY}, step)), "
-    f"shown AS (SELECT * FROM last WHERE best QUALIFY part = max(part) OVER (PARTITION BY {KEY}))"
+    f"best_one AS (SELECT * FROM last WHERE best QUALIFY part = max(part) OVER (PARTITION BY {KEY}))"
 )
-"""Each snapshot as it was recorded last, and of them the chosen one of each set."""
+"""Each snapshot as it was recorded last, and of them the best one of each set."""
 OF_KEY = " AND ".join(f"{name} = ${name}" for name in SetKey._fields)
 
 
 class DistillationQueries(Database):
     def distilled_sets(self, run: str) -> pd.DataFrame:
-        """task, student, per_class, inner_steps, seed, step, inputs, changed, length: every set that has been chosen.
+        """task, student, per_class, inner_steps, seed, step, inputs, changed, length: every finished set.
 
-        `step` is that of its chosen snapshot, `inputs` how many it has; `changed` and `length` count the tokens of all
+        `step` is that of its best snapshot, `inputs` how many it has; `changed` and `length` count the tokens of all
         of them. In the order in which the sets were first recorded.
         """
-        return self._remember(
+        return self._cached(
             run,
             ("distilled sets",),
             lambda: self._frame(
                 f"WITH {LAST}, "
                 f"first AS (SELECT {KEY}, min(rowid) AS place FROM distilled WHERE run = $run GROUP BY ALL) "
                 f"SELECT {KEY}, any_value(step) AS step, count(*) AS inputs, sum(changed)::BIGINT AS changed, "
-                f"sum(length)::BIGINT AS length FROM shown JOIN first USING ({KEY}) "
+                f"sum(length)::BIGINT AS length FROM best_one JOIN first USING ({KEY}) "
                 f"GROUP BY {KEY}, place ORDER BY place",
                 run=run,
             ),
@@ -60,11 +60,11 @@ class DistillationQueries(Database):
         ]
 
     def distilled(self, run: str, key: SetKey, step: int | None = None) -> pd.DataFrame:
-        """The inputs of one snapshot of a set, in the columns INPUT_COLUMNS; without `step`, of the chosen one.
+        """The inputs of one snapshot of a set, in the columns INPUT_COLUMNS; without `step`, of the best one.
 
-        labels, near_rows and near_values are lists. Empty where there is no such snapshot.
+        labels, near_rows and near_values are lists. Empty if there is no such snapshot.
         """
-        source, values = ("shown", {}) if step is None else ("last", {"step": step})
+        source, values = ("best_one", {}) if step is None else ("last", {"step": step})
         return self._lists(
             f"WITH {LAST} SELECT {_quoted(INPUT_COLUMNS)} FROM {source} "
             f"WHERE {OF_KEY}{'' if step is None else ' AND step = $step'} ORDER BY input",
@@ -76,11 +76,11 @@ class DistillationQueries(Database):
 
     def distilled_tokens(self, run: str, key: SetKey, step: int | None = None) -> pd.DataFrame:
         """input, position, start, nearest (list of tokens), similarity (list) of one snapshot; as `distilled`."""
-        chosen = f"(SELECT any_value(step) FROM shown WHERE {OF_KEY})"
+        best = f"(SELECT any_value(step) FROM best_one WHERE {OF_KEY})"
         values = {} if step is None else {"step": step}
         return self._lists(
             f"WITH {LAST} SELECT {_quoted(TOKEN_COLUMNS)} FROM distilled_tokens "
-            f"WHERE run = $run AND {OF_KEY} AND step = {chosen if step is None else '$step'} "
+            f"WHERE run = $run AND {OF_KEY} AND step = {best if step is None else '$step'} "
             "QUALIFY part = max(part) OVER () ORDER BY input, position",
             TOKEN_COLUMNS,
             run=run,
@@ -89,12 +89,12 @@ class DistillationQueries(Database):
         )
 
     def evaluations(self, run: str) -> pd.DataFrame:
-        """Every measurement, in the columns of `tables.EVALUATION` without the run, in the order first recorded.
+        """Every evaluation, in the columns of `tables.EVALUATION` without the run, in the order first recorded.
 
-        A measurement (set, method, trained, eval_seed) stands here once: if it was done again, the last
+        An evaluation (set, method, trained, eval_seed) is here once: if it was done again, the last
         record counts.
         """
-        return self._remember(
+        return self._cached(
             run,
             ("evaluations",),
             lambda: self._frame(
@@ -107,12 +107,12 @@ class DistillationQueries(Database):
         ).copy()
 
     def _lists(self, sql: str, columns: list[str], **values: Any) -> pd.DataFrame:
-        """The answer to one question as a frame whose lists are lists and whose pictures are bytes."""
+        """The result of one query as a frame whose lists are lists and whose pictures are bytes."""
         return pd.DataFrame(self._rows(sql, **values), columns=columns)
 
 
 def _named(key: SetKey) -> dict[str, str | int]:
-    """The parts of a key as plain values: one read from a frame holds numpy's numbers."""
+    """The parts of a key as plain values: one read from a frame holds NumPy numbers."""
     return SetKey(key.task, key.student, int(key.per_class), int(key.inner_steps), int(key.seed))._asdict()
 
 

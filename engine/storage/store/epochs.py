@@ -1,4 +1,4 @@
-"""Questions about a run over its epochs: curves, kept sets, how often samples were used, who crossed τ."""
+"""Queries of a run over its epochs: curves, kept sets, how often samples were used, which crossed τ."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class EpochQueries(Database):
         )
 
     def selections(self, run: str) -> pd.DataFrame:
-        """arm, seed, epoch, kept, tokens, tau (NaN for arms that have none): what each epoch trained on."""
-        return self._remember(
+        """arm, seed, epoch, kept, tokens, tau (NaN for arms without a threshold): what each epoch trained on."""
+        return self._cached(
             run,
             ("selections",),
             lambda: self._frame(
@@ -40,7 +40,7 @@ class EpochQueries(Database):
 
     def usage(self, run: str) -> pd.DataFrame:
         """arm, times, samples: how many samples were trained on how many times; the mean over seeds."""
-        return self._remember(
+        return self._cached(
             run,
             ("usage",),
             lambda: self._frame(
@@ -55,7 +55,7 @@ class EpochQueries(Database):
         )
 
     def crossings(self, run: str, seed: int, epoch: int, later: int) -> pd.DataFrame:
-        """before, after ("kept" or "pruned"), samples: where the dynamic arm's samples went between two epochs."""
+        """before, after ("kept" or "pruned"), samples: what became of the dynamic arm's samples between two epochs."""
         return self._frame(
             f"SELECT before, after, count(*) AS samples FROM ({_CROSSED}) GROUP BY ALL ORDER BY before, after",
             run=run,
@@ -64,7 +64,9 @@ class EpochQueries(Database):
             later=later,
         )
 
-    def crossed(self, run: str, seed: int, epoch: int, later: int, before: str, after: str, limit: int) -> list[int]:
+    def crossing_rows(
+        self, run: str, seed: int, epoch: int, later: int, before: str, after: str, limit: int
+    ) -> list[int]:
         """The first `limit` rows that were `before` in one epoch and `after` in the later one."""
         found = self._frame(
             f"SELECT row FROM ({_CROSSED}) WHERE before = $before AND after = $after ORDER BY row LIMIT $limit",
@@ -78,8 +80,8 @@ class EpochQueries(Database):
         )
         return [int(row) for row in found["row"].to_numpy()]
 
-    def history(self, run: str, row: int) -> pd.DataFrame:
-        """arm, seed, epoch, metric, value: every score one sample ever had."""
+    def score_history(self, run: str, row: int) -> pd.DataFrame:
+        """arm, seed, epoch, metric, value: every score of one sample."""
         return self._frame(
             "SELECT arm, seed, epoch, metric, coalesce(value, 'NaN'::FLOAT)::DOUBLE AS value "
             "FROM scores s JOIN scorings g ON g.id = s.scoring WHERE g.run = $run AND s.row = $row "
@@ -88,8 +90,8 @@ class EpochQueries(Database):
             row=row,
         )
 
-    def sparks(self, run: str, rows: Sequence[int], metric: str, seed: int) -> dict[int, list[float]]:
-        """The values of a few samples by one metric, epoch by epoch, as one seed saw them; NaN for no number."""
+    def values_by_epoch(self, run: str, rows: Sequence[int], metric: str, seed: int) -> dict[int, list[float]]:
+        """The values of a few samples by one metric, epoch by epoch, of one seed."""
         found = self._frame(
             "SELECT s.row, coalesce(value, 'NaN'::FLOAT)::DOUBLE AS value "
             "FROM scores s JOIN scorings g ON g.id = s.scoring "

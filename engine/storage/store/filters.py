@@ -1,7 +1,7 @@
 """Rankings and filters: which samples of a ranking a query lets through.
 
-SQL finds rows by what they say, once for each search text and each facet; the ranking puts them in order. So turning
-a page, moving τ and counting read no text again.
+SQL finds rows by their content, once for each search text and each facet; the ranking orders them. So turning a page,
+moving τ and counting read no text again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from engine.storage.store.ranking import Ranking
 
 @dataclass(frozen=True, eq=False)
 class QueryResult:
-    """The answer to a query, beside the very ranking it was found in: a later one may be longer."""
+    """The result of a query, with the ranking it was found in: a later ranking may be longer."""
 
     ranking: Ranking
     positions: NDArray[np.int32]  # in the ranking, in the order of the query
@@ -33,10 +33,10 @@ class QueryResult:
 
 class Filters(Database):
     def _ranking(self, scoring: Scoring) -> Ranking:
-        return self._remember(scoring.run, ("ranking", scoring), lambda: self._read_ranking(scoring))
+        return self._cached(scoring.run, ("ranking", scoring), lambda: self._read_ranking(scoring))
 
     def _read_ranking(self, scoring: Scoring) -> Ranking:
-        with self._cursor() as cursor:  # one for both: a scoring that is laid down gets another number
+        with self._cursor() as cursor:  # one for both: a compacted scoring gets another number
             known = cursor.execute(
                 "SELECT id FROM scorings WHERE run = $run AND arm = $arm AND seed = $seed AND epoch = $epoch "
                 "AND metric = $metric",
@@ -65,55 +65,57 @@ class Filters(Database):
             lengths[rows] = tokens
             return lengths
 
-        return self._remember(run, ("lengths",), read, "samples")
+        return self._cached(run, ("lengths",), read, "samples")
 
-    def _choose(self, query: SampleQuery) -> QueryResult:
+    def _result(self, query: SampleQuery) -> QueryResult:
         """The samples that a query lets through, in its order."""
-        return self._remember(query.scoring.run, ("chosen", query), lambda: self._find(query))
+        return self._cached(query.scoring.run, ("result", query), lambda: self._compute(query))
 
-    def _find(self, query: SampleQuery) -> QueryResult:
+    def _compute(self, query: SampleQuery) -> QueryResult:
         ranking = self._ranking(query.scoring)
-        kept = np.arange(len(ranking.rows)) < (len(ranking.rows) if query.tau is None else ranking.above(query.tau))
+        kept = np.arange(len(ranking.rows)) < (
+            len(ranking.rows) if query.tau is None else ranking.count_above(query.tau)
+        )
         kept = self._by_hand(query, ranking, kept)
-        chosen = np.ones(len(ranking.rows), dtype=bool)
+        passes = np.ones(len(ranking.rows), dtype=bool)
         if query.low is not None:
-            chosen[ranking.from_(query.low) :] = False
+            passes[ranking.count_from(query.low) :] = False
         if query.high is not None:
-            chosen[: ranking.above(query.high)] = False
-            chosen[len(ranking.values) :] = False
+            passes[: ranking.count_above(query.high)] = False
+            passes[len(ranking.values) :] = False
         if query.show != "all":
-            chosen &= kept == (query.show == "kept")
+            passes &= kept == (query.show == "kept")
         run = query.scoring.run
         if query.search:
-            chosen &= _at(self._rows_with(run, query.search), ranking.rows)
-        wanted_of: dict[str, NDArray[np.bool_]] = {}  # by field: a sample with any of the values that were asked for
+            passes &= _at(self._rows_with(run, query.search), ranking.rows)
+        wanted_of: dict[str, NDArray[np.bool_]] = {}  # by field: a sample with any of the values asked for
         for facet in query.facets:
             has = _at(self._rows_of_facet(run, facet.field, facet.value), ranking.rows)
             if facet.negate:
-                chosen &= ~has
+                passes &= ~has
             else:
                 wanted_of[facet.field] = has | wanted_of.get(facet.field, False)
         for has in wanted_of.values():
-            chosen &= has
+            passes &= has
         if query.by_hand:
             wanted = ("keep", "prune") if query.by_hand == "any" else (query.by_hand,)
             decided = self._decided(query)
-            chosen &= np.isin(ranking.rows, [row for decision in wanted for row in decided[decision]])
-        positions = np.flatnonzero(chosen).astype(np.int32)
+            passes &= np.isin(ranking.rows, [row for decision in wanted for row in decided[decision]])
+        positions = np.flatnonzero(passes).astype(np.int32)
         if not query.descending:
-            numbers = int(np.searchsorted(positions, len(ranking.values)))
-            positions = np.concatenate([positions[:numbers][::-1], positions[numbers:]])
+            known = int(np.searchsorted(positions, len(ranking.values)))  # NaNs stay last
+            positions = np.concatenate([positions[:known][::-1], positions[known:]])
         return QueryResult(ranking, positions, kept)
 
     def _by_hand(self, query: SampleQuery, ranking: Ranking, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """What is kept by the rule, changed where a person decided."""
+        """What is kept by the threshold, changed by decisions by hand."""
         if not query.overrides:
             return kept
         decided = self._decided(query)
         return (kept | np.isin(ranking.rows, decided["keep"])) & ~np.isin(ranking.rows, decided["prune"])
 
     def _decided(self, query: SampleQuery) -> dict[str, list[int]]:
-        """The rows that were kept and pruned by hand; one text may stand in several rows."""
+        """The rows kept and pruned by hand; several rows may have one text."""
         decisions = dict(query.overrides)
 
         def find() -> dict[str, list[int]]:
@@ -124,11 +126,11 @@ class Filters(Database):
                 ids=list(decisions),
             )
             return {
-                word: [row["row"] for row in found if decisions[row["content_id"]] == word]
-                for word in ("keep", "prune")
+                decision: [row["row"] for row in found if decisions[row["content_id"]] == decision]
+                for decision in ("keep", "prune")
             }
 
-        return self._remember(query.scoring.run, ("decided", query.overrides), find, "samples")
+        return self._cached(query.scoring.run, ("decided", query.overrides), find, "samples")
 
     def _rows_with(self, run: str, text: str) -> NDArray[np.bool_]:
         """Which rows have this text in them, by row."""
@@ -157,7 +159,7 @@ class Filters(Database):
             mask[rows] = True
             return mask
 
-        return self._remember(run, ("mask", *key), find, "samples")
+        return self._cached(run, ("mask", *key), find, "samples")
 
 
 def _at(by_row: NDArray[Any], rows: NDArray[np.int32]) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""What each table takes from its parts, and how it forgets them; all inside the caller's transaction."""
+"""How each table ingests parts and drops the rows of a run; all inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from engine.storage.parts import Part, read_part
+from engine.storage.store.schema import NUMBERED
 from engine.storage.tables import SCHEMAS
 from engine.storage.workspace import Workspace
 
-NUMBERED = ("grid", "distilled", "distilled_tokens", "evaluation")  # tables whose rows know the part they came in
 ORDER = ("samples", "scores", "selections", "metrics", "token_scores", *NUMBERED)
 FACET_VALUES = 100  # a field with more different values than this is text, not a facet
 
 
 def drop(cursor: duckdb.DuckDBPyConnection, run: str, table: str) -> None:
-    """Forget what one run brought to one table, and that its parts were taken."""
+    """Delete the rows of one run from one table, and the record that its parts were ingested."""
     statements = {
         "samples": [
             "DELETE FROM samples WHERE dataset IN (SELECT dataset FROM run_datasets WHERE run = $run)",
@@ -36,75 +36,73 @@ def drop(cursor: duckdb.DuckDBPyConnection, run: str, table: str) -> None:
             "DELETE FROM selections WHERE choice IN (SELECT id FROM choices WHERE run = $run)",
             "DELETE FROM choices WHERE run = $run",
         ],
-        "metrics": ["DELETE FROM metrics WHERE run = $run"],
         "token_scores": [
             "DELETE FROM token_rows WHERE part IN (SELECT id FROM token_parts WHERE run = $run)",
             "DELETE FROM token_parts WHERE run = $run",
         ],
-        **{numbered: [f"DELETE FROM {numbered} WHERE run = $run"] for numbered in NUMBERED},
-    }[table]
+    }.get(table, [f"DELETE FROM {table} WHERE run = $run"])
     for statement in statements:
         cursor.execute(statement, {"run": run})
     cursor.execute("DELETE FROM parts WHERE run = $run AND tbl = $table", {"run": run, "table": table})
 
 
 def ingest(workspace: Workspace, cursor: duckdb.DuckDBPyConnection, run: str, table: str, parts: list[Part]) -> None:
-    """Take in whole parts of one table of one run, and note that they were taken."""
+    """Ingest whole parts of one table of one run, and record that they were ingested."""
     paths = [part.path(workspace) for part in parts]
     if table == "token_scores":
-        _take_token_rows(cursor, run, parts, paths)
+        _ingest_token_rows(cursor, run, parts, paths)
     elif table in NUMBERED:
-        _take_numbered(cursor, run, table, paths)
+        _ingest_numbered(cursor, run, table, paths)
     else:
         incoming = ds.dataset([str(path) for path in paths], schema=SCHEMAS[table], format="parquet")
         cursor.register("incoming", incoming)
         {
-            "samples": _take_samples,
-            "scores": _take_scores,
-            "selections": _take_selections,
-            "metrics": _take_metrics,
+            "samples": _ingest_samples,
+            "scores": _ingest_scores,
+            "selections": _ingest_selections,
+            "metrics": _ingest_metrics,
         }[table](cursor, run)
         cursor.unregister("incoming")
-    notes = {
+    ingested = {
         "run": [run] * len(parts),
         "tbl": [table] * len(parts),
         "name": [part.name for part in parts],
         "sha256": [part.sha256 for part in parts],
     }
-    _insert(cursor, "parts", pa.table(notes))
+    _insert(cursor, "parts", pa.table(ingested))
 
 
 def compact(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
-    """Put the scores that came in several goes in the order in which they are read, without reading a part again.
+    """Sort the scores that came in several ingests into the order in which they are read, without reading a part again.
 
-    A scoring that has been laid down gets a new number, which tells its rows from those that lay about.
+    A compacted scoring gets a new number, which tells its sorted rows from the unsorted ones until these are deleted.
     """
-    several = "(SELECT id FROM scorings WHERE run = $run AND goes > 1)"
+    several = "(SELECT id FROM scorings WHERE run = $run AND ingests > 1)"
     for statement in (
         f"INSERT INTO scores SELECT -scoring, row, value FROM scores WHERE scoring IN {several} "
         "ORDER BY -scoring, value DESC NULLS LAST, row",
         f"DELETE FROM scores WHERE scoring IN {several}",
-        "UPDATE scorings SET id = -id, goes = 1 WHERE run = $run AND goes > 1",
+        "UPDATE scorings SET id = -id, ingests = 1 WHERE run = $run AND ingests > 1",
     ):
         cursor.execute(statement, {"run": run})
 
 
-def _take_samples(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
-    """Samples belong to a dataset, which several runs may share: rows that are there already are not taken again.
+def _ingest_samples(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
+    """Samples belong to a dataset, which several runs may share: rows that are there already are skipped.
 
-    The work is that of the rows that arrive, however many there are already: a run of millions of samples brings them
-    in thousands of parts.
+    The cost grows with the new rows only, however many there are already: a run of millions of samples has them in
+    thousands of parts.
     """
     spans = cursor.execute("SELECT dataset, min(row), max(row) FROM incoming GROUP BY dataset").fetchall()
     for name, low, high in spans:
         dataset = _dataset(cursor, name)
-        # The bounds let DuckDB pass over every row group of samples that arrived before.
+        # The bounds let DuckDB skip every row group of samples that were ingested before.
         fresh = (
             "incoming i WHERE i.dataset = $name AND NOT EXISTS (SELECT 1 FROM samples s "
             "WHERE s.dataset = $dataset AND s.row = i.row AND s.row BETWEEN $low AND $high)"
         )
         values = {"name": name, "dataset": dataset, "low": low, "high": high}
-        _take_facets(cursor, fresh, values)
+        _ingest_facets(cursor, fresh, values)
         cursor.execute(
             "INSERT INTO samples SELECT $dataset, i.row, content_id, split, instruction, input, response, "
             f"coalesce(fields, MAP {{}}), length, response_length, truncated, image, label FROM {fresh}",
@@ -114,8 +112,8 @@ def _take_samples(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
         cursor.execute("INSERT INTO run_datasets VALUES ($run, $dataset)", {"run": run, "dataset": dataset})
 
 
-def _take_facets(cursor: duckdb.DuckDBPyConnection, fresh: str, values: dict[str, object]) -> None:
-    """Note which sample has which value of each field, unless the field is text."""
+def _ingest_facets(cursor: duckdb.DuckDBPyConnection, fresh: str, values: dict[str, object]) -> None:
+    """Record which sample has which value of each field, unless the field is text."""
     entries = f"(SELECT i.row, unnest(map_entries(i.fields)) AS entry FROM {fresh})"
     texts = "(SELECT field FROM facet_values WHERE dataset = $dataset GROUP BY field HAVING count(*) > $most)"
     values = values | {"most": FACET_VALUES}
@@ -149,8 +147,8 @@ def _dataset(cursor: duckdb.DuckDBPyConnection, name: str) -> int:
     return int(made[0])
 
 
-def _take_scores(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
-    """Lay scores down as they are read: ranking by ranking, the highest first, what has no number last."""
+def _ingest_scores(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
+    """Sort scores as they are read: ranking by ranking, the highest first, NaN (stored as NULL) last."""
     new = cursor.sql("SELECT arm, seed, epoch, metric, count(*) AS samples FROM incoming GROUP BY ALL").to_arrow_table()
     cursor.register("new", new)
     cursor.execute(
@@ -160,7 +158,8 @@ def _take_scores(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
         {"run": run},
     )
     cursor.execute(
-        "UPDATE scorings SET samples = scorings.samples + new.samples, goes = goes + 1 FROM new WHERE run = $run AND "
+        "UPDATE scorings SET samples = scorings.samples + new.samples, ingests = ingests + 1 FROM new "
+        "WHERE run = $run AND "
         "(scorings.arm, scorings.seed, scorings.epoch, scorings.metric) = (new.arm, new.seed, new.epoch, new.metric)",
         {"run": run},
     )
@@ -173,7 +172,7 @@ def _take_scores(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
     )
 
 
-def _take_selections(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
+def _ingest_selections(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
     cursor.execute(
         "INSERT INTO choices SELECT nextval('ids'), $run, i.* "
         "FROM (SELECT arm, seed, epoch, max(tau) FROM incoming GROUP BY ALL) i WHERE NOT EXISTS "
@@ -187,26 +186,24 @@ def _take_selections(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
     )
 
 
-def _take_metrics(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
-    cursor.execute(
-        "INSERT INTO metrics SELECT $run, arm, seed, epoch, step, split, name, value FROM incoming", {"run": run}
-    )
+def _ingest_metrics(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
+    cursor.execute("INSERT INTO metrics SELECT i.* REPLACE ($run AS run) FROM incoming i", {"run": run})
 
 
-def _take_numbered(cursor: duckdb.DuckDBPyConnection, run: str, table: str, paths: list[Path]) -> None:
-    """Rows are numbered by the part they came in, so that the last word on what was done again can be told."""
+def _ingest_numbered(cursor: duckdb.DuckDBPyConnection, run: str, table: str, paths: list[Path]) -> None:
+    """Rows get the number of their part, so that of rows that were recorded again the last ones can be found."""
     for path in paths:
         cursor.register("incoming", read_part(path, table))
         cursor.execute(
             f"INSERT INTO {table} "
-            "SELECT p.id, $run, i.* EXCLUDE (run) FROM incoming i, (SELECT nextval('ids') AS id) p",
+            "SELECT p.id, i.* REPLACE ($run AS run) FROM incoming i, (SELECT nextval('ids') AS id) p",
             {"run": run},
         )
         cursor.unregister("incoming")
 
 
-def _take_token_rows(cursor: duckdb.DuckDBPyConnection, run: str, parts: list[Part], paths: list[Path]) -> None:
-    """Token scores stay in their parts; the store only learns in which row group of which part a sample is."""
+def _ingest_token_rows(cursor: duckdb.DuckDBPyConnection, run: str, parts: list[Part], paths: list[Path]) -> None:
+    """Token scores stay in their parts; the store only records in which row group of which part a sample is."""
     for part, path in zip(parts, paths, strict=True):
         (made,) = cursor.execute(
             "INSERT INTO token_parts VALUES (nextval('ids'), $run, $name) RETURNING id", {"run": run, "name": part.name}
@@ -230,7 +227,7 @@ def _token_rows(path: Path, part: int) -> pa.Table:
 
 
 def _insert(cursor: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
-    """Append the rows of an Arrow table; `table` is one of ours, never a name from outside."""
+    """Append the rows of an Arrow table; `table` is one of the schema, never a name from outside."""
     cursor.register("incoming", rows)
     cursor.execute(f"INSERT INTO {table} SELECT * FROM incoming")
     cursor.unregister("incoming")

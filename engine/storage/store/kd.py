@@ -1,4 +1,4 @@
-"""Questions about a grid of distilled students: its cells, what a score keeps and prunes, and the pictures of that."""
+"""Queries of a grid of students: its cells, what each score keeps and prunes, and the samples to show of it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class KdQueries(Database):
     def grid(self, run: str) -> pd.DataFrame:
         """Every cell that has ended, in the columns of `tables.GRID`, noise-free and large fractions first.
 
-        A cell (score, fraction, kd_weight, teacher, noise, seed) stands here once: where it was done again, as one
-        that failed may be, what was recorded last counts.
+        A cell (score, fraction, kd_weight, teacher, noise, seed) is here once: if it was trained again, as one that
+        failed may be, the last record counts.
         """
         columns = ", ".join(GRID.names)
-        return self._remember(
+        return self._cached(
             run,
             ("grid",),
             lambda: self._frame(
@@ -32,36 +32,35 @@ class KdQueries(Database):
             ),
         ).copy()
 
-    def kept_arms(self, run: str) -> list[str]:
-        """The arms that have said what they keep, in the order of their names."""
+    def selection_arms(self, run: str) -> list[str]:
+        """The arms that have a selection, by name."""
         return [
             row["arm"] for row in self._rows("SELECT DISTINCT arm FROM choices WHERE run = $run ORDER BY 1", run=run)
         ]
 
-    def kept_rows_of(self, run: str, arm: str, kept: bool, limit: int, seed: int = 0) -> list[int]:
-        """At most `limit` rows that an arm keeps (or prunes), drawn at random from all of them, ascending.
+    def random_rows(self, run: str, arm: str, kept: bool, limit: int, seed: int = 0) -> list[int]:
+        """At most `limit` rows that an arm keeps (or prunes), drawn at random, ascending.
 
-        The same `seed` draws the same rows. Empty where the arm has not chosen yet.
+        The same `seed` draws the same rows. Empty if the arm has no selection yet.
         """
-        every = self._chosen_by(run, arm)
-        rows = every[0] if kept else every[1]
+        rows = self._selection(run, arm)[0 if kept else 1]
         if len(rows) > limit:
             rows = np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
         return [int(row) for row in rows]
 
     def overlap(self, run: str, arm_a: str, arm_b: str) -> tuple[int, int, int]:
         """How many samples both arms keep, how many only the first, how many only the second."""
-        a, b = self._chosen_by(run, arm_a)[0], self._chosen_by(run, arm_b)[0]
+        a, b = self._selection(run, arm_a)[0], self._selection(run, arm_b)[0]
         both = len(np.intersect1d(a, b, assume_unique=True))
         return both, len(a) - both, len(b) - both
 
-    def kept_of(self, run: str, arm: str) -> tuple[int, int]:
-        """(how many samples an arm keeps, how many it chose from); zeros where it has not chosen yet."""
-        kept, pruned = self._chosen_by(run, arm)
+    def kept_and_total(self, run: str, arm: str) -> tuple[int, int]:
+        """(how many samples an arm keeps, how many it selects from); zeros if it has no selection yet."""
+        kept, pruned = self._selection(run, arm)
         return len(kept), len(kept) + len(pruned)
 
-    def kept_by(self, run: str, row: int) -> pd.DataFrame:
-        """arm, kept: what every arm did with one sample."""
+    def kept_by_arm(self, run: str, row: int) -> pd.DataFrame:
+        """arm, kept: whether each arm keeps one sample."""
         return self._frame(
             "SELECT c.arm, bool_or(t.kept) AS kept FROM selections t JOIN choices c ON c.id = t.choice "
             "WHERE c.run = $run AND t.row = $row GROUP BY c.arm ORDER BY c.arm",
@@ -69,10 +68,10 @@ class KdQueries(Database):
             row=row,
         )
 
-    def standings(self, run: str, row: int) -> pd.DataFrame:
-        """arm, metric, value, above, below, samples: every score of one sample, and how many are above and below it.
+    def sample_ranks(self, run: str, row: int) -> pd.DataFrame:
+        """arm, metric, value, above, below, samples: every score of one sample, its rank among `samples`.
 
-        Those that are neither, the sample itself among them, have the very same score.
+        Those that are neither, the sample itself among them, have the same score.
         """
         return self._frame(
             "WITH mine AS (SELECT g.id, g.arm, g.metric, s.value FROM scores s JOIN scorings g ON g.id = s.scoring "
@@ -90,8 +89,8 @@ class KdQueries(Database):
         found = self._of_rows("row, image", run, rows, "image IS NOT NULL")
         return {int(sample["row"]): bytes(sample["image"]) for sample in found}
 
-    def labelled(self, run: str, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
-        """label, instruction, input, has_image of each of a few rows; texts that are missing are empty."""
+    def labelled_samples(self, run: str, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """label, instruction, input, has_image of each of a few rows; missing texts are empty."""
         columns = (
             "row, coalesce(label, '') AS label, coalesce(instruction, '') AS instruction, "
             "coalesce(input, '') AS input, image IS NOT NULL AS has_image"
@@ -106,8 +105,8 @@ class KdQueries(Database):
             rows=[int(row) for row in rows],
         )
 
-    def _chosen_by(self, run: str, arm: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """The rows an arm keeps and those it prunes, ascending; of its lowest seed where it has several."""
+    def _selection(self, run: str, arm: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """The rows an arm keeps and those it prunes, ascending; of its lowest seed if it has several."""
 
         def read() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
             rows, kept = self._columns(
@@ -118,4 +117,4 @@ class KdQueries(Database):
             )
             return rows[kept.astype(bool)], rows[~kept.astype(bool)]
 
-        return self._remember(run, ("chosen by", arm), read, "selections")
+        return self._cached(run, ("selection", arm), read, "selections")

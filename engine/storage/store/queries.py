@@ -1,4 +1,4 @@
-"""What can be asked of the store, and what it answers where a table would not do."""
+"""The arguments of queries, and the results that are no table."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Scoring:
-    """One ranking: every sample of a run by one metric, as one arm and seed saw it in one epoch.
+    """One ranking: every sample of a run by one metric, scored by one arm and seed in one epoch.
 
-    Epoch 1 is before any training, which every arm and seed shares: arm "base", seed -1. `Store.scoring` knows that.
+    Epoch 1 is before any training, which every arm and seed shares: arm "base", seed -1. `Store.scoring` does so.
     """
 
     run: str
@@ -37,11 +37,11 @@ class Facet:
 
 @dataclass(frozen=True)
 class SampleQuery:
-    """Which samples of a ranking, in which order, and where the cut is.
+    """Which samples of a ranking, in which order, and the threshold.
 
-    A sample is kept when its value is above `tau` (strictly; in float64), except where a person decided: `overrides`
-    holds (content id, "keep" or "prune"). Without a `tau` everything is kept that was not pruned by hand.
-    `low` and `high` are included; `search` is a substring of instruction, input or response in any case of letters.
+    A sample is kept if its value is above `tau` (strictly; in float64), unless a person decided otherwise: `overrides`
+    holds (content id, "keep" or "prune"). Without a `tau` everything is kept that is not pruned by hand.
+    `low` and `high` are included; `search` is a substring of instruction, input or response, ignoring case.
     """
 
     scoring: Scoring
@@ -66,8 +66,8 @@ class Count:
 class Histogram:
     """How many values lie in each of the equal bins from `low` to `high` (percentiles 0.5 and 99.5), the last closed.
 
-    `below` and `above` count what lies outside, `missing` the samples without a number. `filtered_counts` counts what
-    a query lets through, bin by bin, and equals `counts` where there is none. Without any number every count is 0.
+    `below` and `above` count what lies outside, `missing` the NaNs. `filtered_counts` counts what
+    a query lets through, bin by bin, and equals `counts` without one. If every value is NaN every count is 0.
     """
 
     edges: NDArray[np.float64]  # (bins + 1,)

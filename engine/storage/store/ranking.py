@@ -1,7 +1,7 @@
-"""One ranking in memory: every sample of a scoring in order of its value, so that any cut is a binary search.
+"""One ranking in memory: every sample of a scoring in order of its value, so that any threshold is a binary search.
 
-A million samples take 24 MB. The store reads a ranking once, in the order in which it lies on disk, and answers from
-it what a slider asks many times a second: how many are above τ, what lies in each bin, which samples a page shows.
+A million samples take 24 MB. The store reads a ranking once, in the order in which it lies on disk, and gets from
+it what a slider needs many times a second: how many are above τ, what lies in each bin, which samples a page shows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LOW_QUANTILE, HIGH_QUANTILE = 0.005, 0.995
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """n samples that have a number, from the highest to the lowest, ties by row; then m samples that have none."""
+    """n samples with a value, from the highest to the lowest, ties by row; then m samples whose score is NaN."""
 
     values: NDArray[np.float64]  # (n,), descending
     rows: NDArray[np.int32]  # (n + m,)
@@ -28,10 +28,10 @@ class Ranking:
 
     @classmethod
     def of(cls, rows: NDArray[np.int32], values: NDArray[np.float32], lengths: NDArray[np.int32]) -> Ranking:
-        """Put scores in order; NaN marks a sample without a number. All of shape (n + m,), in any order."""
+        """Rank scores, which may be NaN. All of shape (n + m,), in any order."""
         count = len(values) - int(np.count_nonzero(np.isnan(values)))
         if not _in_order(values, rows, count):
-            order = np.argsort(_sort_keys(values, rows), kind="stable")  # merges what is in order in stretches
+            order = np.argsort(_sort_keys(values, rows), kind="stable")  # merges sorted runs
             rows, values, lengths = rows[order], values[order], lengths[order]
         tokens = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum(lengths, out=tokens[1:])
@@ -41,27 +41,27 @@ class Ranking:
     def nbytes(self) -> int:
         return self.values.nbytes + self.rows.nbytes + self.lengths.nbytes + self.tokens.nbytes
 
-    def at(self, positions: NDArray[np.int32]) -> NDArray[np.float64]:
-        """The values at some positions; NaN where the sample has no number."""
+    def values_at(self, positions: NDArray[np.int32]) -> NDArray[np.float64]:
+        """The values at some positions, NaN included."""
         known = positions < len(self.values)
         values = np.full(len(positions), np.nan)
         values[known] = self.values[positions[known]]
         return values
 
-    def above(self, tau: float) -> int:
+    def count_above(self, tau: float) -> int:
         """How many samples have a value above `tau`; they are the first ones."""
         return bisect_left(self.values, -tau, key=neg)
 
-    def from_(self, value: float) -> int:
+    def count_from(self, value: float) -> int:
         """How many samples have `value` or more."""
         return bisect_right(self.values, -value, key=neg)
 
-    def first(self, fraction: float) -> int:
-        """How many samples the highest `fraction` of the numbers is: round(fraction · n)."""
+    def count_of(self, fraction: float) -> int:
+        """How many samples the highest `fraction` of the values is: round(fraction · n)."""
         return round(fraction * len(self.values))
 
     def quantiles(self, qs: Sequence[float]) -> list[float]:
-        """The values below which a share q of the numbers lies, interpolated linearly; NaN where there is none."""
+        """The values below which a share q of the numbers lies, interpolated linearly; NaN if there is none."""
         if not len(self.values):
             return [float("nan")] * len(qs)
         found = []
@@ -74,7 +74,7 @@ class Ranking:
         return found
 
     def edges(self, bins: int) -> NDArray[np.float64]:
-        """Borders of equal bins between the two outer percentiles, so that outliers do not flatten the picture."""
+        """Borders of equal bins between the two outer percentiles, so that outliers do not flatten the histogram."""
         if not len(self.values):
             return np.linspace(0.0, 1.0, bins + 1)
         low, high = self.quantiles([LOW_QUANTILE, HIGH_QUANTILE])
@@ -82,31 +82,31 @@ class Ranking:
             low, high = low - 0.5, high + 0.5
         return np.linspace(low, high, bins + 1)
 
-    def counts(self, edges: NDArray[np.float64], positions: NDArray[np.int32] | None = None) -> NDArray[np.int64]:
+    def bin_counts(self, edges: NDArray[np.float64], positions: NDArray[np.int32] | None = None) -> NDArray[np.int64]:
         """How many values (of the samples at `positions`, ascending) lie in each bin; the last bin is closed."""
         if positions is None:
-            reached = [self.from_(edge) for edge in edges[:-1]] + [self.above(edges[-1])]
+            reached = [self.count_from(edge) for edge in edges[:-1]] + [self.count_above(edges[-1])]
         else:
             # The samples at positions below p number as many as positions that sort before p.
-            reached = [bisect_left(positions, self.from_(edge)) for edge in edges[:-1]]
-            reached += [bisect_left(positions, self.above(edges[-1]))]
+            reached = [bisect_left(positions, self.count_from(edge)) for edge in edges[:-1]]
+            reached += [bisect_left(positions, self.count_above(edges[-1]))]
         return np.array(reached[:-1], dtype=np.int64) - np.array(reached[1:], dtype=np.int64)
 
     def position(self, row: int) -> int | None:
-        """Where a sample stands, counted from 0; None where it is not in this ranking."""
+        """The position of a sample, from 0; None if it is not in this ranking."""
         found = np.flatnonzero(self.rows == row)
         return int(found[0]) if len(found) else None
 
-    def shares(self) -> NDArray[np.float64]:
-        """(n + 1,) share of the total that the first k samples carry; zeros where the total is zero."""
+    def cumulative_shares(self) -> NDArray[np.float64]:
+        """(n + 1,) share of the total that the first k samples carry; zeros if the total is zero."""
         carried = np.concatenate([[0.0], np.cumsum(np.maximum(self.values, 0.0))])
         return carried / carried[-1] if carried[-1] > 0 else carried
 
 
 def _sort_keys(values: NDArray[np.float32], rows: NDArray[np.int32]) -> NDArray[np.int64]:
-    """One whole number for each score that is smaller the earlier it stands: by value descending, NaN last, by row.
+    """One integer for each score that is smaller the earlier its rank: by value descending, NaN last, by row.
 
-    As whole numbers, the bits of floats ascend with the positive ones and descend with the negative ones (IEEE 754).
+    As integers, the bits of floats ascend with the positive ones and descend with the negative ones (IEEE 754).
     """
     bits = (values + np.float32(0)).view(np.int32)  # makes -0 a 0, which it equals
     ascending = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
@@ -115,12 +115,12 @@ def _sort_keys(values: NDArray[np.float32], rows: NDArray[np.int32]) -> NDArray[
 
 
 def _in_order(values: NDArray[np.float32], rows: NDArray[np.int32], count: int) -> bool:
-    """Whether the first `count` values are numbers that descend, and ties and what has no number ascend by row."""
-    numbers, numbered, others = values[:count], rows[:count], rows[count:]
-    tie = numbers[:-1] == numbers[1:]
+    """Whether the first `count` values are no NaN and descend, and ties and NaNs ascend by row."""
+    known, known_rows, nan_rows = values[:count], rows[:count], rows[count:]
+    tie = known[:-1] == known[1:]
     return bool(
-        np.all(numbers[:-1] >= numbers[1:])  # false beside a NaN that stands among the numbers
-        and np.all(numbered[:-1][tie] < numbered[1:][tie])
-        and not np.isnan(numbers).any()
-        and np.all(others[:-1] < others[1:])
+        np.all(known[:-1] >= known[1:])  # false beside a NaN
+        and np.all(known_rows[:-1][tie] < known_rows[1:][tie])
+        and not np.isnan(known).any()
+        and np.all(nan_rows[:-1] < nan_rows[1:])
     )

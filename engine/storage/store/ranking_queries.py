@@ -1,4 +1,4 @@
-"""Questions about one ranking: how many, which, in what order, and what shape their values have."""
+"""Queries of one ranking: how many, which, in what order, and how their values are distributed."""
 
 from __future__ import annotations
 
@@ -22,57 +22,57 @@ UNKNOWN: dict[str, Any] = dict.fromkeys(TEXT, "") | {
     "response_length": 0,
     "truncated": False,
 }
-"""Stands for a sample whose part could not be taken in."""
+"""Stands for a sample whose part could not be ingested."""
 SHOWN = {"label": None, "has_image": False}
-"""What a page shows beside the text: the name of the class, and whether there is a picture to ask for."""
+"""What a page shows beside the text: the name of the class, and whether there is a picture."""
 
 
 class RankingQueries(Filters):
-    def scored(self, run: str) -> pd.DataFrame:
+    def scorings(self, run: str) -> pd.DataFrame:
         """What can be ranked: arm, seed, epoch, metric, and how many samples have been scored so far."""
         return self._frame(
             "SELECT arm, seed, epoch, metric, samples FROM scorings WHERE run = $run ORDER BY ALL", run=run
         )
 
     def scoring(self, run: str, seed: int, epoch: int, metric: str) -> Scoring:
-        """The scoring that `seed` saw in `epoch`; the first epoch's is the one all seeds share."""
+        """The scoring of `seed` in `epoch`; all seeds share that of the first epoch."""
         return Scoring(run, "base", -1, 1, metric) if epoch <= 1 else Scoring(run, "dynamic", seed, epoch, metric)
 
     def count(self, query: SampleQuery) -> Count:
         """How many samples the query lets through, and their tokens."""
-        found = self._choose(query)
+        found = self._result(query)
         return Count(len(found.positions), int(found.ranking.lengths[found.positions].sum()))
 
     def kept_counts(self, scoring: Scoring, taus: Sequence[float]) -> list[Count]:
-        """How many samples, and how many of their tokens, are above each τ; nobody's decisions by hand counted."""
+        """How many samples, and how many of their tokens, are above each τ, without decisions by hand."""
         ranking = self._ranking(scoring)
-        above = [ranking.above(tau) for tau in taus]
+        above = [ranking.count_above(tau) for tau in taus]
         return [Count(count, int(ranking.tokens[count])) for count in above]
 
     def quantiles(self, scoring: Scoring, qs: Sequence[float]) -> list[float]:
-        """The values below which each share q in [0, 1] of the numbers lies; NaN where there is no number."""
+        """The values below which each share q in [0, 1] of the values lies; NaN if there is none."""
         return self._ranking(scoring).quantiles(qs)
 
     def histogram(self, scoring: Scoring, bins: int = 80, query: SampleQuery | None = None) -> Histogram:
-        """Values in `bins` equal bins, outliers apart, and beside them what `query` (of this scoring) lets through."""
-        found = None if query is None else self._choose(query)
+        """Values in `bins` equal bins, outliers counted apart, and what `query` (of this scoring) lets through."""
+        found = None if query is None else self._result(query)
         ranking = found.ranking if found else self._ranking(scoring)
         edges = ranking.edges(bins)
-        counts = ranking.counts(edges)
-        # They ascend already, or descend and then ascend: a stable sort merges such stretches.
+        counts = ranking.bin_counts(edges)
+        # They ascend already, or descend and then ascend: a stable sort merges such runs.
         ascending = np.sort(found.positions, kind="stable") if found else None
-        numbers, above = len(ranking.values), ranking.above(edges[-1])
+        known, above = len(ranking.values), ranking.count_above(edges[-1])
         return Histogram(
             edges=edges,
             counts=counts,
-            filtered_counts=ranking.counts(edges, ascending),
-            below=numbers - ranking.from_(edges[0]),
+            filtered_counts=ranking.bin_counts(edges, ascending),
+            below=known - ranking.count_from(edges[0]),
             above=above,
             low=float(edges[0]),
             high=float(edges[-1]),
-            minimum=float(ranking.values[-1]) if numbers else float("nan"),
-            maximum=float(ranking.values[0]) if numbers else float("nan"),
-            missing=len(ranking.rows) - numbers,
+            minimum=float(ranking.values[-1]) if known else float("nan"),
+            maximum=float(ranking.values[0]) if known else float("nan"),
+            missing=len(ranking.rows) - known,
         )
 
     def page(self, query: SampleQuery, offset: int, limit: int = 50) -> pd.DataFrame:
@@ -80,9 +80,9 @@ class RankingQueries(Filters):
 
         Columns: rank (from 1), row, value, kept, decision ("keep", "prune" or ""), content_id, instruction, input,
         response, fields (a dict), length, response_length, truncated, label (None in instruction sets), has_image.
-        Samples without a number come last. Pictures are asked for by their rows, with `images`.
+        NaNs come last. Pictures are in `images`, by row.
         """
-        found = self._choose(query)
+        found = self._result(query)
         shown = found.positions[offset : offset + limit]
         rows = found.ranking.rows[shown].tolist()
         texts = self._texts(query.scoring.run, tuple(rows))
@@ -91,7 +91,7 @@ class RankingQueries(Filters):
             {
                 "rank": np.arange(offset + 1, offset + 1 + len(rows)),
                 "row": rows,
-                "value": found.ranking.at(shown),
+                "value": found.ranking.values_at(shown),
                 "kept": found.kept[shown],
                 "decision": [decisions.get(text["content_id"], "") for text in texts],
             }
@@ -111,28 +111,28 @@ class RankingQueries(Filters):
             by_row = {sample["row"]: sample for sample in found}
             return [by_row.get(row, UNKNOWN | SHOWN) for row in rows]
 
-        return self._remember(run, ("texts", rows), read, "samples")
+        return self._cached(run, ("texts", rows), read, "samples")
 
     def offset_at(self, query: SampleQuery, tau: float) -> int:
         """How many samples of the query come before τ: those above it, or when ascending those not above it."""
-        found = self._choose(query)
-        known, border = found.positions[found.positions < len(found.ranking.values)], found.ranking.above(tau)
+        found = self._result(query)
+        known, border = found.positions[found.positions < len(found.ranking.values)], found.ranking.count_above(tau)
         return int(np.count_nonzero(known < border if query.descending else known >= border))
 
     def neighbours(self, query: SampleQuery, row: int) -> tuple[int | None, int | None, int | None]:
         """The rows before and after `row` in the query, and its rank from 1.
 
-        For a sample the query does not let through the rank is None, and the neighbours are those of the place where
-        it would stand; all three are None where it was not scored.
+        For a sample the query does not let through the rank is None, and the neighbours are those of the position it
+        would have; all three are None if it was not scored.
         """
-        found = self._choose(query)
+        found = self._result(query)
         ranking, positions = found.ranking, found.positions
         position = ranking.position(row)
         if position is None:
             return None, None, None
         ahead = positions < position
         if not query.descending:
-            # The numbers are turned round, what has none still comes last.
+            # The values are reversed, NaNs still come last.
             known = positions < len(ranking.values)
             ahead = known & (positions > position) if position < len(ranking.values) else known | ahead
         before = int(np.count_nonzero(ahead))
@@ -146,17 +146,17 @@ class RankingQueries(Filters):
 
     def concentration(self, scoring: Scoring, points: int = 200) -> pd.DataFrame:
         """share_samples against share_score: what the highest samples carry of the total, both from 0 to 1."""
-        shares = self._ranking(scoring).shares()
+        shares = self._ranking(scoring).cumulative_shares()
         at = np.unique(np.linspace(0, len(shares) - 1, min(points, len(shares))).round().astype(int))
         return pd.DataFrame({"share_samples": at / max(len(shares) - 1, 1), "share_score": shares[at]})
 
-    def half(self, scoring: Scoring) -> tuple[int, int]:
-        """(how many of the highest samples carry half of the total, samples with a number)."""
-        shares = self._ranking(scoring).shares()
+    def half_of_total(self, scoring: Scoring) -> tuple[int, int]:
+        """(how many of the highest samples carry half of the total, samples that are not NaN)."""
+        shares = self._ranking(scoring).cumulative_shares()
         return (int(np.searchsorted(shares, 0.5)) if shares[-1] > 0 else 0), len(shares) - 1
 
     def by_field(self, scoring: Scoring, field: str, tau: float) -> pd.DataFrame:
-        """value, samples, kept (above τ) and mean of the numbers, for each value of a field, most samples first."""
+        """value, samples, kept (above τ) and mean, for each value of a field, most samples first."""
         return self._frame(
             "SELECT f.value, count(*) AS samples, count(*) FILTER (s.value::DOUBLE > $tau::DOUBLE) AS kept, "
             "coalesce(avg(s.value), 'NaN'::DOUBLE) AS mean "
@@ -169,10 +169,10 @@ class RankingQueries(Filters):
             **vars(scoring),
         )
 
-    def cut(self, scoring: Scoring, fraction: float) -> float | None:
-        """The highest value that is not among the highest `fraction` of the numbers; None where all of them are."""
+    def tau_at(self, scoring: Scoring, fraction: float) -> float | None:
+        """The τ that keeps the highest `fraction`: the highest value that is not among them, None if all are."""
         ranking = self._ranking(scoring)
-        first = ranking.first(fraction)
+        first = ranking.count_of(fraction)
         return float(ranking.values[first]) if first < len(ranking.values) else None
 
     def kept_count(self, query: SampleQuery, fraction: float | None = None) -> Count:
@@ -183,34 +183,34 @@ class RankingQueries(Filters):
     def kept_rows(self, query: SampleQuery, fraction: float | None = None) -> pa.Table:
         """The kept samples of a query in the order of their rows, with text: what an export writes.
 
-        Columns: row, value (null where there is no number), by_hand (kept only because a person said so), and the
-        texts of a page. With `fraction` the threshold is not `query.tau`: what is kept are the first
-        round(fraction · n) of the n samples that have a number, ties broken by row.
+        Columns: row, value (null for NaN), by_hand (kept only by a decision by hand), and the texts of a page.
+        With `fraction` the threshold is not `query.tau`: what is kept are the first
+        round(fraction · n) of the n samples that are not NaN, ties broken by row.
         """
-        ranking, positions, by_rule = self._kept(query, fraction)
-        values = pa.array(ranking.at(positions), from_pandas=True)  # NaN becomes null
-        picked = pa.table({"row": ranking.rows[positions], "value": values, "by_hand": ~by_rule[positions]})
+        ranking, positions, by_threshold = self._kept(query, fraction)
+        values = pa.array(ranking.values_at(positions), from_pandas=True)  # NaN becomes null
+        kept = pa.table({"row": ranking.rows[positions], "value": values, "by_hand": ~by_threshold[positions]})
         with self._cursor() as cursor:
-            cursor.register("picked", picked)
+            cursor.register("kept", kept)
             rows = cursor.sql(
-                "SELECT p.row, p.value, p.by_hand, " + ", ".join(TEXT) + " FROM picked p "
+                "SELECT p.row, p.value, p.by_hand, " + ", ".join(TEXT) + " FROM kept p "
                 "JOIN samples s ON s.dataset = $dataset AND s.row = p.row ORDER BY p.row",
                 params={"dataset": self._dataset(query.scoring.run)},
             ).to_arrow_table()
-        if rows.num_rows < picked.num_rows:
+        if rows.num_rows < kept.num_rows:
             raise WinnowError(
-                f"{picked.num_rows - rows.num_rows} kept samples of run {query.scoring.run} have no text, because a "
+                f"{kept.num_rows - rows.num_rows} kept samples of run {query.scoring.run} have no text, because a "
                 "part of its samples is missing or damaged; run `python -m engine doctor --rebuild`."
             )
         return rows
 
     def _kept(self, query: SampleQuery, fraction: float | None) -> tuple[Ranking, NDArray[np.int32], NDArray[np.bool_]]:
-        """The ranking, where the kept samples of a query stand in it, and what the rule alone would keep."""
-        found = self._choose(query)
+        """The ranking, the positions of the kept samples of a query, and what the threshold alone would keep."""
+        found = self._result(query)
         ranking = found.ranking
-        first = len(ranking.rows) if query.tau is None else ranking.above(query.tau)
+        first = len(ranking.rows) if query.tau is None else ranking.count_above(query.tau)
         if fraction is not None:
-            first = ranking.first(fraction)
-        by_rule = np.arange(len(ranking.rows)) < first
-        kept = self._by_hand(query, ranking, by_rule)
-        return ranking, found.positions[kept[found.positions]], by_rule
+            first = ranking.count_of(fraction)
+        by_threshold = np.arange(len(ranking.rows)) < first
+        kept = self._by_hand(query, ranking, by_threshold)
+        return ranking, found.positions[kept[found.positions]], by_threshold

@@ -1,4 +1,4 @@
-"""Questions about samples themselves: their text, their fields, their tokens."""
+"""Queries of the samples themselves: their text, their fields, their tokens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOKEN_COLUMNS = ("tokens", "kl", "teacher_tokens", "teacher_probs", "student_tok
 
 
 class SampleQueries(Database):
-    def samples_in(self, run: str) -> pd.DataFrame:
+    def splits(self, run: str) -> pd.DataFrame:
         """split, samples, tokens, truncated (samples cut to the context) of the run's dataset."""
         return self._frame(
             "SELECT split, count(*) AS samples, sum(length)::BIGINT AS tokens, "
@@ -29,7 +29,7 @@ class SampleQueries(Database):
         """One sample: row, content_id, split, instruction, input, response, fields, length, response_length, truncated,
         label (None in instruction sets) and has_image.
 
-        None where the run's dataset has no such row.
+        None if the run's dataset has no such row.
         """
         found = self._rows(
             "SELECT row, content_id, split, instruction, input, response, fields, length, response_length, truncated, "
@@ -45,7 +45,7 @@ class SampleQueries(Database):
 
         Before anything has been scored every sample counts.
         """
-        return self._remember(
+        return self._cached(
             run,
             ("facets", most),
             lambda: self._frame(
@@ -64,11 +64,11 @@ class SampleQueries(Database):
         )
 
     def token_scores(self, run: str, epoch: int, row: int) -> dict[str, Any] | None:
-        """The token scores of one sample in one epoch, read from their part; None where none were kept.
+        """The token scores of one sample in one epoch, read from their part; None if they were not recorded.
 
         Lists of one length: tokens, kl (nats), teacher_tokens, teacher_probs, student_tokens, student_probs; and
         response_start, the first position whose prediction belongs to the response.
-        Raises WinnowError where the part is missing or damaged.
+        Raises WinnowError if the part is missing or damaged.
         """
         found = self._rows(
             "SELECT p.name, r.row_group FROM token_rows r JOIN token_parts p ON p.id = r.part "

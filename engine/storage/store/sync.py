@@ -1,7 +1,7 @@
-"""Taking parts in: every recorded part exactly once, together with the note that it has been taken.
+"""Syncing the store with the ledger: every recorded part is ingested exactly once.
 
-The unit that is thrown away and taken again is one table of one run. That happens when one of its parts was struck or
-recorded with other content. When a run ends whose scores came in several goes, the store lays them down again in the
+What is dropped and ingested again is always one table of one run, as soon as one of its parts was removed or recorded
+with other content. If the scores of a run came in several ingests they are compacted when the run ends: sorted into the
 order in which they are read.
 """
 
@@ -20,7 +20,7 @@ import pyarrow as pa
 from engine.common.hashing import file_sha256
 from engine.storage.ledger import Ledger
 from engine.storage.parts import Part, part_schema
-from engine.storage.store.database import Database, sentences
+from engine.storage.store.database import Database, explain_errors
 from engine.storage.store.ingest import ORDER, compact, drop, ingest
 from engine.storage.tables import SCHEMAS
 from engine.storage.workspace import Workspace
@@ -36,69 +36,69 @@ _locks_lock = threading.Lock()
 class Sync(Database):
     def __init__(self, workspace: Workspace, file: Path | None, only: str | None) -> None:
         super().__init__(workspace, file)
-        self._only = only  # the one run whose parts are wanted, or None for all
-        with _locks_lock:  # two handles on one file take turns
+        self._only = only  # the one run to ingest, or None for all
+        with _locks_lock:  # two stores of one file take turns
             self._sync_lock = _locks.setdefault(file, threading.Lock()) if file else threading.Lock()
-        self._mark: tuple[int, float] | None = None
-        self._held: dict[Key, str] = {}  # what this handle knows to be in the store, with the hash of each part
-        self._problems: dict[Key, tuple[str, tuple[int, int] | None, str]] = {}  # hash wanted, file seen, sentence
+        self._synced_version: tuple[int, float] | None = None
+        self._known: dict[Key, str] = {}  # the parts this object knows to be in the store, with their hashes
+        self._problems: dict[Key, tuple[str, tuple[int, int] | None, str]] = {}  # expected hash, file status, sentence
         with self._cursor() as cursor:
-            self._unsettled = _unsettled(cursor)
+            self._uncompacted = _uncompacted(cursor)
 
     def sync(self, ledger: Ledger) -> int:
-        """Take in what the ledger has recorded since the last time and drop what it has struck; how many were taken.
+        """Ingest the parts recorded since the last time, drop those removed; returns how many were ingested.
 
         One transaction: a process killed at any moment leaves the store as it was or as it should be. Takes a
-        millisecond where nothing is new. A part that is missing or torn is left out whole and listed in `problems`.
-        Raises WinnowError where the store is damaged or cannot be written.
+        millisecond if nothing is new. A part that is missing or damaged is left out and listed in `problems`.
+        Raises WinnowError if the store is damaged or cannot be written.
         """
         with self._sync_lock:
-            mark = ledger.parts_version()
+            version = ledger.parts_version()
             ended = self._ended(ledger)
-            if mark == self._mark and not ended and not self._problems:
+            if version == self._synced_version and not ended and not self._problems:
                 return 0
             recorded = {(part.run, part.table, part.name): part for part in ledger.parts(self._only)}
-            with sentences(self._name):
+            with explain_errors(self._name):
                 cursor = self._connection.cursor()
                 try:
                     cursor.begin()
-                    held, taken = self._bring_up_to_date(cursor, recorded, ended)
-                    # Another handle on the file may have taken in some of it.
-                    changed: set[Unit] = {key[:2] for key, _ in held.items() ^ self._held.items()}
+                    known, count = self._update(cursor, recorded, ended)
+                    # Another store of the same file may have ingested some of it.
+                    changed: set[Unit] = {key[:2] for key, _ in known.items() ^ self._known.items()}
                     changed |= _sharing_samples(cursor, changed)
-                    unsettled = _unsettled(cursor)
+                    uncompacted = _uncompacted(cursor)
                     cursor.commit()
                 finally:
                     cursor.close()
-            # Only now: an answer found before the commit must not be remembered as one of after it.
+            # Only now: a result from before the commit must not be cached as one from after it.
             self._versions.update({*changed, *((run, "") for run, _ in changed)})
-            self._mark, self._held, self._unsettled = mark, held, unsettled
-            return taken
+            self._synced_version, self._known, self._uncompacted = version, known, uncompacted
+            return count
 
     def problems(self) -> list[str]:
-        """One sentence for every recorded part that could not be taken in at the last `sync`."""
+        """One sentence for every recorded part that could not be ingested at the last `sync`."""
         return [sentence for _, _, sentence in self._problems.values()]
 
     def _ended(self, ledger: Ledger) -> set[str]:
-        """Runs whose scores can now be laid down in order, because no more will come."""
-        if not self._unsettled:
+        """Runs whose scores can now be compacted, because no more will come."""
+        if not self._uncompacted:
             return set()
         states = {run.id: run.state for run in ledger.runs()}
-        return {run for run in self._unsettled if states.get(run) not in ("queued", "running")}
+        return {run for run in self._uncompacted if states.get(run) not in ("queued", "running")}
 
-    def _bring_up_to_date(
+    def _update(
         self, cursor: duckdb.DuckDBPyConnection, recorded: dict[Key, Part], ended: set[str]
     ) -> tuple[dict[Key, str], int]:
-        """Make the tables hold exactly what is recorded and whole: (every part with its hash, how many were taken)."""
-        taken: dict[Key, str] = {
+        """Make the tables hold exactly the recorded whole parts: (every part with its hash, how many were ingested)."""
+        ingested: dict[Key, str] = {
             (run, table, name): sha256
             for run, table, name, sha256 in cursor.execute("SELECT run, tbl, name, sha256 FROM parts").fetchall()
         }
         stale: set[Unit] = {
-            key[:2] for key, sha256 in taken.items() if key not in recorded or recorded[key].sha256 != sha256
+            key[:2] for key, sha256 in ingested.items() if key not in recorded or recorded[key].sha256 != sha256
         }
         stale |= _sharing_samples(cursor, stale)
-        fresh = [part for key, part in recorded.items() if key not in taken or key[:2] in stale]
+        fresh = [part for key, part in recorded.items() if key not in ingested or key[:2] in stale]
         whole = self._whole(fresh)
         for run, table in sorted(stale):
             drop(cursor, run, table)
@@ -107,50 +107,51 @@ class Sync(Database):
             ingest(self.workspace, cursor, run, table, list(group))
         for run in sorted(ended):
             compact(cursor, run)
-        held = {key: sha256 for key, sha256 in taken.items() if key[:2] not in stale}
-        return held | {(part.run, part.table, part.name): part.sha256 for part in whole}, len(whole)
+        known = {key: sha256 for key, sha256 in ingested.items() if key[:2] not in stale}
+        return known | {(part.run, part.table, part.name): part.sha256 for part in whole}, len(whole)
 
     def _whole(self, parts: Iterable[Part]) -> list[Part]:
         """The parts whose files are what was recorded; the others become problems."""
         before, self._problems = self._problems, {}
-        whole, unknown = [], []
+        whole, unchecked = [], []
         for part in parts:
             key, path = (part.run, part.table, part.name), part.path(self.workspace)
-            seen = _seen(path)
-            known = before.get(key)
-            if known and known[:2] == (part.sha256, seen):
-                self._problems[key] = known
+            status = _status(path)
+            problem = before.get(key)
+            if problem and problem[:2] == (part.sha256, status):
+                self._problems[key] = problem
             else:
-                unknown.append((part, path, seen))
+                unchecked.append((part, path, status))
         with ThreadPoolExecutor(HASHING_THREADS) as threads:
-            found = list(threads.map(lambda each: _what_is_wrong(each[0], each[1]), unknown))
-        for (part, _, seen), wrong in zip(unknown, found, strict=True):
-            if wrong is None:
+            found = list(threads.map(lambda each: _defect(each[0], each[1]), unchecked))
+        for (part, _, status), defect in zip(unchecked, found, strict=True):
+            if defect is None:
                 whole.append(part)
                 continue
             sentence = (
-                f"The part {part.folder}/{part.name} of run {part.run} {wrong}, so its rows are left out; "
+                f"The part {part.folder}/{part.name} of run {part.run} {defect}, so its rows are left out; "
                 "`python -m engine doctor --rebuild` has the run make it again."
             )
-            self._problems[part.run, part.table, part.name] = (part.sha256, seen, sentence)
+            self._problems[part.run, part.table, part.name] = (part.sha256, status, sentence)
         return whole
 
 
-def _unsettled(cursor: duckdb.DuckDBPyConnection) -> set[str]:
-    """Runs whose scores did not come in one go and therefore do not lie in order."""
-    return {run for (run,) in cursor.execute("SELECT DISTINCT run FROM scorings WHERE goes > 1").fetchall()}
+def _uncompacted(cursor: duckdb.DuckDBPyConnection) -> set[str]:
+    """Runs whose scores came in several ingests and are therefore not in order."""
+    return {run for (run,) in cursor.execute("SELECT DISTINCT run FROM scorings WHERE ingests > 1").fetchall()}
 
 
-def _seen(path: Path) -> tuple[int, int] | None:
-    """What tells one state of a file from another; None where there is no file."""
+def _status(path: Path) -> tuple[int, int] | None:
+    """What tells one state of a file from another; None if there is no file."""
     try:
-        status = path.stat()
+        found = path.stat()
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size
+    return found.st_mtime_ns, found.st_size
 
 
-def _what_is_wrong(part: Part, path: Path) -> str | None:
+def _defect(part: Part, path: Path) -> str | None:
+    """What is wrong with a part's file, or None."""
     try:
         if path.stat().st_size != part.size or file_sha256(path) != part.sha256:
             return "is not what was written"
@@ -166,7 +167,7 @@ def _what_is_wrong(part: Part, path: Path) -> str | None:
 
 
 def _sharing_samples(cursor: duckdb.DuckDBPyConnection, stale: set[Unit]) -> set[Unit]:
-    """Runs that share a dataset with a run whose samples are stale: they may know the same rows."""
+    """Runs that share a dataset with a run whose samples are stale: they may have the same rows."""
     runs = [run for run, table in stale if table == "samples"]
     found = cursor.execute(
         "SELECT DISTINCT o.run FROM run_datasets s JOIN run_datasets o ON o.dataset = s.dataset "

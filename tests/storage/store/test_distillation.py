@@ -244,7 +244,7 @@ def test_pictures(workspace: Workspace, ledger: Ledger) -> None:
         assert all(isinstance(image, bytes) and image.startswith(b"\x89PNG") for image in found["image"])
         assert found["text"].tolist() == [None] * 10
         assert store.distilled_tokens(run, key).empty
-        near = store.labelled(run, [row for rows in found["near_rows"] for row in rows])
+        near = store.labelled_samples(run, [row for rows in found["near_rows"] for row in rows])
         for label, rows in zip(found["label"], found["near_rows"], strict=True):
             assert {near[row]["label"] for row in rows} <= {label}
         assert len(near) > 20

@@ -37,7 +37,7 @@ def test_what_can_be_ranked(made: tuple[Store, str, Path]) -> None:
     """Protects the choice of epochs: one shared first scoring, then one for each seed, every metric in each."""
     store, run, folder = made
     expected = table(folder, "scores").groupby(["arm", "seed", "epoch", "metric"]).size()
-    found = store.scored(run).set_index(["arm", "seed", "epoch", "metric"])["samples"]
+    found = store.scorings(run).set_index(["arm", "seed", "epoch", "metric"])["samples"]
     assert found.to_dict() == expected.to_dict()
     assert store.scoring(run, 5, 1, "kl") == store.scoring(run, 0, 1, "kl")
     assert store.scoring(run, 5, 2, "kl").seed == 5
@@ -48,7 +48,7 @@ def test_history_and_sparks(made: tuple[Store, str, Path]) -> None:
     store, run, folder = made
     scores = table(folder, "scores")
     row = int(scores["row"].iloc[20])
-    history = store.history(run, row)
+    history = store.score_history(run, row)
     mine = scores[scores["row"] == row]
     assert len(history) == len(mine)
     key = ["arm", "seed", "epoch", "metric"]
@@ -57,7 +57,7 @@ def test_history_and_sparks(made: tuple[Store, str, Path]) -> None:
         mine.set_index(key)["value"].astype(float).sort_index(),
         check_index_type=False,
     )
-    sparks = store.sparks(run, [row, NAN_ROW], "kl", 5)
+    sparks = store.values_by_epoch(run, [row, NAN_ROW], "kl", 5)
     seen = mine[(mine["metric"] == "kl") & mine["seed"].isin([-1, 5])].sort_values("epoch")["value"]
     np.testing.assert_array_equal(sparks[row], seen.astype(float))
     assert np.isnan(sparks[NAN_ROW]).all()
@@ -96,8 +96,8 @@ def test_crossings(made: tuple[Store, str, Path]) -> None:
     found = store.crossings(run, 5, 1, 3).set_index(["before", "after"])["samples"]
     assert found.to_dict() == {key: len(rows) for key, rows in expected.items()}
     for (before, after), rows in expected.items():
-        assert store.crossed(run, 5, 1, 3, before, after, 1000) == rows
-        assert store.crossed(run, 5, 1, 3, before, after, 2) == rows[:2]
+        assert store.crossing_rows(run, 5, 1, 3, before, after, 1000) == rows
+        assert store.crossing_rows(run, 5, 1, 3, before, after, 2) == rows[:2]
 
 
 def test_metrics_and_samples(made: tuple[Store, str, Path]) -> None:
@@ -109,7 +109,7 @@ def test_metrics_and_samples(made: tuple[Store, str, Path]) -> None:
         store.metrics(run).sort_values(columns, ignore_index=True), expected, check_dtype=False
     )
     samples = table(folder, "samples")
-    counts = store.samples_in(run).set_index("split")
+    counts = store.splits(run).set_index("split")
     for split, group in samples.groupby("split"):
         assert counts.loc[split].tolist() == [len(group), group["length"].sum(), group["truncated"].sum()]
     one = samples.iloc[3]
@@ -135,7 +135,9 @@ def test_token_scores(made: tuple[Store, str, Path]) -> None:
             assert found["student_probs"][0] == list(expected["student_probs"][0])
             assert found["response_start"] == expected["response_start"]
             scoring = store.scoring(run, 0, epoch, "kl")
-            value = store.history(run, int(row)).query(f"metric == 'kl' and epoch == {epoch} and seed != 5")["value"]
+            value = store.score_history(run, int(row)).query(f"metric == 'kl' and epoch == {epoch} and seed != 5")[
+                "value"
+            ]
             assert np.mean(found["kl"]) == pytest.approx(value.iloc[0], rel=1e-5), scoring
     assert store.token_scores(run, 1, NAN_ROW) is None
     assert store.token_scores(run, EPOCHS + 1, int(row)) is None

@@ -20,7 +20,8 @@ import pytest
 from engine.common.errors import WinnowError
 from engine.storage.ledger import Ledger
 from engine.storage.store import SampleQuery, Store, database, rebuild
-from engine.storage.store.database import FILE, make
+from engine.storage.store.database import make_file
+from engine.storage.store.schema import FILE
 from engine.storage.workspace import Workspace
 from tests.conftest import CHECKOUT
 from tests.fixtures.pruning_workspace import fill_workspace
@@ -76,13 +77,13 @@ def test_two_handles_in_one_process(workspace: Workspace, ledger: Ledger) -> Non
 
 
 def test_two_processes_that_make_it_at_once(workspace: Workspace, ledger: Ledger) -> None:
-    """Protects a store that another process has just made from being replaced under its hands."""
+    """Protects a store that another process has just made from being replaced while it is open."""
     run = fill_workspace(workspace, samples=60, epochs=1, seeds=(0,))
     with closing(Store(workspace)) as store:
         store.sync(ledger)
-        make(workspace.store / FILE)
+        make_file(workspace.store / FILE)
     with closing(Store(workspace)) as store:
-        assert store.samples_in(run)["samples"].sum() == 60
+        assert store.splits(run)["samples"].sum() == 60
     assert [path.name for path in workspace.store.iterdir()] == [FILE]
 
 
@@ -98,25 +99,25 @@ def test_two_processes_that_make_it_at_once(workspace: Workspace, ledger: Ledger
     ],
 )
 def test_the_store_is_locked_down(workspace: Workspace, statement: str) -> None:
-    """Protects the machine from anything that might get into a question: no files, no network, no settings."""
+    """Protects the machine from anything that might get into a query: no files, no network, no settings."""
     local_frame = pd.DataFrame({"a": [1]})
     with closing(Store(workspace)) as store, pytest.raises(duckdb.Error), store._cursor() as cursor:
         cursor.execute(statement)
     assert len(local_frame) == 1
 
 
-def test_what_is_remembered_is_bounded(workspace: Workspace, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Protects the memory that training needs: old answers go when there are too many or they are too large."""
+def test_the_cache_is_bounded(workspace: Workspace, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects the memory that training needs: old results go if there are too many or they are too large."""
     run = fill_workspace(workspace, samples=60, epochs=1, seeds=(0,))
     with closing(Store(workspace)) as store:
         store.sync(ledger)
         query = SampleQuery(store.scoring(run, 0, 1, "kl"))
-        for limit, most in (("REMEMBERED_ANSWERS", 5), ("REMEMBERED_BYTES", 1)):
+        for limit, most in (("CACHE_ENTRIES", 5), ("CACHE_BYTES", 1)):
             monkeypatch.setattr(database, limit, most)
             for tau in range(20):
                 store.count(replace(query, tau=float(tau)))
                 assert store.page(replace(query, tau=float(tau)), 0, 3)["rank"].tolist() == [1, 2, 3]
-            assert len(store._remembered) <= most
+            assert len(store._cache) <= most
 
 
 def spoil_head(file: Path) -> None:
@@ -171,7 +172,7 @@ def test_a_deleted_file(workspace: Workspace, ledger: Ledger) -> None:
     (workspace.store / FILE).unlink()
     with closing(Store(workspace)) as store:
         assert store.sync(ledger) == count
-        assert store.samples_in(run)["samples"].sum() == 60
+        assert store.splits(run)["samples"].sum() == 60
 
 
 def test_a_folder_that_cannot_be_written(workspace: Workspace) -> None:
@@ -197,7 +198,7 @@ try:
     store.sync(ledger)
 except WinnowError as error:
     print(error)
-print(len(store.scored(sys.argv[2])))
+print(len(store.scorings(sys.argv[2])))
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 print(store.sync(ledger) == len(ledger.parts()))
 """
@@ -212,7 +213,7 @@ def test_a_full_disk(workspace: Workspace, ledger: Ledger) -> None:
     assert "free some disk space" in sentence
     assert (rankings, whole) == ("0", "True")
     with closing(Store(workspace)) as store:
-        assert store.samples_in(run)["samples"].sum() == 1500
+        assert store.splits(run)["samples"].sum() == 1500
 
 
 WORK = """

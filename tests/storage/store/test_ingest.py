@@ -61,7 +61,7 @@ def test_samples_that_come_twice(workspace: Workspace, ledger: Ledger) -> None:
             ledger.record_parts([samples_part(workspace, run, f"samples-{start}", rows[start:stop])])
             store.sync(ledger)
         for run in runs:
-            assert store.samples_in(run)["samples"].sum() == 9
+            assert store.splits(run)["samples"].sum() == 9
             assert sorted(store.facets(run)["samples"]) == [4, 5]
 
 
@@ -90,7 +90,7 @@ def test_an_ended_run_is_laid_down_without_its_parts(workspace: Workspace, ledge
         for owner in (run, other):
             page = store.page(SampleQuery(store.scoring(owner, 0, 1, "kl")), 0, 100)
             assert page[["row", "value"]].equals(before[["row", "value"]])
-        assert store.scored(run)["samples"].tolist() == [20]
+        assert store.scorings(run)["samples"].tolist() == [20]
 
 
 def test_what_comes_leaves_other_answers_alone(workspace: Workspace, ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from engine.config.kd import noise_label, selection_arm
+from engine.config.grid import noise_label, selection_arm
 from engine.storage.ledger import Ledger
 from engine.storage.parts import Part, write_part
 from engine.storage.store import SampleQuery, Store, rebuild
@@ -106,16 +106,16 @@ def test_what_an_arm_keeps(made: tuple[Store, str, Path]) -> None:
     mine = table(folder, "selections")
     mine = mine[mine["arm"] == name]
     kept, pruned = set(mine[mine["kept"]]["row"]), set(mine[~mine["kept"]]["row"])
-    assert store.kept_of(run, name) == (len(kept), len(kept) + len(pruned))
-    assert set(store.kept_rows_of(run, name, True, 1000)) == kept
-    drawn = store.kept_rows_of(run, name, False, 9)
+    assert store.kept_and_total(run, name) == (len(kept), len(kept) + len(pruned))
+    assert set(store.random_rows(run, name, True, 1000)) == kept
+    drawn = store.random_rows(run, name, False, 9)
     assert len(drawn) == 9
     assert drawn == sorted(set(drawn))
     assert set(drawn) <= pruned
-    assert drawn == store.kept_rows_of(run, name, False, 9)
-    assert drawn != store.kept_rows_of(run, name, False, 9, seed=1)
-    assert store.kept_rows_of(run, "nobody", True, 9) == []
-    assert name in store.kept_arms(run)
+    assert drawn == store.random_rows(run, name, False, 9)
+    assert drawn != store.random_rows(run, name, False, 9, seed=1)
+    assert store.random_rows(run, "nobody", True, 9) == []
+    assert name in store.selection_arms(run)
 
 
 def test_overlap(made: tuple[Store, str, Path]) -> None:
@@ -134,7 +134,7 @@ def test_pictures_and_labels_of_a_few_rows(made: tuple[Store, str, Path]) -> Non
     samples = table(folder, "samples").set_index("row")
     rows = [3, 50, 9999]
     assert store.images(run, rows) == {row: samples["image"][row] for row in (3, 50)}
-    told = store.labelled(run, rows)
+    told = store.labelled_samples(run, rows)
     assert {row: sample["label"] for row, sample in told.items()} == {row: samples["label"][row] for row in (3, 50)}
     assert told[3]["has_image"]
     sample = store.sample(run, 3)
@@ -147,7 +147,7 @@ def test_where_one_sample_stands(made: tuple[Store, str, Path]) -> None:
     """Protects the drawer: each score of a sample with how many are above it, and what every arm did with it."""
     store, run, folder = made
     scores, row = table(folder, "scores"), 11
-    found = store.standings(run, row).set_index(["arm", "metric"])
+    found = store.sample_ranks(run, row).set_index(["arm", "metric"])
     assert ("base noise 0.2", "el2n") in found.index
     for (name, metric), mine in found.iterrows():
         others = scores[(scores["arm"] == name) & (scores["metric"] == metric)]
@@ -158,7 +158,7 @@ def test_where_one_sample_stands(made: tuple[Store, str, Path]) -> None:
     assert noise_label("base", 0.0) in found.index.get_level_values(0)
     chosen = table(folder, "selections")
     expected = chosen[chosen["row"] == row].set_index("arm")["kept"].to_dict()
-    kept = store.kept_by(run, row)
+    kept = store.kept_by_arm(run, row)
     assert dict(zip(kept["arm"], kept["kept"], strict=True)) == expected
 
 
@@ -178,4 +178,4 @@ def test_samples_without_picture_or_label(workspace: Workspace, ledger: Ledger) 
         assert (sample["label"], sample["has_image"]) == (None, False)
         assert store.images(run, [1]) == {}
         assert store.grid(run).empty
-        assert np.array_equal(store.kept_arms(run), [])
+        assert np.array_equal(store.selection_arms(run), [])

@@ -165,7 +165,7 @@ def test_shapes(rows: list[Row], settings_: dict[str, Any], bins: int, taus: lis
         np.testing.assert_allclose(quantiles, np.quantile(numbers, [0, 0.25, 0.5, 1]), atol=1e-12)
         assert (seen.minimum, seen.maximum) == (numbers.min(), numbers.max())
 
-        samples, of = store.half(scoring)
+        samples, of = store.half_of_total(scoring)
         falling = np.sort(np.maximum(numbers, 0))[::-1]
         assert of == len(numbers)
         if falling.sum() > 0:
@@ -242,7 +242,7 @@ def test_only_samples_without_a_number(workspace: Workspace, ledger: Ledger) -> 
         assert store.page(SampleQuery(scoring, descending=False, tau=0.0), 0)["row"].tolist() == [2, 4, 9]
         assert store.count(SampleQuery(scoring, tau=0.0, show="kept")).samples == 0
         assert (store.histogram(scoring).missing, store.histogram(scoring).counts.sum()) == (3, 0)
-        assert store.half(scoring) == (0, 0)
+        assert store.half_of_total(scoring) == (0, 0)
 
 
 def test_a_ranking_that_is_not_there(workspace: Workspace, ledger: Ledger) -> None:
@@ -252,7 +252,7 @@ def test_a_ranking_that_is_not_there(workspace: Workspace, ledger: Ledger) -> No
         store.sync(ledger)
         with pytest.raises(WinnowError, match=rf"Run {run} has no kl scores of arm dynamic, seed 3, epoch 2; "):
             store.page(SampleQuery(store.scoring(run, 3, 2, "kl")), 0)
-        assert store.scored(run).empty
-        assert store.samples_in(run).empty
+        assert store.scorings(run).empty
+        assert store.splits(run).empty
         assert store.sample(run, 0) is None
         assert store.token_scores(run, 1, 0) is None

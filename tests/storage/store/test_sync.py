@@ -22,11 +22,11 @@ PARTS, ROWS = 4, 5
 
 def values_of(store: Store, run: str) -> dict[int, float]:
     """Every row of the first scoring with its value; a row that came twice makes the lengths differ."""
-    if store.scored(run).empty:
+    if store.scorings(run).empty:
         return {}
     page = store.page(SampleQuery(store.scoring(run, 0, 1, "kl")), 0, 10_000)
     assert page["row"].is_unique
-    assert store.scored(run)["samples"].tolist() == [len(page)]
+    assert store.scorings(run)["samples"].tolist() == [len(page)]
     return dict(zip(page["row"].tolist(), page["value"].tolist(), strict=True))
 
 
@@ -132,7 +132,7 @@ def test_threads_that_sync_at_once(workspace: Workspace, ledger: Ledger) -> None
 
 
 def values_of_quietly(store: Store, run: str) -> list[int]:
-    if store.scored(run).empty:
+    if store.scorings(run).empty:
         return []
     rows: list[int] = store.page(SampleQuery(store.scoring(run, 0, 1, "kl")), 0, 1000)["row"].tolist()
     assert len(set(rows)) == len(rows)
@@ -168,16 +168,16 @@ def test_runs_that_share_a_dataset(workspace: Workspace, ledger: Ledger) -> None
     ledger.record_parts([samples_part(workspace, other, "all", rows[:2], dataset="other")])
     with closing(Store(workspace)) as store:
         store.sync(ledger)
-        assert [store.samples_in(run)["samples"].sum() for run in (*runs, other)] == [6, 6, 2]
+        assert [store.splits(run)["samples"].sum() for run in (*runs, other)] == [6, 6, 2]
         ledger.forget_parts([parts[0]])
         store.sync(ledger)
-        assert [store.samples_in(run)["samples"].sum() for run in (*runs, other)] == [0, 6, 2]
+        assert [store.splits(run)["samples"].sum() for run in (*runs, other)] == [0, 6, 2]
         ledger.forget_parts([parts[1]])
         store.sync(ledger)
-        assert [store.samples_in(run)["samples"].sum() for run in (*runs, other)] == [0, 0, 2]
+        assert [store.splits(run)["samples"].sum() for run in (*runs, other)] == [0, 0, 2]
         ledger.record_parts(parts)
         store.sync(ledger)
-        assert [store.samples_in(run)["samples"].sum() for run in (*runs, other)] == [6, 6, 2]
+        assert [store.splits(run)["samples"].sum() for run in (*runs, other)] == [6, 6, 2]
 
 
 def test_samples_recorded_again_with_other_texts(workspace: Workspace, ledger: Ledger) -> None:
@@ -242,7 +242,7 @@ def test_in_memory_holds_one_run(workspace: Workspace, ledger: Ledger) -> None:
     with closing(Store(workspace)) as store, closing(Store.in_memory(workspace, runs[1])) as memory:
         store.sync(ledger)
         memory.sync(ledger)
-        assert memory.scored(runs[0]).empty
+        assert memory.scorings(runs[0]).empty
         query = SampleQuery(store.scoring(runs[1], 0, 2, "kl"), tau=0.3)
         assert store.page(query, 0).equals(memory.page(query, 0))
         assert store.token_scores(runs[1], 1, 9) == memory.token_scores(runs[1], 1, 9)
