@@ -95,7 +95,7 @@ def test_everything_is_there(workspace: Workspace, ledger: Ledger, tmp_path: Pat
         manifest = export_distilled(workspace, ledger, store, run, out=out)
         key = recipe.sets()[0]
         chosen = store.distilled(run, key)
-        worth = store.worth(run)
+        worth = store.evaluations(run)
     assert sorted(file.name for file in out.iterdir()) == [
         "README.md", "data.parquet", "distilled.safetensors", "manifest.json", "student.py", "train.py",
     ]  # fmt: skip
@@ -254,9 +254,9 @@ def test_the_interval_of_few_heads(workspace: Workspace, ledger: Ledger) -> None
     """Protects a small run: one head has a mean and no interval, and what was not measured is not there."""
     recipe = distillation_recipe()
     with filled(workspace, recipe) as (store, run):
-        worth = store.worth(run)
+        worth = store.evaluations(run)
     key = recipe.sets()[0]
-    single = accuracies(worth[worth["head"] == 0], key)
+    single = accuracies(worth[worth["eval_seed"] == 0], key)
     assert {(each["low"], each["high"], each["heads"]) for each in single} == {(None, None, 1)}
     longer = key._replace(inner_steps=10)
     told = {each["method"]: each for each in accuracies(worth[worth["method"] != "text"], longer)}
@@ -304,4 +304,4 @@ def test_what_cannot_be_exported(workspace: Workspace, ledger: Ledger, tmp_path:
             export_distilled(workspace, ledger, store, run, out=out)
         shown = Workspace(workspace.root, read_only=True)
         with pytest.raises(ReadOnlyError):
-            export_distilled(shown, ledger, store, run, out=workspace.exports / "x", key=SetKey(*first))
+            export_distilled(shown, ledger, store, run, out=workspace.root / "exports" / "x", key=SetKey(*first))

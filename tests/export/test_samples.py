@@ -317,8 +317,8 @@ def test_a_workspace_that_is_presented(
     store, run = finished
     presented = Workspace(workspace.root, read_only=True)
     with pytest.raises(ReadOnlyError, match="cannot write an export into it"):
-        export_run(presented, Ledger(presented), store, run, tau=0.5, out=presented.exports / "out")
-    assert not presented.exports.exists()
+        export_run(presented, Ledger(presented), store, run, tau=0.5, out=presented.root / "exports" / "out")
+    assert not (presented.root / "exports").exists()
     export_run(presented, Ledger(presented), store, run, tau=0.5, out=tmp_path / "elsewhere")
 
 
