@@ -14,32 +14,29 @@ USUAL_NAMES = {
     "input": ("input", "context"),
     "response": ("response", "output", "answer", "completion", "target", "reply", "solution", "assistant"),
 }
-"""Names by which a column is found where none is mapped, the first match first; upper and lower case are one."""
+"""Names by which a column is found if none is mapped, the first match first; upper and lower case are one."""
 
 NAMED_COLUMNS = 20  # as many columns as a sentence lists
 
 
 class ColumnError(WinnowError):
-    """The columns of a source do not say what is asked and what is answered."""
+    """The columns of a source cannot be mapped to their roles."""
 
 
-def find_columns(columns: Sequence[str], wanted: ColumnMap, name: str) -> ColumnMap:
+def find_columns(columns: Sequence[str], mapping: ColumnMap, name: str) -> ColumnMap:
     """The column of each role: the mapped one, else the first with a usual name, else "".
 
     A set that has an input and no instruction (columns `input` and `output`) is asked by its input. A set whose
-    response is mapped by hand may have neither: then it is bare text. `name` says what the source is, in a sentence.
+    response is mapped by hand may have neither: then it is bare text. `name` is the source as a sentence names it.
 
     Raises ColumnError naming the columns there are.
     """
-    there = f"It has {listed(columns)}."
-    mapped = {role: column for role, column in wanted.model_dump().items() if column}
+    has = f"It has {listed(columns)}."
+    mapped = {role: column for role, column in mapping.model_dump().items() if column}
     for role, column in mapped.items():
-        if column not in columns:
-            close = difflib.get_close_matches(column, columns, n=1)
-            hint = f"did you mean {printable(close[0])}?" if close else f"set columns.{role} to one it has."
-            raise ColumnError(f"The {role} should be in column {column}, which {name} lacks; {hint} {there}")
+        require_column(role, column, columns, name, f"columns.{role}")
     if len(set(mapped.values())) < len(mapped):
-        raise ColumnError(f"One column of {name} is mapped to two roles; give each its own. {there}")
+        raise ColumnError(f"One column of {name} is mapped to two roles; give each its own. {has}")
 
     found = dict(mapped)
     for role, usual in USUAL_NAMES.items():
@@ -50,10 +47,20 @@ def find_columns(columns: Sequence[str], wanted: ColumnMap, name: str) -> Column
         found["instruction"], found["input"] = found["input"], ""
 
     if not found["response"]:
-        raise ColumnError(f"No column of {name} looks like the response; name it with columns.response. {there}")
+        raise ColumnError(f"No column of {name} looks like the response; name it with columns.response. {has}")
     if not found["instruction"] and not found["input"] and "response" not in mapped:
-        raise ColumnError(f"No column of {name} looks like the instruction; name it with columns.instruction. {there}")
+        raise ColumnError(f"No column of {name} looks like the instruction; name it with columns.instruction. {has}")
     return ColumnMap(**found)
+
+
+def require_column(role: str, column: str, columns: Sequence[str], name: str, setting: str) -> None:
+    """Raises ColumnError if the source `name` lacks the column that `setting` says has the role."""
+    if column not in columns:
+        close = difflib.get_close_matches(column, columns, n=1)
+        hint = f"did you mean {printable(close[0])}?" if close else f"set {setting} to one it has."
+        raise ColumnError(
+            f"The {role} should be in column {printable(column)}, which {name} lacks; {hint} It has {listed(columns)}."
+        )
 
 
 def listed(columns: Sequence[str]) -> str:

@@ -21,13 +21,13 @@ from engine.data.records import Records, plain_rows
 
 SUFFIXES = (".parquet", ".jsonl", ".json", ".csv")
 BATCH_ROWS = 4096
-_LONGEST_VALUE = 2**31 - 1  # bytes of one CSV value; the csv module stops at 128 KiB unless told
+_LONGEST_VALUE = 2**31 - 1  # bytes of one CSV value; the csv module stops at 128 KiB by default
 
 
 def read_file(path: Path, skip: int, limit: int | None) -> Records:
     """Rows `skip` to `skip + limit` of a file.
 
-    Raises WinnowError where the file is of another kind, is broken (naming the line where there are lines), is not
+    Raises WinnowError if the file is of another kind, is broken (naming the line if there are lines), is not
     UTF-8, or cannot be read.
     """
     suffix = path.suffix.lower()
@@ -76,12 +76,12 @@ def _read_parquet(path: Path, skip: int, limit: int | None) -> Records:
 def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
     """What `datasets` wrote about classes, by column, and under "" a JSON list in the key `label_names`.
 
-    Both are notes beside the data, by whatever wrote it: one that does not read as such counts as absent.
+    Both are notes beside the data, by the program that wrote it: one that cannot be parsed counts as absent.
     """
-    features = _noted(metadata, b"huggingface", "info", "features")
+    features = _metadata_value(metadata, b"huggingface", "info", "features")
     columns = features.items() if isinstance(features, dict) else ()
     found = {column: feature.get("names") for column, feature in columns if isinstance(feature, dict)}
-    found[""] = _noted(metadata, b"label_names")
+    found[""] = _metadata_value(metadata, b"label_names")
     return {
         column: names
         for column, names in found.items()
@@ -89,7 +89,7 @@ def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
     }
 
 
-def _noted(metadata: dict[bytes, bytes], key: bytes, *path: str) -> Any:
+def _metadata_value(metadata: dict[bytes, bytes], key: bytes, *path: str) -> Any:
     try:
         value = json.loads(metadata.get(key, b"null"))
     except (ValueError, RecursionError):

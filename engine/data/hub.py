@@ -28,19 +28,19 @@ def read_hub(
     """Rows `skip` to `skip + limit` of a split of a dataset on the Hub, kept in the cache of `datasets`.
 
     `config` names one of several sets of a repository. `streaming` reads only those rows over the network, and keeps
-    no copy. Out of reach of the Hub, a set that has been read whole before comes from the cache. Raises WinnowError
-    where there is no such set, no network and no copy, no such split, or where the set needs more to be loaded.
+    no copy. If the Hub cannot be reached, a set that has been read before comes from the cache. Raises WinnowError if
+    there is no such set, no network and no copy, no such split, or if the set needs more to be loaded.
     """
     import datasets
 
-    with _told(repository):
+    with explain_hub_errors(repository):
         revision, splits = _reach(repository, config or None, streaming)
     name = f"the Hub dataset {repository}" + (f", configuration {config}" if config else "")
     data = _split_of(splits, split, name)
     name += f", split {split}"
     name += f", revision {revision}" if revision else ", from the copy in the local cache"
     if isinstance(data, datasets.IterableDataset):
-        with _told(repository):
+        with explain_hub_errors(repository):
             records = _stream(data, name, skip, limit)
     else:
         records = _slice(data, name, skip, limit)
@@ -50,18 +50,18 @@ def read_hub(
 def read_saved(folder: Path, split: str, skip: int, limit: int | None) -> Records:
     """Rows `skip` to `skip + limit` of a split of a folder written by `save_to_disk`.
 
-    Raises WinnowError where the folder is something else or broken, or has no such split.
+    Raises WinnowError if the folder is something else or broken, or has no such split.
     """
     if not (folder / "state.json").is_file() and not (folder / "dataset_dict.json").is_file():
         raise WinnowError(
-            f"{folder} is a folder, but none that was written by the `save_to_disk` of datasets; name a file inside it."
+            f"{folder} is a folder, but was not written by the `save_to_disk` of datasets; name a file inside it."
         )
     import datasets
 
     try:
         saved = datasets.load_from_disk(str(folder))
     except (datasets.exceptions.DatasetsError, pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-        raise WinnowError(f"The saved set {folder} is not whole ({reason(error)}); save it again.") from error
+        raise WinnowError(f"The saved set {folder} is damaged ({reason(error)}); save it again.") from error
     if isinstance(saved, datasets.DatasetDict):
         data = _split_of(saved, split, f"the saved set {folder}")
         records = _slice(data, f"the saved set {folder}, split {split}", skip, limit)
@@ -72,8 +72,8 @@ def read_saved(folder: Path, split: str, skip: int, limit: int | None) -> Record
 
 
 @contextmanager
-def _told(repository: str) -> Iterator[None]:
-    """Turns what may go wrong between here and the Hub into one sentence each."""
+def explain_hub_errors(repository: str) -> Iterator[None]:
+    """Every error of the Hub, or on the way to it, becomes one sentence."""
     import httpx2
     from datasets.exceptions import DatasetsError
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
@@ -102,7 +102,7 @@ def _told(repository: str) -> Iterator[None]:
     except (DatasetsError, pa.ArrowException, OSError, ValueError, RuntimeError) as error:
         raise WinnowError(
             f"The Hub dataset {repository} could not be loaded ({reason(error)}); "
-            "if it needs more than its name, give its configuration in data.config where the recipe has that, or "
+            "if it needs more than its name, give its configuration in data.config if the recipe has that, or "
             "download the file you want from its page and name that file."
         ) from error
 
@@ -125,7 +125,7 @@ def _reach(
 
 
 def _load_cached(repository: str, config: str | None) -> DatasetDict:
-    """The copy of an earlier load. Raises ConnectionError where there is none."""
+    """The copy of an earlier load. Raises ConnectionError if there is none."""
     import datasets
 
     online = datasets.config.HF_HUB_OFFLINE
@@ -138,8 +138,8 @@ def _load_cached(repository: str, config: str | None) -> DatasetDict:
 
 def _split_of(splits: DatasetDict | IterableDatasetDict, split: str, name: str) -> Dataset | IterableDataset:
     if split not in splits:
-        there = ", ".join(printable(str(known)) for known in splits)
-        raise WinnowError(f"There is no split {printable(split)} in {name}; it has {there}.")
+        names = ", ".join(printable(str(known)) for known in splits)
+        raise WinnowError(f"There is no split {printable(split)} in {name}; it has {names}.")
     return splits[split]
 
 
@@ -157,10 +157,10 @@ def _slice(data: Dataset, name: str, skip: int, limit: int | None) -> Records:
 
 
 def _stream(data: IterableDataset, name: str, skip: int, limit: int | None) -> Records:
-    wanted = data.skip(skip) if limit is None else data.skip(skip).take(limit)
+    part = data.skip(skip) if limit is None else data.skip(skip).take(limit)
     rows: list[dict[str, Any]] = []
     columns: list[str] = []
-    for table in wanted.with_format("arrow").iter(STREAM_ROWS):  # as stored, again
+    for table in part.with_format("arrow").iter(STREAM_ROWS):  # as stored, again
         rows += plain_rows(table, name, skip + len(rows))
         columns = table.column_names
     return Records(name, columns, rows, skip, None, _class_names(data.features or {}))

@@ -21,7 +21,7 @@ from engine.common.text import printable, reason
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # no decoder that starts another program
 MOST_PIXELS = 2**26  # of one image; a few bytes can claim to be far more
-SHOWN_PIXELS = 96  # a side of the PNG that stands for a larger image
+SHOWN_PIXELS = 96  # a side of the PNG of a larger image
 THREADS = min(4, os.cpu_count() or 1)  # decoders work outside of Python's lock
 _GREY = ("1", "L", "LA")
 _COLOUR = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
@@ -29,20 +29,20 @@ _BROKEN = (
     *(OSError, SyntaxError, ValueError, LookupError, TypeError, ArithmeticError, EOFError),
     *(struct.error, zlib.error, Image.DecompressionBombError),
 )
-"""What decoders raise on bytes that are no whole image."""
+"""What decoders raise on bytes that are not a complete image."""
 
 
 def decode_images(values: Sequence[Any], place: Callable[[int], str], size: int | None) -> NDArray[np.uint8]:
-    """n images as one array (n, C, H, W), C = 1 where all are grey and 3 (red, green, blue) else.
+    """n images as one array (n, C, H, W), C = 1 if all are grey, else 3 (red, green, blue).
 
     A value is the bytes of an image file, or an object with `bytes`, else with the `path` of a local file. Palettes
-    become colours, transparent parts white; of a film the first picture is taken, and photos are turned upright.
+    become colours, transparent parts white; an animation gives its first frame, and photos are turned upright.
 
     Without `size` all images must have one size and one mode. With it each is scaled until its shorter side has `size`
-    pixels, cut to the middle square, and grey ones become colours where the set has both.
+    pixels, cut to the middle square, and grey ones become colours if the set has both.
 
-    Raises WinnowError with a sentence that begins with `place(i)`, as in "Row 3 of the file x", where image i cannot
-    be used; and where the array would not fit the free memory.
+    Raises WinnowError with a sentence that begins with `place(i)`, as in "Row 3 of the file x", if image i cannot
+    be used; and if the array would not fit into the free memory.
     """
     pixels: NDArray[np.uint8] | None = None
     expected = ""

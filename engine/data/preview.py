@@ -1,4 +1,4 @@
-"""A first look at a set: its columns, how they are read, its first rows and how long its samples are."""
+"""A preview of a set: its columns, how they are read, its first rows and how long its samples are."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from engine.data.templates import render
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-READ_ROWS = 2000  # rows behind the counts and lengths, so that a look at a large set stays short
+READ_ROWS = 2000  # rows behind the counts and lengths, so that the preview of a large set is quick
 
 
 def preview(settings: DataSettings, tokenizer: PreTrainedTokenizerBase | None = None, rows: int = 20) -> dict[str, Any]:
     """What the first READ_ROWS rows of a set hold, as plain JSON types.
 
-    `columns` of the source; `rows`: the first ones, column to text, null where a value is missing; `total` rows of
-    the source, null where only reading on would tell; `read`: rows behind what follows. `mapping`: role to column;
+    `columns` of the source; `rows`: the first ones, column to text, null if a value is missing; `total` rows of
+    the source, null if only reading on would tell; `read`: rows behind what follows. `mapping`: role to column;
     `origin`; `dropped`: reason to count; `repaired` rows; `lengths`: unit ("tokens" or "characters" of prompt and
-    response), median, p95, max. Where the columns cannot be understood `problem` is the sentence that says why, and
-    these last are null, so that a person can still see the columns and map them.
+    response), median, p95, max. If the columns cannot be mapped, `problem` is the sentence that says why, and
+    these last are null, so that the columns can still be shown and mapped by hand.
 
-    Raises WinnowError where the source cannot be read at all.
+    Raises WinnowError if the source cannot be read at all.
     """
     limit = min(settings.limit or READ_ROWS, READ_ROWS)
     records = load_records(settings.source, settings.split, settings.skip, limit)
-    look: dict[str, Any] = {
+    found: dict[str, Any] = {
         "columns": [clean_text(column) for column in records.columns],
         "rows": [
             {clean_text(column): _shown(record.get(column)) for column in records.columns}
@@ -51,13 +51,13 @@ def preview(settings: DataSettings, tokenizer: PreTrainedTokenizerBase | None = 
     try:
         usable = to_rows(records, find_columns(records.columns, settings.columns, records.name))
     except WinnowError as error:
-        return look | {"problem": str(error)}
+        return found | {"problem": str(error)}
     if tokenizer is None:
         prompts = (render(settings.template, row["instruction"], row["input"]) for row in usable.rows)
         lengths = [len(prompt) + len(row["response"]) for prompt, row in zip(prompts, usable.rows, strict=True)]
     else:
         lengths = [sample.length for sample in encode_rows(usable.rows, settings.template, tokenizer, None)]
-    return look | {
+    return found | {
         "mapping": usable.columns.model_dump(),
         "origin": usable.origin,
         "dropped": usable.dropped,

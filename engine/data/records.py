@@ -15,22 +15,22 @@ from engine.common.text import printable
 class Records:
     """A slice of a source.
 
-    `rows[i]` is the row at position `skip + i` of the source (from 0); a key may be missing where it is null.
+    `rows[i]` is the row at position `skip + i` of the source (from 0); a key may be missing if it is null.
     """
 
     name: str  # what to call it in a sentence: "the Parquet file /data/alpaca.parquet"
     columns: list[str]
     rows: list[dict[str, Any]]
     skip: int
-    total: int | None  # rows of the whole source, where that is known without reading on
+    total: int | None  # rows of the whole source, if that is known without reading on
     class_names: dict[str, list[str]] = field(default_factory=dict)  # of integer columns; "": of whichever is the label
-    splits: list[str] = field(default_factory=list)  # every split of the source, where it has any
+    splits: list[str] = field(default_factory=list)  # every split of the source, if it has any
 
 
 def plain_rows(batch: pa.RecordBatch | pa.Table, name: str, first: int) -> list[dict[str, Any]]:
     """Arrow rows as Python objects; `first` is the position of the first one in the source.
 
-    Raises WinnowError naming row and column where a text is not UTF-8.
+    Raises WinnowError naming row and column if a text is not UTF-8.
     """
     try:
         return batch.to_pylist()

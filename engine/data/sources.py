@@ -1,4 +1,4 @@
-"""Reading a set: from where it lies to rows of instruction, input and response, with every row accounted for."""
+"""Reading a set: from its source to rows of instruction, input and response, with every row accounted for."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from engine.data.records import Records
 
 DEMO = "demo"
 DEMO_CORPUS = "demo-corpus"  # clean rows of the same tasks, none of them in the demo set
-DEMO_CORPUS_ROWS = 12_000  # where no limit is given; the program could go on
+DEMO_CORPUS_ROWS = 12_000  # if no limit is given; the program could go on
 NO_RESPONSE = "no response"
 NO_INSTRUCTION = "no instruction"
 REPLACEMENT = "\ufffd"
@@ -46,7 +46,7 @@ class Rows:
     dropped: dict[str, int]  # reason: rows that were read and cannot be used
     repaired: int  # rows in which a character that no UTF-8 text may hold, or a NUL, became U+FFFD
     fingerprint: str  # hash of the content of `rows`
-    origin: str  # a sentence for people
+    origin: str  # a sentence
 
     @property
     def read(self) -> int:
@@ -64,7 +64,7 @@ def read_rows(
     """Rows `skip` to `skip + limit` of `demo`, `demo-corpus`, a local file or saved folder, or a Hub id `owner/name`.
 
     Relative paths start at the current directory. Rows with a null or blank response, or without an instruction,
-    are dropped and counted. Raises WinnowError with one sentence where there is nothing that can be used.
+    are dropped and counted. Raises WinnowError with one sentence if nothing can be used.
     """
     records = load_records(source, split, skip, limit)
     return to_rows(records, find_columns(records.columns, columns or ColumnMap(), records.name))
@@ -78,7 +78,7 @@ def load_records(
     config: str = "",
     streaming: bool = False,
 ) -> Records:
-    """The same slice with the columns as they are. Raises WinnowError where it is empty or cannot be read.
+    """The same slice with the columns as they are. Raises WinnowError if it is empty or cannot be read.
 
     `config` names one of several sets of a Hub dataset. `streaming` reads no more of it than the slice; what lies on
     this machine is read so anyway.
@@ -142,7 +142,7 @@ def _demo(source: str, skip: int, limit: int | None) -> Records:
 def to_rows(records: Records, columns: ColumnMap) -> Rows:
     """Sort the columns into their roles, drop what cannot be used, and count it. Empties `records.rows`.
 
-    Raises WinnowError where no row is left, or where a role is filled by bytes that are no text.
+    Raises WinnowError if no row is left, or if the column of a role holds bytes that are not text.
     """
     kept: list[Row] = []
     dropped: Counter[str] = Counter()
@@ -150,7 +150,7 @@ def to_rows(records: Records, columns: ColumnMap) -> Rows:
     content = hashlib.sha256()
     read = len(records.rows)
     roles = {column for column in columns.model_dump().values() if column}
-    records.rows.reverse()  # so that each record can be let go once its row stands
+    records.rows.reverse()  # so that each record can be freed once its row is made
     for position in range(records.skip, records.skip + read):
         record = records.rows.pop()
         instruction, prompt_input, response = (
@@ -193,14 +193,14 @@ def to_rows(records: Records, columns: ColumnMap) -> Rows:
 
 
 def column_text(record: dict[str, Any], column: str, position: int, name: str) -> str | None:
-    """The value of a column as text. Raises WinnowError naming the row where it is bytes that are no text."""
+    """The value of a column as text. Raises WinnowError naming the row if it is bytes that are not text."""
     value = record.get(column) if column else None
     if isinstance(value, bytes):
         try:
             return value.decode()
         except UnicodeDecodeError:
             raise WinnowError(
-                f"Row {position:,} of {name} holds bytes in column {printable(column)} that are no UTF-8 text; "
+                f"Row {position:,} of {name} holds bytes in column {printable(column)} that are not UTF-8 text; "
                 "choose another column."
             ) from None
     return as_text(value)

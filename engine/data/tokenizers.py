@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def begin_token(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The begin token where the tokenizer has one and puts it before every text by default, else nothing."""
+    """The begin token if the tokenizer has one and puts it before every text by default, else []."""
     begin = tokenizer.bos_token_id
     if begin is None:
         return []
@@ -22,7 +22,7 @@ def begin_token(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 
 def end_token(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Raises WinnowError where there is none: a response could not be taught to end."""
+    """The end token. Raises WinnowError if there is none: no model could learn where a response ends."""
     end: int | None = tokenizer.eos_token_id
     if end is None:
         raise WinnowError(
@@ -35,13 +35,13 @@ def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     """Sixteen hex digits of everything that decides which ids a text becomes.
 
     Vocabulary, merges, added tokens, normalisation and splitting count, and the begin and end token; where the files
-    lie, how they were written, and the truncation or padding last asked for do not.
+    are, how they were written, and the truncation or padding last asked for do not.
     """
     return digest({"backend": _backend(tokenizer), "begin": begin_token(tokenizer), "end": tokenizer.eos_token_id})
 
 
 def same_tokenizer(teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase) -> str | None:
-    """None where both have the same tokens under the same ids and the same merges.
+    """None if both have the same tokens under the same ids and the same merges.
 
     Else the first difference as a clause: "token 5 is 'a' in the teacher and 'b' in the student".
     """
@@ -49,16 +49,16 @@ def same_tokenizer(teacher: PreTrainedTokenizerBase, student: PreTrainedTokenize
     for token in sorted(ours.keys() | theirs.keys()):
         a, b = ours.get(token), theirs.get(token)
         if a != b:
-            return f"token {token:,} {_there(a, b)}"
+            return f"token {token:,} {_difference(a, b)}"
     ours_rules, theirs_rules = _merges(teacher), _merges(student)
     for number in range(max(len(ours_rules), len(theirs_rules))):
         a, b = (rules[number] if number < len(rules) else None for rules in (ours_rules, theirs_rules))
         if a != b:
-            return f"all tokens are the same, but merge {number:,} {_there(a, b)}"
+            return f"all tokens are the same, but merge {number:,} {_difference(a, b)}"
     return None
 
 
-def _there(a: str | None, b: str | None) -> str:
+def _difference(a: str | None, b: str | None) -> str:
     if b is None:
         return f"is {a!r} in the teacher and does not exist in the student"
     if a is None:

@@ -161,6 +161,6 @@ def _load_error(what: str, source: str, error: Exception) -> WinnowError:
             "it needs a config.json, tokenizer files and weights as safetensors."
         )
     return WinnowError(
-        f"The {what} of {source} cannot be loaded ({reason(error)}): it is no local folder, and the Hub does not give it "
+        f"The {what} of {source} cannot be loaded ({reason(error)}): it is not a local folder, and the Hub lacks it "
         "or cannot be reached; connect to the network once, log in with `hf auth login`, or give a local folder."
     )

@@ -197,7 +197,7 @@ BROKEN: list[tuple[str, bytes | Write, str]] = [
 
 @pytest.mark.parametrize(("name", "content", "words"), BROKEN)
 def test_a_broken_file_is_one_sentence(name: str, content: bytes | Write, words: str, tmp_path: Path) -> None:
-    """Every way a file can be wrong names the file, the place where there is one, and what to do."""
+    """Every way a file can be wrong names the file, the place if there is one, and what to do."""
     path = tmp_path / name
     if callable(content):
         content(path)

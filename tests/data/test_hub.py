@@ -76,10 +76,10 @@ def test_out_of_reach_the_earlier_copy_is_read(visits: dict[str, Any]) -> None:
 )
 def test_what_the_hub_does_not_give(visits: dict[str, Any], when: str, what: str, sentence: str) -> None:
     """No such set, no such split, a set behind terms, a refusal and no network are told apart in one sentence."""
-    said = visits[when][what]["sentence"]
-    assert said.startswith(sentence)
-    assert said.endswith(".")
-    assert "\n" not in said
+    message = visits[when][what]["sentence"]
+    assert message.startswith(sentence)
+    assert message.endswith(".")
+    assert "\n" not in message
 
 
 def test_a_labelled_set_is_streamed(visits: dict[str, Any]) -> None:
@@ -207,11 +207,11 @@ def test_saved_folders_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "empty" / "state.json").write_text("{}")
     (tmp_path / "other").mkdir()
     for folder, split, words in (
-        ("other", "train", "is a folder, but none that was written by the `save_to_disk` of datasets"),
+        ("other", "train", "is a folder, but was not written by the `save_to_disk` of datasets"),
         ("many", "valid", "There is no split valid in the saved set"),
         ("one", "valid", "is one saved set without a split valid; leave the split out."),
-        ("torn", "train", "is not whole"),
-        ("empty", "train", "is not whole"),
+        ("torn", "train", "is damaged"),
+        ("empty", "train", "is damaged"),
     ):
         with pytest.raises(WinnowError) as caught:
             read_rows(str(tmp_path / folder), split=split)

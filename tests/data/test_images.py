@@ -143,10 +143,10 @@ def test_damaged_files_are_pictures_or_sentences(seed: int, kind: str) -> None:
     for _ in range(rng.randint(1, 6)):
         content[rng.randrange(rng.choice([min(60, len(content)), len(content)]))] = rng.randrange(256)
     try:
-        said, shape = "", decode([bytes(content)], 8).shape
+        message, shape = "", decode([bytes(content)], 8).shape
     except WinnowError as error:
-        said, shape = str(error), ()
-    assert said.startswith("Row 0 of a list holds an image ") or shape[2:] == (8, 8)
+        message, shape = str(error), ()
+    assert message.startswith("Row 0 of a list holds an image ") or shape[2:] == (8, 8)
 
 
 def test_png_files() -> None:

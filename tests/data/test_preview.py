@@ -1,4 +1,4 @@
-"""A first look at a set, as the page that adds data shows it."""
+"""The preview of a set, as the page that adds data shows it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def test_a_set_that_is_understood(tmp_path: Path) -> None:
     """Columns, mapping, first rows, counts and lengths arrive as plain JSON."""
     rows: list[dict[str, object]] = [{"question": "q" * i, "answer": "a", "n": i} for i in range(1, 11)]
     source = write(tmp_path / "a.jsonl", [*rows, {"question": "q", "answer": None, "n": None}])
-    look = json.loads(json.dumps(preview(DataSettings(source=source, template="plain"), rows=2)))
-    assert look == {
+    found = json.loads(json.dumps(preview(DataSettings(source=source, template="plain"), rows=2)))
+    assert found == {
         "columns": ["question", "answer", "n"],
         "rows": [{"question": "q", "answer": "a", "n": "1"}, {"question": "qq", "answer": "a", "n": "2"}],
         "total": 11,
@@ -42,45 +42,45 @@ def test_a_set_that_is_understood(tmp_path: Path) -> None:
 def test_lengths_in_tokens(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     """With a tokenizer, lengths are those the models would read, before any cut."""
     source = write(tmp_path / "a.jsonl", [{"question": "Add 17 and 23." * i, "answer": "40"} for i in range(1, 8)])
-    look = preview(DataSettings(source=source), tokenizer)
+    found = preview(DataSettings(source=source), tokenizer)
     lengths = sorted(sample.length for sample in encode_rows(read_rows(source).rows, "alpaca", tokenizer, None))
-    assert look["lengths"]["unit"] == "tokens"
-    assert look["lengths"]["median"] == lengths[3]
-    assert look["lengths"]["max"] == lengths[-1]
+    assert found["lengths"]["unit"] == "tokens"
+    assert found["lengths"]["median"] == lengths[3]
+    assert found["lengths"]["max"] == lengths[-1]
 
 
 def test_columns_that_are_not_understood_can_still_be_seen(tmp_path: Path) -> None:
-    """A person who has to map columns sees them, with hostile names and values made harmless to store."""
+    """Columns that have to be mapped by hand are shown, with hostile names and values made harmless to store."""
     source = write(tmp_path / "a.jsonl", [{"text": "nul \0", "half \ud800": [1]}, {"text": None}])
-    look = preview(DataSettings(source=source))
-    assert look["columns"] == ["text", "half \ufffd"]
-    assert look["rows"] == [{"text": "nul \ufffd", "half \ufffd": "[1]"}, {"text": None, "half \ufffd": None}]
-    assert look["problem"].startswith("No column of the JSON file")
-    assert look["mapping"] is look["lengths"] is look["dropped"] is None
+    found = preview(DataSettings(source=source))
+    assert found["columns"] == ["text", "half \ufffd"]
+    assert found["rows"] == [{"text": "nul \ufffd", "half \ufffd": "[1]"}, {"text": None, "half \ufffd": None}]
+    assert found["problem"].startswith("No column of the JSON file")
+    assert found["mapping"] is found["lengths"] is found["dropped"] is None
     mapped = preview(DataSettings(source=source, columns=ColumnMap(response="text")))
     assert mapped["problem"] is None
     assert mapped["mapping"]["response"] == "text"
 
 
-def test_a_large_set_is_only_looked_into(tmp_path: Path) -> None:
+def test_a_large_set_is_read_in_part(tmp_path: Path) -> None:
     """However long a set is, no more rows are read than the counts need, within the limit that is set."""
     source = write(tmp_path / "a.jsonl", [{"question": "q", "answer": "a"}] * (READ_ROWS + 5))
-    look = preview(DataSettings(source=source))
-    assert look["read"] == READ_ROWS
-    assert look["total"] is None
-    assert len(look["rows"]) == 20
+    found = preview(DataSettings(source=source))
+    assert found["read"] == READ_ROWS
+    assert found["total"] is None
+    assert len(found["rows"]) == 20
     assert preview(DataSettings(source=source, skip=1, limit=7))["read"] == 7
 
 
 def test_a_source_that_cannot_be_read(tmp_path: Path) -> None:
-    """Where there is nothing to look at, the sentence itself is the answer."""
+    """If there is nothing to preview, the error is its sentence."""
     with pytest.raises(WinnowError, match="There is no file"):
         preview(DataSettings(source=str(tmp_path / "a.csv")))
 
 
 def test_alpaca(real_data: Path) -> None:
-    """A Parquet file tells its number of rows at once."""
-    look = preview(DataSettings(source=str(real_data / "alpaca.parquet")))
-    assert look["total"] == 52_002
-    assert look["read"] == READ_ROWS
-    assert look["mapping"] == {"instruction": "instruction", "input": "input", "response": "output"}
+    """A Parquet file has its number of rows in its metadata."""
+    found = preview(DataSettings(source=str(real_data / "alpaca.parquet")))
+    assert found["total"] == 52_002
+    assert found["read"] == READ_ROWS
+    assert found["mapping"] == {"instruction": "instruction", "input": "input", "response": "output"}

@@ -54,7 +54,7 @@ def test_one_sample_by_hand(tokenizer: PreTrainedTokenizerFast, make: Make) -> N
 
 
 def test_no_merge_crosses_the_border(tokenizer: PreTrainedTokenizerFast) -> None:
-    """The response begins with its own first token even where the joined text would merge across the border."""
+    """The response begins with its own first token even if the joined text would merge across the border."""
     joined = tokenizer.convert_ids_to_tokens(tokenizer("q\nba", add_special_tokens=False)["input_ids"])
     assert any("Ċb" in token for token in joined)  # Ċ is how such vocabularies write a line end
     [sample] = encode(["q\n"], ["ba"], tokenizer, 512)
@@ -63,7 +63,7 @@ def test_no_merge_crosses_the_border(tokenizer: PreTrainedTokenizerFast) -> None
 
 
 def test_bare_text(tokenizer: PreTrainedTokenizerFast, make: Make) -> None:
-    """Without a prompt the response starts at once; a begin token, where there is one, predicts its first token."""
+    """Without a prompt the response starts at once; a begin token, if there is one, predicts its first token."""
     ids = tokenizer("baba", add_special_tokens=False)["input_ids"]
     [bare] = encode([""], ["baba"], tokenizer, 512)
     assert bare.response_start == 0
@@ -202,7 +202,7 @@ def test_dataset_id_changes_with_everything_that_changes_the_samples(
 
 
 def test_content_id_is_of_the_text_alone() -> None:
-    """The same sample is recognised in another file or place, and texts that only join alike are told apart."""
+    """The same sample is recognised in another file or place, and texts that only join alike stay different."""
     assert content_id("a", "b", "c") == content_id("a", "b", "c")
     assert (
         len({content_id("a", "b", "c"), content_id("ab", "", "c"), content_id("a", "bc", ""), content_id("", "", "")})

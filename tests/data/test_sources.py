@@ -164,7 +164,7 @@ def test_columns_of_other_types_are_read_as_text(tmp_path: Path) -> None:
     ]
     assert read_rows(str(path), limit=1, columns=ColumnMap(response="raw")).rows[0]["response"] == "ok"
     assert sentence(str(path), columns=ColumnMap(response="raw")) == (
-        f"Row 1 of the Parquet file {path} holds bytes in column raw that are no UTF-8 text; choose another column."
+        f"Row 1 of the Parquet file {path} holds bytes in column raw that are not UTF-8 text; choose another column."
     )
 
 
@@ -236,7 +236,7 @@ def test_sources_that_are_not_there(tmp_path: Path) -> None:
     assert nowhere == f"There is no file {tmp_path}/no/such.csv; check the path, or write a Hub dataset as owner/name."
     for source in ("alpaca", "https://a.b/c.jsonl", "a/b/c", "x/y.csv", "nul\0", "~nobody-here/a.csv", "x" * 5000):
         assert "check the path" in sentence(source)
-    assert "is a folder, but none that was written by" in sentence(str(tmp_path))
+    assert "is a folder, but was not written by" in sentence(str(tmp_path))
 
 
 def test_files_and_the_demo_have_no_splits(tmp_path: Path) -> None:

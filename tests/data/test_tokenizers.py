@@ -79,7 +79,7 @@ def test_same_tokens_with_other_merges(make: Make) -> None:
 
 
 def test_begin_token(tokenizer: PreTrainedTokenizerFast, make: Make) -> None:
-    """A begin token counts only where the tokenizer itself would add it."""
+    """A begin token counts only if the tokenizer itself would add it."""
     assert begin_token(tokenizer) == []
     assert begin_token(make(adds_begin=True)) == [0]
 

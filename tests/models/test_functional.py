@@ -124,7 +124,12 @@ def test_weights_that_no_file_has_count_as_head(tmp_path: Path) -> None:
     """A pooling layer that was not saved is drawn by the seed, or two loads of one folder would be two students."""
     model = BertModel(BertConfig(**SMALL, max_position_embeddings=POSITIONS), add_pooling_layer=False)
     first = text_learner(tmp_path, "bert", model=model)
-    assert {"bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight", "classifier.bias"} == first.head_names
+    assert {
+        "bert.pooler.dense.weight",
+        "bert.pooler.dense.bias",
+        "classifier.weight",
+        "classifier.bias",
+    } == first.head_names
     torch.rand(7)
     second = TextModel(NetworkSettings(model=str(tmp_path)), str(tmp_path), tokenizer_of("bert"), 3, CPU)
     assert_only_the_head_is_random(second)
@@ -210,8 +215,8 @@ def test_fused_attention_is_switched_off_and_said(name: str, tmp_path: Path, cap
     """sdpa has no second derivative on a CPU: with eager attention one exists, and the log tells of the change."""
     caplog.set_level(logging.INFO, logger="engine.models.functional")
     learner = text_learner(tmp_path, name)
-    said = [record.getMessage() for record in caplog.records if record.name == "engine.models.functional"]
-    assert said == [f"{tmp_path} asks for sdpa attention, which has no second derivative; switched to eager"]
+    messages = [record.getMessage() for record in caplog.records if record.name == "engine.models.functional"]
+    assert messages == [f"{tmp_path} asks for sdpa attention, which has no second derivative; switched to eager"]
     weights = [weight.clone().requires_grad_() for weight in learner.init(0)]
     inputs = torch.randn(2, 4, 8, requires_grad=True)
     loss = learner.forward_embeds(weights, inputs)[0].square().sum()
@@ -280,7 +285,7 @@ def test_an_encoder_that_reads_characters(tmp_path: Path) -> None:
 def test_an_encoder_that_hides_its_table(
     error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """transformers raises where it does not know the embeddings of a model; that is no stack trace either."""
+    """transformers raises if it does not know the embeddings of a model; that is no stack trace either."""
 
     def hidden(_model: object) -> None:
         raise error
@@ -291,7 +296,7 @@ def test_an_encoder_that_hides_its_table(
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
-    """The folder is named and what it should hold is said."""
+    """The sentence names the folder and what it should hold."""
     with pytest.raises(WinnowError, match=f"{tmp_path} holds no model"):
         TextModel(NetworkSettings(model=str(tmp_path)), str(tmp_path), tokenizer_of("bert"), 2, CPU)
 

@@ -1,4 +1,4 @@
-"""Models: LoRA that starts as nothing, states that come back whole, and small models that are made once."""
+"""Models: LoRA that starts as the identity, checkpoints that come back, and small models that are made once."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_only_lora_is_trained_and_not_the_head() -> None:
     assert not any("lm_head" in name for name in trainable)
 
 
-def test_a_training_state_comes_back_whole(tmp_path: Path) -> None:
+def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
     """Weights, moments and counters: one step after loading equals one step without the break."""
     losses = []
     for broken in (False, True):
@@ -76,7 +76,7 @@ def test_a_training_state_comes_back_whole(tmp_path: Path) -> None:
     assert losses[0] == losses[1]
 
 
-def test_a_torn_state_is_said(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
     path.write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00torn")
     with pytest.raises(WinnowError, match=r"state\.safetensors is damaged"):
@@ -133,7 +133,7 @@ def test_a_scratch_model_killed_while_it_is_made_goes_on(
     assert not list(workspace.models.glob("*.training.*"))
 
 
-def test_a_torn_training_state_means_a_new_start(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_means_a_new_start(workspace: Workspace, tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", 120)
     folder, _ = make(workspace, rows)
     hash_before = model_hash(str(folder))
@@ -146,7 +146,7 @@ def test_a_torn_training_state_means_a_new_start(workspace: Workspace, tmp_path:
     assert model_hash(str(again)) == hash_before
 
 
-def test_a_folder_without_a_model_is_said(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_reported(tmp_path: Path) -> None:
     with pytest.raises(WinnowError, match="holds no tokenizer that can be loaded"):
         load_tokenizer(str(tmp_path))
     with pytest.raises(WinnowError, match="holds no model that can be loaded"):
@@ -164,7 +164,7 @@ def test_no_pickled_weights_are_read(tmp_path: Path) -> None:
 
 
 def test_automatic_choices_on_a_cpu() -> None:
-    """float32 without a GPU; a name that is given is taken."""
+    """float32 without a GPU; a name that is given is used."""
     assert resolve_dtype("auto", CPU) is torch.float32
     assert resolve_dtype("bfloat16", CPU) is torch.bfloat16
     assert resolve_device("cpu") == CPU

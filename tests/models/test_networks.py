@@ -63,7 +63,7 @@ def test_a_wider_network_has_more_weights() -> None:
         (NetworkSettings(model="cnn", depth=5), "images", "these have a side of 16; lower network.depth."),
     ],
 )
-def test_what_does_not_fit_is_said(settings: NetworkSettings, task: Task, sentence: str) -> None:
+def test_what_does_not_fit_is_refused(settings: NetworkSettings, task: Task, sentence: str) -> None:
     """One sentence with the key to change, before anything is trained."""
     with pytest.raises(WinnowError, match="network") as caught:
         make_network(settings, task, IMAGE if task == "images" else (4,), 2, 0)
@@ -90,8 +90,8 @@ def test_a_vision_transformer_from_a_folder(tmp_path: Path) -> None:
     assert any(not torch.equal(value, fresh.state_dict()[name]) for name, value in body.items())
 
 
-def test_a_teacher_of_other_classes_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Its head is drawn afresh, and the log of the run says so; a head that fits is kept in silence."""
+def test_a_teacher_of_other_classes_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its head is initialized at random, which the log of the run has; a head that fits is kept without a message."""
     config = ViTConfig(
         image_size=8, patch_size=4, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
     )
@@ -106,8 +106,8 @@ def test_a_teacher_of_other_classes_is_said(tmp_path: Path, caplog: pytest.LogCa
     assert [m for m in caplog.messages if m.startswith(f"{tmp_path} has 3 classes and the data has 5")]
 
 
-def test_outputs_are_kept_whole(workspace: Workspace) -> None:
-    """What a teacher said is found again with its facts; a torn file counts as not there and is made again."""
+def test_cached_tensors_come_back(workspace: Workspace) -> None:
+    """Cached logits are found again with their facts; a damaged file counts as missing and is made again."""
     save_tensors(workspace, "key", {"outputs": torch.arange(6.0).view(2, 3)}, {"seconds": 1.5})
     assert has_tensors(workspace, "key")
     found = load_tensors(workspace, "key")

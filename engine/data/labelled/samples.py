@@ -26,7 +26,7 @@ from engine.data.tokenizers import tokenizer_hash
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-TEST_SHARE = 0.2  # of the rows, where there is no test set
+TEST_FRACTION = 0.2  # of the rows, if there is no test set
 NO_TEXT = "no text"
 
 
@@ -38,18 +38,16 @@ class Labelled:
     """
 
     dataset: str  # changes with everything in the settings, the tokenizer and the content
-    origin: str  # a sentence for people
+    origin: str  # a sentence
     task: Task
     inputs: NDArray[Any]  # uint8 (n, C, H, W), C 1 or 3; token ids int64 (n, L); or float32 (n, d)
     mask: NDArray[np.int64] | None  # of texts (n, L): 1 for tokens, 0 for padding
-    labels: NDArray[Any]  # int64 (n,), from 0; or float32 (n,) where numbers are predicted
-    class_names: list[str]  # by label; empty where numbers are predicted
+    labels: NDArray[Any]  # int64 (n,), from 0; or float32 (n,) if numbers are predicted
+    class_names: list[str]  # by label; empty if numbers are predicted
     split: NDArray[np.str_]  # (n,): "train", "valid" or "test"
-    row: NDArray[
-        np.int32
-    ]  # (n,): position in the source; in a test set of its own, after all rows read from the source
+    row: NDArray[np.int32]  # (n,): position in the source; those of a test set of its own follow the rows of the source
     texts: list[str] | None
-    features: list[str]  # names of the d numbers; empty where the samples are images or texts
+    features: list[str]  # names of the d numbers; empty if the samples are images or texts
     fields: list[dict[str, str]]  # of each sample, the other columns that hold one value, as text
     lengths: NDArray[np.int32]  # (n,): tokens of a text; 0 for images and numbers
     truncated: NDArray[np.bool_]  # (n,): the text was longer than `max_length`
@@ -62,7 +60,7 @@ class Labelled:
         """The columns of the samples table, one value per sample.
 
         A text, or numbers as "age = 0.04, bmi = 0.06", is the instruction, and the label the response; images have an
-        image and no text. The content id is that of what is seen, whatever its label.
+        image and no text. The content id is that of the input, whatever its label.
         """
         count = len(self)
         labels = [self.class_names[label] if self.class_names else f"{label:g}" for label in self.labels.tolist()]
@@ -95,73 +93,55 @@ class Labelled:
 
 
 def read_labelled(settings: LabelledSettings, tokenizer: PreTrainedTokenizerBase | None = None) -> Labelled:
-    """Read, check and split a labelled set. Texts need the tokenizer of the network that is to read them.
+    """Read, check and split a labelled set. Texts need the tokenizer of the network that reads them.
 
     The test set is `test_source`, else the split `test_split` of a source that has splits, else a fifth of the rows,
     at most `test_limit`; round(valid_fraction · n) of the n rows that are left are for validation. Both are drawn at
     random by `split_seed`, from each class its share, and no class loses its last training row.
 
-    Raises WinnowError with one sentence, naming file and row, where anything cannot be used; ValueError where texts are
-    read without a tokenizer.
+    Raises WinnowError with one sentence, naming file and row, if anything cannot be used; ValueError if texts are read
+    without a tokenizer.
     """
     if settings.task == "text" and tokenizer is None:
         raise ValueError("labelled texts cannot be read without a tokenizer")
-    if settings.task == "numbers" and settings.input:
-        raise WinnowError(
-            "data.input names one column, and numbers are read from all columns that hold numbers; leave it out."
-        )
-    pool = read_pool(settings)
-    label = find_column(pool, "label", settings.label, "data.label")
+    rows = _read_rows(settings)
+    pool, texts = rows.pool, rows.texts
     names: list[str] = []
-    texts: list[str] | None = None
     tokens: Tokens | None = None
-    kept = list(range(len(pool.rows)))
-    classes: list[str] = []
     inputs: NDArray[Any]
-    labels: NDArray[Any]
-    used = {label}
     if settings.task == "numbers":
-        inputs, names = features(pool, label)
-        labels = number_labels(pool, label)
-        used |= set(names)
+        inputs, names = features(pool, rows.label)
+    elif texts is None:
+        inputs = decode_images([record.pop(rows.column, None) for record in pool.rows], pool.place, settings.size)
     else:
-        role = "image" if settings.task == "images" else "text"
-        column = find_column(pool, role, settings.input, "data.input", taken=label)
-        used.add(column)
-        if role == "text":
-            texts, kept = read_texts(pool, column)
-        labels, classes = class_labels(pool, label, kept)
-        if texts is None:
-            inputs = decode_images([record.pop(column, None) for record in pool.rows], pool.place, settings.size)
-        else:
-            assert tokenizer is not None
-            tokens = tokenise(texts, [pool.place(row) for row in kept], tokenizer, settings.max_length)
-            inputs = tokens.ids
-    row = np.array(kept, dtype=np.int32)
-    groups = labels if classes else np.zeros(len(row), dtype=np.int64)  # numbers have no classes to share out
-    split = _split(pool, row, np.asarray(groups, dtype=np.int64), settings)
-    dropped = len(pool.rows) - len(kept)
+        assert tokenizer is not None
+        tokens = tokenise(texts, [pool.place(row) for row in rows.kept], tokenizer, settings.max_length)
+        inputs = tokens.ids
+    split = _split(rows, settings)
+    row = np.array(rows.kept, dtype=np.int32)
+    used = {rows.label, rows.column, *names}
+    dropped = len(pool.rows) - len(row)
     return Labelled(
         dataset=digest(
             {
                 "settings": settings.model_dump(),
                 "tokenizer": tokenizer_hash(tokenizer) if texts is not None and tokenizer is not None else None,
-                "content": _content_hash(inputs, labels, row, split),
+                "content": _content_hash(inputs, rows.labels, row, split),
                 "texts": None if texts is None else digest(texts),
-                "names": [classes, names],
+                "names": [rows.class_names, names],
             }
         ),
-        origin=_origin(pool, split, label, dropped),
+        origin=_origin(rows, split, dropped),
         task=settings.task,
         inputs=inputs,
         mask=tokens.mask if tokens else None,
-        labels=labels,
-        class_names=classes,
+        labels=rows.labels,
+        class_names=rows.class_names,
         split=split,
         row=row,
         texts=texts,
         features=names,
-        fields=[_fields(pool.rows[position], used) for position in kept],
+        fields=[_fields(pool.rows[position], used) for position in rows.kept],
         lengths=tokens.lengths if tokens else np.zeros(len(row), dtype=np.int32),
         truncated=tokens.truncated if tokens else np.zeros(len(row), dtype=np.bool_),
         dropped={NO_TEXT: dropped} if dropped else {},
@@ -169,34 +149,62 @@ def read_labelled(settings: LabelledSettings, tokenizer: PreTrainedTokenizerBase
 
 
 def training_texts(settings: LabelledSettings) -> list[str]:
-    """The texts that `read_labelled` gives to training, in their order, before any tokenizer has seen them.
+    """The texts that `read_labelled` puts into the training split, in their order, before tokenization.
 
     Raises WinnowError as `read_labelled` does.
     """
+    rows = _read_rows(settings)
+    assert rows.texts is not None
+    return [text for text, split in zip(rows.texts, _split(rows, settings), strict=True) if split == "train"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The rows that can be used, with their labels, before their inputs become arrays."""
+
+    pool: Pool
+    kept: list[int]  # positions in the pool, of n rows
+    label: str  # the column of the labels
+    column: str  # of the inputs; "" if they are all columns of numbers
+    labels: NDArray[Any]  # (n,)
+    class_names: list[str]
+    texts: list[str] | None  # n, if the task is text
+
+
+def _read_rows(settings: LabelledSettings) -> _Rows:
+    if settings.task == "numbers" and settings.input:
+        raise WinnowError(
+            "data.input names one column, and numbers are read from all columns that hold numbers; leave it out."
+        )
     pool = read_pool(settings)
     label = find_column(pool, "label", settings.label, "data.label")
-    texts, kept = read_texts(pool, find_column(pool, "text", settings.input, "data.input", taken=label))
-    labels, _ = class_labels(pool, label, kept)
-    split = _split(pool, np.array(kept, dtype=np.int32), np.asarray(labels, dtype=np.int64), settings)
-    return [text for text, where in zip(texts, split, strict=True) if where == "train"]
+    kept = list(range(len(pool.rows)))
+    if settings.task == "numbers":
+        return _Rows(pool, kept, label, "", number_labels(pool, label), [], None)
+    role = "image" if settings.task == "images" else "text"
+    column = find_column(pool, role, settings.input, "data.input", label)
+    texts = None
+    if role == "text":
+        texts, kept = read_texts(pool, column)
+    labels, class_names = class_labels(pool, label, kept)
+    return _Rows(pool, kept, label, column, labels, class_names, texts)
 
 
-def _split(
-    pool: Pool, row: NDArray[np.int32], groups: NDArray[np.int64], settings: LabelledSettings
-) -> NDArray[np.str_]:
-    test = row >= pool.train
+def _split(rows: _Rows, settings: LabelledSettings) -> NDArray[np.str_]:
+    pool, count = rows.pool, len(rows.kept)
+    groups = rows.labels if rows.class_names else np.zeros(count, dtype=np.int64)  # numbers have no classes
+    test = np.array(rows.kept) >= pool.train
     if pool.test_name is None:
-        count = round(TEST_SHARE * len(row))
-        test = hold_out(groups, min(count, settings.test_limit or count), settings.split_seed)
+        tested = round(TEST_FRACTION * count)
+        test = hold_out(groups, min(tested, settings.test_limit or tested), settings.split_seed)
     left = np.flatnonzero(~test)
-    count = max(round(settings.valid_fraction * len(left)), 1)
-    valid = left[hold_out(groups[left], count, settings.split_seed + 1)]
+    validated = max(round(settings.valid_fraction * len(left)), 1)
     split = np.where(test, "test", "train").astype("<U5")
-    split[valid] = "valid"
+    split[left[hold_out(groups[left], validated, settings.split_seed + 1)]] = "valid"
     for name in ("train", "valid", "test"):
         if not (split == name).any():
             raise WinnowError(
-                f"The {len(row):,} rows that can be used from {pool.name} are too few to leave any for "
+                f"The {count:,} rows that can be used from {pool.name} are too few to leave any for "
                 f"{_PURPOSE[name]}, with one of each class to train on; give more rows."
             )
     return split
@@ -205,11 +213,12 @@ def _split(
 _PURPOSE = {"train": "training", "valid": "validation", "test": "testing"}
 
 
-def _origin(pool: Pool, split: NDArray[np.str_], label: str, dropped: int) -> str:
+def _origin(rows: _Rows, split: NDArray[np.str_], dropped: int) -> str:
+    pool = rows.pool
     counts = ", ".join(f"{int((split == name).sum()):,} for {purpose}" for name, purpose in _PURPOSE.items())
-    test = f"test set from {pool.test_name}" if pool.test_name else "test rows kept apart from them"
+    test = f"test set from {pool.test_name}" if pool.test_name else "test rows held out from them"
     left_out = f", {dropped:,} rows without text left out" if dropped else ""
-    return f"{counts}: rows of {pool.name}, {test}, labels from column {label}{left_out}."
+    return f"{counts}: rows of {pool.name}, {test}, labels from column {rows.label}{left_out}."
 
 
 def _fields(record: dict[str, Any], used: set[str]) -> dict[str, str]:
@@ -229,5 +238,5 @@ def _content_hash(*arrays: NDArray[Any]) -> str:
 
 
 def _pixels_id(pixels: NDArray[np.uint8]) -> str:
-    """Sixteen hex digits of the pixels alone: the same picture has the same id in every file, format and order."""
+    """Sixteen hex digits of the pixels alone: the same image has the same id in every file, format and order."""
     return hashlib.sha256(f"{pixels.shape} ".encode() + pixels.tobytes()).hexdigest()[:16]

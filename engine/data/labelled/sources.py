@@ -19,25 +19,25 @@ from engine.data.sources import load_records, require_train
 
 @dataclass
 class Pool:
-    """The rows to learn from, then those of a test set that lies apart."""
+    """The training rows, then those of a test set of its own."""
 
     rows: list[dict[str, Any]]
     starts: list[int]  # position in `rows` of the first row of each slice
     slices: list[Records]  # where they came from; their own `rows` are empty
-    train: int  # rows before the test set; all of them where there is none
+    train: int  # rows before the test set; all of them if there is none
 
     @property
     def name(self) -> str:
-        """What to call the rows to learn from in a sentence."""
+        """What to call the training rows in a sentence."""
         more = bisect_right(self.starts, self.train - 1) - 1
         return f"{self.slices[0].name} and {more:,} more" if more else self.slices[0].name
 
     @property
     def test_name(self) -> str | None:
-        """What to call the test set, where there is one."""
+        """What to call the test set, if there is one."""
         first = bisect_right(self.starts, self.train - 1)
-        apart = self.slices[first:]
-        return f"{apart[0].name}{f' and {len(apart) - 1:,} more' if len(apart) > 1 else ''}" if apart else None
+        parts = self.slices[first:]
+        return f"{parts[0].name}{f' and {len(parts) - 1:,} more' if len(parts) > 1 else ''}" if parts else None
 
     def source_of(self, row: int) -> tuple[int, str]:
         """Position (from 0) in its own source, and the name of that source."""
@@ -51,10 +51,10 @@ class Pool:
 
 
 def read_pool(settings: LabelledSettings) -> Pool:
-    """Read the rows of `source` and, where there is one, of its test set.
+    """Read the rows of `source` and, if there is one, of its test set.
 
-    The test set is `test_source`, else the split `test_split` where the source has splits and that is not empty.
-    Raises WinnowError where anything named is missing, empty or broken, or where both are the same.
+    The test set is `test_source`, else the split `test_split` if the source has splits and that is not empty.
+    Raises WinnowError if anything named is missing, empty or broken, or if both are the same.
     """
     slices = _read(settings, settings.source, settings.split, settings.limit)
     train = sum(len(part.rows) for part in slices)
@@ -76,31 +76,31 @@ def _read_test(settings: LabelledSettings, splits: Sequence[str]) -> list[Record
     elif not splits or not split:
         return []
     elif split not in splits:
-        there = ", ".join(printable(known) for known in splits)
+        names = ", ".join(printable(known) for known in splits)
         raise WinnowError(
-            f"There is no split {printable(split)} to test on in {printable(source)}, which has {there}; set "
-            'data.test_split to one of them, or to "" so that a fifth of the rows is kept apart.'
+            f"There is no split {printable(split)} to test on in {printable(source)}, which has {names}; set "
+            'data.test_split to one of them, or to "" so that a fifth of the rows is held out.'
         )
     if (source, split) == (settings.source, settings.split):
         raise WinnowError(
             f"Training and testing would use the same rows of {printable(source)}; choose another data.test_source or "
-            "data.test_split, or leave both empty so that a fifth of the rows is kept apart."
+            "data.test_split, or leave both empty so that a fifth of the rows is held out."
         )
     return _read(settings, source, split, settings.test_limit)
 
 
 def _has_no_splits(source: str) -> bool:
-    path = _there(source)
+    path = _existing(source)
     is_one = path is not None and (path.is_file() or (path / "state.json").is_file())
     return is_one or source in BUILT_IN or _is_pattern(source)
 
 
 def _is_pattern(source: str) -> bool:
-    return any(mark in source for mark in "*?[") and _there(source) is None
+    return any(mark in source for mark in "*?[") and _existing(source) is None
 
 
-def _there(source: str) -> Path | None:
-    """The file or folder of that name. None also where the name cannot even be asked about: reading it says why."""
+def _existing(source: str) -> Path | None:
+    """The file or folder of that name. None also if the name is not a valid path: reading it raises the error."""
     try:
         path = Path(source).expanduser()
         return path if path.exists() else None
@@ -111,7 +111,7 @@ def _there(source: str) -> Path | None:
 def _read(settings: LabelledSettings, source: str, split: str, limit: int | None) -> list[Records]:
     """The first `limit` rows, one slice for each file. A configuration is one of `settings.source` alone."""
     config = settings.config if source == settings.source else ""
-    if config and (source in BUILT_IN or _is_pattern(source) or _there(source)):
+    if config and (source in BUILT_IN or _is_pattern(source) or _existing(source)):
         raise WinnowError(
             f"data.config chooses one of several sets of a Hub dataset, and {printable(source)} is none; leave it out."
         )

@@ -25,14 +25,14 @@ class Tokens:
 
     ids: NDArray[np.int64]  # (n, L)
     mask: NDArray[np.int64]  # (n, L): 1 where there is a token of the text, 0 where there is padding
-    lengths: NDArray[np.int32]  # (n,): tokens, those that the tokenizer puts around a text included
+    lengths: NDArray[np.int32]  # (n,): tokens, special tokens around the text included
     truncated: NDArray[np.bool_]  # (n,): the text was longer
 
 
 def read_texts(pool: Pool, column: str) -> tuple[list[str], list[int]]:
     """Every text that is not blank, and the positions of their rows in the pool.
 
-    Raises WinnowError where a value is bytes that are no text.
+    Raises WinnowError if a value is bytes that are not text.
     """
     texts, kept = [], []
     for row, record in enumerate(pool.rows):
@@ -43,10 +43,12 @@ def read_texts(pool: Pool, column: str) -> tuple[list[str], list[int]]:
     return texts, kept
 
 
-def tokenise(texts: Sequence[str], places: Sequence[str], tokenizer: PreTrainedTokenizerBase, longest: int) -> Tokens:
-    """Tokens of each text with what the tokenizer puts around it, at most `longest`; padding is on the right.
+def tokenise(
+    texts: Sequence[str], places: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> Tokens:
+    """Tokens of each text with the special tokens around it, at most `max_length`; padding is on the right.
 
-    Text that spells a special token ("[SEP]") is read as text. Raises WinnowError where a text has no tokens;
+    Text that spells a special token ("[SEP]") is read as text. Raises WinnowError if a text has no tokens;
     `places[i]` is how the sentence about text i begins.
     """
     rows: list[list[int]] = []
@@ -56,7 +58,7 @@ def tokenise(texts: Sequence[str], places: Sequence[str], tokenizer: PreTrainedT
             list(texts[start : start + BATCH_ROWS]),
             split_special_tokens=True,
             truncation=True,
-            max_length=longest,
+            max_length=max_length,
             verbose=False,
         )
         rows += encoded["input_ids"]

@@ -137,7 +137,7 @@ def test_corrupted_share(samples: list[Row], corrupted: list[Row]) -> None:
 
 
 def test_corrupted_rows_are_wrong(samples: list[Row]) -> None:
-    """A row is marked as corrupted exactly where its response is not the true one."""
+    """A row is marked as corrupted if and only if its response is not the true one."""
     for row in samples:
         assert (row["corrupted"] != "no") == (row["response"] != row["true_response"]), row
 

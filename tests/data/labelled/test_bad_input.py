@@ -19,10 +19,10 @@ Rows = list[dict[str, Any]]
 def sentence(source: str, **changes: Any) -> str:
     with pytest.raises(WinnowError) as caught:
         read_labelled(settings(source, **changes), make_tokenizer() if changes.get("task") == "text" else None)
-    said = str(caught.value)
-    assert said.endswith(".")
-    assert "\n" not in said
-    return said
+    error = str(caught.value)
+    assert error.endswith(".")
+    assert "\n" not in error
+    return error
 
 
 def with_label(row: int, label: Any) -> Rows:
@@ -112,7 +112,7 @@ BAD_IMAGES: dict[str, tuple[Rows, str]] = {
 
 @pytest.mark.parametrize("case", BAD_IMAGES)
 def test_images_that_cannot_be_used(case: str, tmp_path: Path) -> None:
-    """What is wrong is said of the row it is in, whatever else is in the file."""
+    """The sentence names the row that is wrong, whatever else is in the file."""
     rows, words = BAD_IMAGES[case]
     if case in ("sizes", "grey among colours", "transparent among colours", "cut off", "no image at all"):
         for row in rows:  # plain bytes, as some files have them
@@ -124,55 +124,57 @@ def test_images_that_cannot_be_used(case: str, tmp_path: Path) -> None:
 def test_names_and_labels_that_do_not_fit(tmp_path: Path) -> None:
     """A class that is named and has no row is named; a label beyond the names is too."""
     path = tmp_path / "a.parquet"
-    said = sentence(write(path, images([0, 1] * 5), ["ant", "bee", "cat"]))
-    assert said.startswith(f"No row read from the Parquet file {path} has the label 2 (cat), and labels must have no")
-    said = sentence(write(path, images([0, 1, 2, 1]), ["ant", "bee"]))
-    assert said.startswith(f"Row 2 of the Parquet file {path} has the label 2, but the set names 2 classes, 0 to 1;")
+    error = sentence(write(path, images([0, 1] * 5), ["ant", "bee", "cat"]))
+    assert error.startswith(f"No row read from the Parquet file {path} has the label 2 (cat), and labels must have no")
+    error = sentence(write(path, images([0, 1, 2, 1]), ["ant", "bee"]))
+    assert error.startswith(f"Row 2 of the Parquet file {path} has the label 2, but the set names 2 classes, 0 to 1;")
 
 
 def test_mixed_kinds_of_labels(tmp_path: Path) -> None:
-    """Numbers and names in one column are told apart by their rows."""
+    """Numbers and names in one column are named by their rows."""
     path = tmp_path / "a.jsonl"
     found = {"task": "text"}
-    said = sentence(write(path, texts([0, 1, "one", 0])), **found)
-    assert said.startswith(f"Row 2 of the JSON file {path} has the label one, and row 0 of the JSON file {path} has 0;")
+    error = sentence(write(path, texts([0, 1, "one", 0])), **found)
+    assert error.startswith(
+        f"Row 2 of the JSON file {path} has the label one, and row 0 of the JSON file {path} has 0;"
+    )
 
 
 def test_columns_that_are_named_wrongly(tmp_path: Path) -> None:
     """A column that is not there is not guessed, one column is not two things, and numbers need no input column."""
     source = write(tmp_path / "a.parquet", texts([0, 1] * 5))
     found = {"task": "text"}
-    said = sentence(source, label="labels", **found)
-    assert said.startswith("The label should be in column labels, which the Parquet file ")
-    assert said.endswith(" lacks; did you mean label? It has the columns text, label.")
+    error = sentence(source, label="labels", **found)
+    assert error.startswith("The label should be in column labels, which the Parquet file ")
+    assert error.endswith(" lacks; did you mean label? It has the columns text, label.")
     assert "set data.input to one it has" in sentence(source, input="xyz", **found)
     assert "Column label of the Parquet file " in sentence(source, input="label", **found)
     assert sentence(source, task="numbers", input="text").startswith("data.input names one column, and numbers are")
-    said = sentence(source, task="numbers")
-    assert said.endswith("other than label holds numbers to learn from. It has the columns text, label.")
+    error = sentence(source, task="numbers")
+    assert error.endswith("other than label holds numbers to learn from. It has the columns text, label.")
 
 
 def test_the_test_set_belongs_to_the_training_set(tmp_path: Path) -> None:
     """Unknown classes, other class names, missing columns, other sizes and the very same rows are all refused."""
     train = write(tmp_path / "train.parquet", images(["ant", "bee"] * 5))
     test = tmp_path / "test.parquet"
-    said = sentence(train, test_source=write(test, images(["ant", "cow"])))
-    assert said.startswith(f"Row 1 of the Parquet file {test} has the label cow, which none of the rows to learn from")
-    said = sentence(train, test_source=write(test, [{"image": picture(1), "class": "ant"}]))
-    assert f"but the Parquet file {test} lacks it; it has the columns image, class." in said
-    said = sentence(train, test_source=write(test, [{"image": {"bytes": picture(1, size=(9, 9))}, "label": "ant"}]))
-    assert said.startswith(
+    error = sentence(train, test_source=write(test, images(["ant", "cow"])))
+    assert error.startswith(f"Row 1 of the Parquet file {test} has the label cow, which no training row")
+    error = sentence(train, test_source=write(test, [{"image": picture(1), "class": "ant"}]))
+    assert f"but the Parquet file {test} lacks it; it has the columns image, class." in error
+    error = sentence(train, test_source=write(test, [{"image": {"bytes": picture(1, size=(9, 9))}, "label": "ant"}]))
+    assert error.startswith(
         f"Row 0 of the Parquet file {test} holds an image of 9 x 9 pixels where those before it have"
     )
     assert sentence(train, test_source=train).startswith("Training and testing would use the same rows of ")
     train = write(tmp_path / "train.parquet", images([0, 1] * 5), ["ant", "bee"])
-    said = sentence(train, test_source=write(test, images([0, 1]), ["bee", "ant"]))
-    assert said.startswith(f"The classes of the Parquet file {test} are not those of the Parquet file {train}, or not")
-    said = sentence(train, test_source=write(test, images([0, 1, 2])))
-    assert said.startswith(f"Row 2 of the Parquet file {test} has the label 2, but the set names 2 classes, 0 to 1;")
+    error = sentence(train, test_source=write(test, images([0, 1]), ["bee", "ant"]))
+    assert error.startswith(f"The classes of the Parquet file {test} are not those of the Parquet file {train}, or not")
+    error = sentence(train, test_source=write(test, images([0, 1, 2])))
+    assert error.startswith(f"Row 2 of the Parquet file {test} has the label 2, but the set names 2 classes, 0 to 1;")
     train = write(tmp_path / "train.parquet", images([0, 1] * 5))
-    said = sentence(train, test_source=write(test, images([0, 1, 2])))
-    assert said.startswith(f"Row 2 of the Parquet file {test} has the label 2, which none of the rows to learn from")
+    error = sentence(train, test_source=write(test, images([0, 1, 2])))
+    assert error.startswith(f"Row 2 of the Parquet file {test} has the label 2, which no training row")
 
 
 @pytest.mark.parametrize(
@@ -189,21 +191,21 @@ def test_numbers_that_are_none(value: Any, words: str, column: str, tmp_path: Pa
     rows = [{"x": float(i), "target": i / 2} for i in range(10)]
     rows[6][column] = value
     path = tmp_path / "a.parquet"
-    said = sentence(write(path, rows), task="numbers")
-    assert said.startswith(f"Row 6 of the Parquet file {path} {words.replace(' x,', f' {column},')}")
+    error = sentence(write(path, rows), task="numbers")
+    assert error.startswith(f"Row 6 of the Parquet file {path} {words.replace(' x,', f' {column},')}")
 
 
 def test_a_word_among_numbers(tmp_path: Path) -> None:
     """A column of a CSV file that is numbers in some rows only is not left out in silence."""
     (tmp_path / "a.csv").write_text("x,target\n1,2\n,3\nlots,4\n")
-    assert "Row 1 of the CSV file " in (said := sentence(str(tmp_path / "a.csv"), task="numbers"))
-    assert "has no number in column x, where every row needs one;" in said
+    assert "Row 1 of the CSV file " in (error := sentence(str(tmp_path / "a.csv"), task="numbers"))
+    assert "has no number in column x, where every row needs one;" in error
     (tmp_path / "a.csv").write_text("x,target\n1,2\nlots,4\n")
     assert "has lots in column x" in sentence(str(tmp_path / "a.csv"), task="numbers")
 
 
 def test_texts_that_are_all_blank(tmp_path: Path) -> None:
-    """Where nothing is left after dropping, that is said."""
+    """If nothing is left after dropping, the sentence names the source."""
     rows = [row | {"text": "  "} for row in texts([0, 1] * 5)]
     path = tmp_path / "a.parquet"
     assert sentence(write(path, rows), task="text").startswith(f"No row of the Parquet file {path} can be used;")

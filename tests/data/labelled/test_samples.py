@@ -41,7 +41,7 @@ def test_images_of_a_file(tmp_path: Path) -> None:
     assert (len(of(labelled, "train")), len(of(labelled, "valid")), len(of(labelled, "test"))) == (22, 2, 6)
     assert labelled.origin == (
         f"22 for training, 2 for validation, 6 for testing: rows of the Parquet file {tmp_path / 'a.parquet'}, test "
-        "rows kept apart from them, labels from column label."
+        "rows held out from them, labels from column label."
     )
 
 
@@ -66,7 +66,7 @@ def test_a_pattern_of_files(tmp_path: Path) -> None:
     labelled = read_labelled(settings(str(tmp_path / "b-*.jsonl"), **found))
     assert labelled.inputs[:, 0].tolist() == [*range(10), *range(20, 30), *range(10, 15)]
     assert labelled.origin.startswith("18 for training, 2 for validation, 5 for testing: rows of the JSON file ")
-    assert "b-1.jsonl and 2 more, test rows kept apart" in labelled.origin
+    assert "b-1.jsonl and 2 more, test rows held out" in labelled.origin
     with pytest.raises(WinnowError, match=r"b-3\.jsonl, line 1: this is not valid JSON"):
         read_labelled(settings(str(tmp_path / "b-*.jsonl"), **found | {"limit": 31}))
 
@@ -78,7 +78,7 @@ def test_a_file_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:
 
 
 def test_saved_splits(tmp_path: Path) -> None:
-    """A saved set of splits is tested on its own test split, or on a fifth where that is asked for."""
+    """A saved set of splits is tested on its own test split, or on a fifth if the recipe asks for it."""
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])})
     parts = {
         name: datasets.Dataset.from_list(texts([0, 1] * count, start), features=features)
@@ -123,7 +123,7 @@ def test_texts(tmp_path: Path) -> None:
 
 
 def test_training_texts_are_those_of_training(tmp_path: Path) -> None:
-    """An encoder is made from them: none that is kept apart to test or choose by, in order, blank rows left out."""
+    """An encoder is trained on them: none that is held out for testing or validation, in order, blank rows left out."""
     rows = texts([0, 1] * 20)
     rows[4]["text"] = " "
     tests = texts([0, 1] * 5, start=100)
@@ -161,7 +161,7 @@ def test_digits() -> None:
 
 
 def test_diabetes() -> None:
-    """Numbers are given as they are, and said in words."""
+    """Numbers are given as they are, and written as text."""
     from sklearn.datasets import load_diabetes
 
     labelled = read_labelled(settings("diabetes", task="numbers"))
@@ -305,7 +305,5 @@ def test_sst2(real_data: Path) -> None:
     assert labelled.texts[300:] == pq.read_table(test)["text"].to_pylist()[:100]
     sorted_by_class = real_data / "imdb_train.parquet"
     if sorted_by_class.is_file():
-        with pytest.raises(
-            WinnowError, match=r"has the label negative, and two classes are needed; where the rows are"
-        ):
+        with pytest.raises(WinnowError, match=r"has the label negative, and two classes are needed; if the rows are"):
             read_labelled(settings(str(sorted_by_class), task="text", limit=200), make_tokenizer())

@@ -1,4 +1,4 @@
-"""Keeping rows apart for validation and testing."""
+"""Holding out rows for validation and testing."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ GROUPS = st.lists(st.integers(0, 5), max_size=60).map(lambda groups: np.array(gr
 
 @given(groups=GROUPS, share=st.floats(0, 1), seed=st.integers(-5, 5))
 def test_every_class_gives_its_share(groups: np.ndarray, share: float, seed: int) -> None:
-    """As many rows as asked for are kept apart, each class within one row of its share, none its last row."""
+    """As many rows as asked for are held out, each class within one row of its share, none its last row."""
     count = round(share * len(groups))
     held = hold_out(groups, count, seed)
     values, sizes = np.unique(groups, return_counts=True)
-    taken = np.array([held[groups == value].sum() for value in values], dtype=np.int64)
+    counts = np.array([held[groups == value].sum() for value in values], dtype=np.int64)
     assert held.sum() == min(count, len(groups) - len(values))
-    assert (taken <= sizes - 1).all()
+    assert (counts <= sizes - 1).all()
     shares = count * sizes / max(len(groups), 1)
     if (shares <= sizes - 1).all():
-        assert (np.abs(taken - shares) < 1).all()
+        assert (np.abs(counts - shares) < 1).all()
     assert (hold_out(groups, count, seed) == held).all()
 
 
@@ -37,7 +37,7 @@ def test_rows_are_drawn_at_random() -> None:
 
 
 def test_no_class_is_always_first() -> None:
-    """Where classes have the same claim to the last row that is kept apart, chance decides."""
+    """If classes have the same claim to the last row that is held out, chance decides."""
     groups = np.repeat(np.arange(4), 5)
     assert {int(groups[hold_out(groups, 1, seed)][0]) for seed in range(60)} == {0, 1, 2, 3}
 

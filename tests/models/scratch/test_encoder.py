@@ -1,4 +1,4 @@
-"""Encoders made from nothing: whole words as tokens, words masked by BERT's rule, trained once and resumable."""
+"""Encoders made from scratch: whole words as tokens, words masked by BERT's rule, trained once and resumable."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def tokenizer_of(
 
 
 def silent(_done: int, _total: int) -> None:
-    """Nobody watches."""
+    """No progress is reported."""
 
 
 def make(
@@ -56,8 +56,8 @@ def test_tokens_are_whole_words(workspace: Workspace) -> None:
     for text, ids in zip(texts, tokenizer(texts)["input_ids"], strict=True):
         assert tokenizer.convert_ids_to_tokens([ids[0], ids[-1]]) == ["[CLS]", "[SEP]"]
         assert tokenizer.unk_token_id not in ids
-        told = tokenizer.decode(ids, skip_special_tokens=True)
-        assert told.replace(" ", "") == text.lower().replace(" ", "")
+        decoded = tokenizer.decode(ids, skip_special_tokens=True)
+        assert decoded.replace(" ", "") == text.lower().replace(" ", "")
     assert tokenizer.tokenize("The dinner, warmed up") == ["the", "dinner", ",", "warmed", "up"]
 
 
@@ -93,21 +93,21 @@ def test_a_tokenizer_is_made_once_for_a_content(tmp_path: Path) -> None:
     lengths=st.lists(st.integers(0, 40), min_size=1, max_size=6), seed=st.integers(0, 2**32), vocab=st.integers(6, 90)
 )
 def test_which_words_are_hidden(lengths: list[int], seed: int, vocab: int) -> None:
-    """15 % of each text and at least one word; specials are never asked for, changed or put in by chance."""
+    """15 % of each text and at least one word; special tokens are never selected, changed or put in by chance."""
     rng = np.random.default_rng(seed)
     ids = np.zeros((len(lengths), max(lengths) + 2), dtype=np.int64)
     for row, length in enumerate(lengths):
         ids[row, : length + 2] = [2, *rng.integers(5, vocab, length), 3]
         ids[row, 1 : 1 + length][rng.random(length) < 0.1] = 1  # unknown
     masked, labels = encoder.mask_words(ids, vocab, rng)
-    asked = labels != encoder.IGNORED
+    selected = labels != encoder.IGNORED
     count = (ids >= 5).sum(axis=1)
-    assert (asked.sum(axis=1) >= (count > 0)).all()
-    assert (abs(asked.sum(axis=1) - 0.15 * count) <= 0.85).all()
-    assert (labels[asked] == ids[asked]).all()
-    assert (ids[asked] >= 5).all()
-    assert (masked[~asked] == ids[~asked]).all()
-    assert np.isin(masked[asked & (masked < 5)], [4]).all()
+    assert (selected.sum(axis=1) >= (count > 0)).all()
+    assert (abs(selected.sum(axis=1) - 0.15 * count) <= 0.85).all()
+    assert (labels[selected] == ids[selected]).all()
+    assert (ids[selected] >= 5).all()
+    assert (masked[~selected] == ids[~selected]).all()
+    assert np.isin(masked[selected & (masked < 5)], [4]).all()
     assert (masked < vocab).all()
 
 
@@ -116,13 +116,13 @@ def test_the_80_10_10_rule() -> None:
     rng = np.random.default_rng(0)
     ids = rng.integers(5, 1000, (2000, 40))
     masked, labels = encoder.mask_words(ids, 1000, rng)
-    asked = labels != encoder.IGNORED
-    assert asked.sum() == 2000 * 6
-    spread = 4 * (0.1 * 0.9 / asked.sum()) ** 0.5  # four standard errors
-    assert (masked[asked] == 4).mean() == pytest.approx(0.8, abs=1.4 * spread)
-    assert ((masked != 4) & (masked != ids))[asked].mean() == pytest.approx(0.1, abs=spread)
-    assert (masked == ids)[asked].mean() == pytest.approx(0.1, abs=spread)
-    assert asked.mean(axis=0) == pytest.approx(np.full(40, 0.15), abs=0.04)  # no place is preferred
+    selected = labels != encoder.IGNORED
+    assert selected.sum() == 2000 * 6
+    spread = 4 * (0.1 * 0.9 / selected.sum()) ** 0.5  # four standard errors
+    assert (masked[selected] == 4).mean() == pytest.approx(0.8, abs=1.4 * spread)
+    assert ((masked != 4) & (masked != ids))[selected].mean() == pytest.approx(0.1, abs=spread)
+    assert (masked == ids)[selected].mean() == pytest.approx(0.1, abs=spread)
+    assert selected.mean(axis=0) == pytest.approx(np.full(40, 0.15), abs=0.04)  # no place is preferred
 
 
 def test_the_learning_rate_rises_and_falls() -> None:
@@ -161,15 +161,15 @@ def test_the_pooling_layer_passes_the_first_token_on(workspace: Workspace) -> No
 
 
 def test_heads_start_as_small_as_those_of_bert(workspace: Workspace) -> None:
-    """The body starts wide for its width; the folder says 0.02 to whoever puts a head on it."""
+    """The body starts wide for its width; the configuration of the folder has 0.02, for heads put on it."""
     folder, _ = make(workspace)
     assert AutoModelForSequenceClassification.from_pretrained(folder).config.initializer_range == 0.02
     model = encoder.build_encoder(SETTINGS.model_copy(update={"width": 64}), 500, LONGEST)
     assert float(model.bert.embeddings.word_embeddings.weight.detach().std()) == pytest.approx(64**-0.5, rel=0.05)
 
 
-def test_words_start_where_their_company_is(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Known words start at their vectors, the others where chance put them, and so does the layer that names them."""
+def test_words_start_at_their_vectors(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known words start at their vectors, the others at random, and so does the layer that predicts them."""
     tokenizer = tokenizer_of(workspace)[1]
     started: list[Tensor] = []
 
@@ -217,13 +217,13 @@ def test_word_vectors_are_those_of_mutual_information(texts: list[list[int]]) ->
     lengths = np.linalg.norm(rows, axis=1)
     assert found.shape == (15, 15)
     assert found.isfinite().all()
-    company = {
+    neighbours = {
         word for text in texts for word in text if word >= SPECIALS and any(a >= SPECIALS and a != word for a in text)
     }
-    assert not found[[word for word in range(15) if word not in company]].any()
-    for a in company:
-        for b in company:
-            if min(lengths[a], lengths[b]) > 1e-6:  # a word that everybody has beside them tells nothing
+    assert not found[[word for word in range(15) if word not in neighbours]].any()
+    for a in neighbours:
+        for b in neighbours:
+            if min(lengths[a], lengths[b]) > 1e-6:  # a word beside all others has no information
                 cosine = rows[a] @ rows[b] / (lengths[a] * lengths[b])
                 assert float(found[a] @ found[b]) == pytest.approx(cosine, abs=1e-4)
 
@@ -245,7 +245,7 @@ def test_fewer_numbers_are_the_leading_ones() -> None:
 
 
 def test_words_that_keep_the_same_company_start_alike() -> None:
-    """Two words that never stand in one text, but beside the same ones, are nearer than two of other company."""
+    """Two words that never stand in one text, but beside the same ones, are nearer than two of other neighbours."""
     rng = np.random.default_rng(0)
     kitchen, garden = list(range(7, 15)), list(range(17, 25))
     texts = []
@@ -261,7 +261,7 @@ def test_words_that_keep_the_same_company_start_alike() -> None:
 
 
 def test_an_encoder_learns_from_words_around(workspace: Workspace) -> None:
-    """Naming masked words gets better than chance, and than always naming the most frequent one."""
+    """Predicting masked words gets better than chance, and than always predicting the most frequent one."""
     folder, _ = make(workspace, settings=SETTINGS.model_copy(update={"epochs": 40.0}))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = BertForPreTraining.from_pretrained(folder).eval()
@@ -328,7 +328,7 @@ def test_a_place_for_everything_that_determines_it(workspace: Workspace) -> None
 
 
 def test_unknown_words_alone_teach_nothing_and_break_nothing(workspace: Workspace) -> None:
-    """A batch that asks for no word has a loss of 0 and not of nan, which would spoil every weight."""
+    """A batch with no word to predict has a loss of 0 and not of nan, which would spoil every weight."""
     place, tokenizer = tokenizer_of(workspace)
     folder = encoder.encoder_folder(workspace, "tiny", SETTINGS, place, LONGEST, "unknown")
     texts = [[2, 1, 1, 3]] * 8
@@ -338,7 +338,7 @@ def test_unknown_words_alone_teach_nothing_and_break_nothing(workspace: Workspac
 
 @pytest.mark.parametrize("texts", [[], [[]], [[2, 5, 3], [2, *[5] * 15, 3]]])
 def test_texts_that_do_not_fit(workspace: Workspace, texts: list[list[int]]) -> None:
-    """The caller cuts texts; one that is too long would end in an index error inside the model."""
+    """The caller truncates texts; one that is too long would end in an index error inside the model."""
     place, tokenizer = tokenizer_of(workspace)
     folder = encoder.encoder_folder(workspace, "tiny", SETTINGS, place, LONGEST, "bad")
     with pytest.raises(ValueError, match="texts of 1 to 16 tokens"):
