@@ -16,7 +16,7 @@ from engine.common.hashing import digest
 from engine.common.memory import is_out_of_memory
 from engine.common.random_streams import FIRST_ONLINE_TEACHER_SEED
 from engine.config.grid import Cell, noise_label
-from engine.models.networks import OWN
+from engine.models.networks import BUILT_IN
 from engine.storage.parts import read_table
 from engine.studies.job import Job
 from engine.studies.kd.scores import RANDOM, score_key
@@ -118,7 +118,7 @@ class Grid:
         weights = self.study.parameters[self.study.recipe.network]
         one, two = self.flops(cells[:1]), self.flops(cells[:1] * 2)  # what a second student adds
         size = max(1, min(GROUP_WEIGHTS[device] // weights, 1 + int((GROUP_FLOPS[device] - one) / (two - one))))
-        if self.study.recipe.network.model not in OWN:
+        if self.study.recipe.network.model not in BUILT_IN:
             size = 1  # students that cannot be stacked gain nothing from each other
         cluster = self.study.job.cluster
         if cluster:  # a group for every worker
