@@ -6,6 +6,7 @@ import io
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -174,19 +175,14 @@ def _diabetes() -> Records:
     return Records("scikit-learn's diabetes set", columns, rows, 0, len(rows))
 
 
-def _feelings() -> Records:
-    rows: list[dict[str, Any]] = [*feelings()]
-    return Records("the demo's opinions", ["text", "label"], rows, 0, len(rows))
-
-
-def _topics() -> Records:
-    rows: list[dict[str, Any]] = [*topics()]
-    return Records("the demo's four topics", ["text", "label"], rows, 0, len(rows))
+def _texts(name: str, write: Callable[[], list[dict[str, str]]]) -> Records:
+    rows: list[dict[str, Any]] = [*write()]
+    return Records(name, ["text", "label"], rows, 0, len(rows))
 
 
 BUILT_IN: dict[str, Callable[[], Records]] = {
     "digits": _digits,
     "diabetes": _diabetes,
-    "demo-feelings": _feelings,
-    "demo-topics": _topics,
+    "demo-feelings": partial(_texts, "the demo's opinions", feelings),
+    "demo-topics": partial(_texts, "the demo's four topics", topics),
 }
