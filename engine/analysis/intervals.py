@@ -1,4 +1,4 @@
-"""Means over seeds or heads, and the 95 % intervals that belong to them: Student's, wide where there are few values."""
+"""Means over seeds, and the 95 % intervals that belong to them: Student's, wide for few values."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ class Interval:
     low: float
     high: float
     seeds: int
+
+    @property
+    def half(self) -> float:
+        """From the mean to either end."""
+        return (self.high - self.low) / 2
 
     @property
     def settled(self) -> bool:
@@ -55,7 +60,7 @@ def _within(theta: float, degrees: int) -> float:
 
 
 def interval(values: Iterable[float]) -> Interval:
-    """Mean and 95 % interval of independent values, one a seed; values that are no numbers are left out."""
+    """Mean and 95 % interval of independent values, one a seed; NaN and infinities are left out."""
     numbers = np.array([value for value in values if math.isfinite(value)], dtype=np.float64)
     if len(numbers) < 2:
         return Interval(float(numbers[0]) if len(numbers) else math.nan, math.nan, math.nan, len(numbers))

@@ -13,7 +13,8 @@ import pandas as pd
 
 from engine.analysis.intervals import Interval, interval
 from engine.analysis.wording import Measure
-from engine.config.kd import Point, PrunedKdRecipe
+from engine.config.grid import Point
+from engine.config.kd import PrunedKdRecipe
 from engine.config.load import parse_recipe, to_dict
 
 State = Literal["done", "failed", "coming", "missing"]

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from engine.analysis import wording
 from engine.analysis.intervals import Interval, interval
 
 AXES = {"epoch": "epochs", "tokens_read": "tokens read", "seconds": "seconds"}
@@ -167,6 +168,12 @@ def verdict(last: pd.DataFrame, other: str = "random") -> str:
         f"It ended {_sided(found.mean, places)} than {against}, but the 95 % interval {seeds} runs from "
         f"{_sided(found.low, places)} to {_sided(found.high, places)}: not settled."
     )
+
+
+def badge(last: pd.DataFrame) -> wording.Verdict:
+    """Whether dynamic pruning ended at a lower perplexity than random subsets, by more than seeds differ."""
+    found = difference(last, "perplexity", "dynamic", "random")
+    return wording.verdict(found, "better than random", "worse than random", lower_is_better=True)
 
 
 def brief(last: pd.DataFrame) -> str:

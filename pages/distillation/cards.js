@@ -15,7 +15,7 @@ export default function ({ data, parentElement }) {
   const tip = make("div", "tip")
   tip.popover = "manual"
   tip.setAttribute("role", "status")
-  root.className = `distilled ${data.look}`
+  root.className = `distilled ${data.style}`
   root.replaceChildren(...data.classes.map((group) => section(group, data, tip)), tip)
 }
 

@@ -13,10 +13,10 @@ import pandas as pd
 import streamlit as st
 
 from engine.analysis import distillation
+from engine.analysis.distilled_sets import class_names
 from engine.common.choices import Similarity
-from engine.common.text import escape_text, one_line
+from engine.common.text import escape_text, one_line, visible_token
 from pages.kd.gallery import picture
-from pages.shared import token_heatmap
 
 _HERE = Path(__file__).parent
 _mount = st.components.v2.component(
@@ -26,10 +26,11 @@ _mount = st.components.v2.component(
     js=(_HERE / "cards.js").read_text(encoding="utf-8"),
 )
 NEIGHBOURS = 3  # real samples beside an input
-MOST_LABELS = 24  # classes whose learned numbers are drawn: the largest by size where there are more
+MOST_LABELS = 24  # classes whose learned numbers are drawn: the largest by size if there are more
 LABELS = {"hard": "label", "soft": "learned label", "unrestricted": "learned label"}
 SPACED = (" ", "Ġ", "▁")  # how tokenizers write that a token begins a word
-Look = Literal["texts", "pictures", "film", "film stills"]
+Style = Literal["texts", "pictures", "trajectory", "trajectory stills"]
+NO_TOKENS = pd.DataFrame(columns=["input", "position", "start", "nearest", "similarity"])
 
 
 def show(data: Mapping[str, Any], *, key: str) -> None:
@@ -39,23 +40,23 @@ def show(data: Mapping[str, Any], *, key: str) -> None:
 def prepared(
     inputs: pd.DataFrame,
     tokens: pd.DataFrame,
-    look: Look,
+    style: Style,
     *,
     similarity: Similarity = "cosine",
     labels: str = "unrestricted",
-    start: str = "samples",
+    initialization: str = "samples",
     near: Mapping[int, Mapping[str, Any]] | None = None,
     started: Mapping[int, bytes] | None = None,
 ) -> dict[str, Any]:
     """What the component draws of the inputs of one snapshot, class by class.
 
-    `inputs` and `tokens` are `Store.distilled` and `Store.distilled_tokens`; `labels` and `start` are the recipe's;
-    `near` are samples by row, with `words` and `image`; `started` are the pictures at step 0, by input. In a film the
-    labels and neighbours are left out.
+    `inputs` and `tokens` are `Store.distilled` and `Store.distilled_tokens`; `labels` and `initialization` are the
+    recipe's; `near` are samples by row, with `words` and `image`; `started` are the pictures at step 0, by input. In a
+    trajectory the labels and neighbours are left out.
     """
-    film = look.startswith("film")
+    moving = style.startswith("trajectory")
     names = class_names(inputs)
-    values = [value for each in inputs["labels"] for value in each] if not film else []
+    values = [value for each in inputs["labels"] for value in each] if not moving else []
     scale = _scale(tokens, similarity)
     by_input = dict(iter(tokens.groupby("input", sort=False))) if len(tokens) else {}
     classes: dict[str, list[dict[str, Any]]] = {}
@@ -68,26 +69,21 @@ def prepared(
                 "text": escape_text(row["text"] or ""),
                 "tokens": _tokens(mine, scale) if mine is not None else [],
                 "image": picture(row["image"]),
-                "changed": distillation.changed(int(row["changed"]), int(row["length"]), start),
+                "changed": distillation.changed(int(row["changed"]), int(row["length"]), initialization),
                 "unchanged": bool(row["length"]) and not row["changed"],
-                "labels": [] if film else _labels(names, row["labels"]),
-                "near": [] if film else _near(row["near_rows"], row["near_values"], near or {}),
-                "started": "" if film else picture((started or {}).get(number)),
+                "labels": [] if moving else _labels(names, row["labels"]),
+                "near": [] if moving else _near(row["near_rows"], row["near_values"], near or {}),
+                "started": "" if moving else picture((started or {}).get(number)),
             }
         )
     return {
-        "look": look,
-        "badge": "" if film else "machine-made",
+        "style": style,
+        "badge": "" if moving else "machine-made",
         "labels": LABELS[labels],
         "most": max((abs(value) for value in values), default=1.0) if labels == "unrestricted" else 1.0,
         "negative": any(value < 0 for value in values),
         "classes": [{"name": one_line(name, 60) or "(no name)", "cards": cards} for name, cards in classes.items()],
     }
-
-
-def class_names(inputs: pd.DataFrame) -> list[str]:
-    """The classes in the order of the learned labels: every class has an input, and inputs stand in their order."""
-    return list(dict.fromkeys(str(label) for label in inputs.sort_values("input")["label"]))
 
 
 def _labels(names: Sequence[str], values: Sequence[float]) -> list[tuple[str, float]]:
@@ -114,7 +110,7 @@ def _near(rows: Sequence[int], values: Sequence[float], known: Mapping[int, Mapp
 
 
 def _scale(tokens: pd.DataFrame, similarity: Similarity) -> tuple[float, float]:
-    """The similarities drawn as nothing and as full: 0 and 1 for cosine, else the least and the largest there are."""
+    """The similarities drawn faintest and strongest: 0 and 1 for cosine, else the least and the largest there are."""
     if similarity == "cosine" or not len(tokens):
         return 0.0, 1.0
     every = [float(value) for each in tokens["similarity"] for value in each]
@@ -131,17 +127,17 @@ def _tokens(mine: pd.DataFrame, scale: tuple[float, float]) -> list[dict[str, An
     found = []
     spaced = any(str(nearest[0]).startswith(SPACED) for nearest in mine["nearest"])
     for start, nearest, similarity in zip(mine["start"], mine["nearest"], mine["similarity"], strict=True):
-        read = str(nearest[0])
-        begins = read.startswith(SPACED) if spaced else not read.startswith("##")
+        token = str(nearest[0])
+        begins = token.startswith(SPACED) if spaced else not token.startswith("##")
         found.append(
             {
-                "text": token_heatmap.visible(bare(read)),
+                "text": visible_token(strip_mark(token)),
                 "space": begins,
                 "strength": round(_strength(float(similarity[0]), scale), 3),
-                "same": read == start,
-                "start": token_heatmap.visible(str(start)),
+                "same": token == start,
+                "start": visible_token(str(start)),
                 "near": [
-                    (token_heatmap.visible(str(name)), float(value), round(100 * _strength(float(value), scale)))
+                    (visible_token(str(name)), float(value), round(100 * _strength(float(value), scale)))
                     for name, value in zip(nearest, similarity, strict=True)
                 ],
             }
@@ -149,7 +145,7 @@ def _tokens(mine: pd.DataFrame, scale: tuple[float, float]) -> list[dict[str, An
     return found
 
 
-def bare(token: str) -> str:
+def strip_mark(token: str) -> str:
     """A token without the mark its tokenizer puts at the beginning of a word, or of the rest of one."""
     if token.startswith("##") and len(token) > 2:
         return token[2:]

@@ -12,11 +12,11 @@ import streamlit as st
 from engine.analysis import kd
 from engine.common import formats
 from engine.common.text import one_line
-from engine.config.kd import PRUNING_SCORES, kept_arm
+from engine.config.grid import PRUNING_SCORES, selection_arm
 from engine.storage.store import Store
 from pages.kd import drawer, form
-from pages.kd.view import View
-from pages.shared import session
+from pages.kd.controls import View
+from pages.shared import run_select, session
 from pages.shared.escape import escape_markdown
 
 _HERE = Path(__file__).parent
@@ -31,12 +31,12 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def draw(view: View, store: Store) -> None:
-    """The two galleries, and in words how much of what both keep is the same."""
+    """The two galleries, and in a sentence how much of what both keep is the same."""
     if view.fraction == 1:
         st.caption("At this share everything is kept; move the slider above to a smaller one.")
         return
-    arms = set(store.kept_arms(view.run.id))
-    there = [s for s in view.cells.scores if kept_arm(s, view.fraction, view.noise) in arms]
+    arms = set(store.selection_arms(view.run.id))
+    there = [s for s in view.cells.scores if selection_arm(s, view.fraction, view.noise) in arms]
     if not there:
         st.caption("Nothing has been chosen at this share yet; pictures stand here as soon as it is.")
         return
@@ -64,28 +64,27 @@ def draw(view: View, store: Store) -> None:
     drawer.open_if_asked(view, list(dict.fromkeys(shown)))
 
 
-def _choose(key: str, label: str, there: list[str], usual: str) -> str:
-    if key in st.session_state and st.session_state[key] not in there:
-        del st.session_state[key]
+def _choose(key: str, label: str, there: list[str], first: str) -> str:
+    run_select.forget_unless(key, there)
     return st.selectbox(
-        label, there, there.index(usual), format_func=PRUNING_SCORES.__getitem__, key=key, bind="query-params"
+        label, there, there.index(first), format_func=PRUNING_SCORES.__getitem__, key=key, bind="query-params"
     )
 
 
 def _overlap(view: View, store: Store, one: str, other: str) -> None:
-    arms = [kept_arm(score, view.fraction, view.noise) for score in (one, other)]
-    of = store.kept_of(view.run.id, arms[0])[1]
+    arms = [selection_arm(score, view.fraction, view.noise) for score in (one, other)]
+    of = store.kept_and_total(view.run.id, arms[0])[1]
     names = (PRUNING_SCORES[one], PRUNING_SCORES[other])
     st.markdown(kd.overlap(names, *store.overlap(view.run.id, arms[0], arms[1]), of))
 
 
 def _gallery(view: View, store: Store, score: str, side: str) -> list[int]:
     """Draw what one score keeps and prunes; the answer is the rows that are shown."""
-    run, arm = view.run.id, kept_arm(score, view.fraction, view.noise)
-    kept, of = store.kept_of(run, arm)
+    run, arm = view.run.id, selection_arm(score, view.fraction, view.noise)
+    kept, of = store.kept_and_total(run, arm)
     groups, rows = [], []
     for verb, is_kept, count in (("keeps", True, kept), ("prunes", False, of - kept)):
-        drawn = store.kept_rows_of(run, arm, is_kept, PICTURES if view.cells.recipe.data.task == "images" else TEXTS)
+        drawn = store.random_rows(run, arm, is_kept, PICTURES if view.cells.recipe.data.task == "images" else TEXTS)
         rows += drawn
         title = f"{PRUNING_SCORES[score]} {verb} {formats.count(count, 'sample')} ({formats.share(count, of)})"
         groups.append({"title": title, "kept": is_kept, "cards": cards(store, run, drawn)})
@@ -93,11 +92,11 @@ def _gallery(view: View, store: Store, score: str, side: str) -> list[int]:
     def open_() -> None:
         row = int(st.session_state[f"kd_gallery_{side}"].open)
         if row in rows:
-            drawer.go(row)
+            drawer.DRAWER.open(row)
 
     _mount(
         key=f"kd_gallery_{side}",
-        data={"groups": groups, "opened": drawer.asked()},
+        data={"groups": groups, "opened": drawer.DRAWER.row()},
         on_open_change=open_,
     )
     for note in view.run.provenance.get("emptied", []):
@@ -112,16 +111,16 @@ def _gallery(view: View, store: Store, score: str, side: str) -> list[int]:
 
 def cards(store: Store, run: str, rows: Sequence[int]) -> list[dict[str, Any]]:
     """What the component draws of each row: its label, and its picture or the beginning of its text."""
-    told, images = store.labelled(run, rows), store.images(run, rows)
+    labelled, images = store.labelled_samples(run, rows), store.images(run, rows)
     return [
         {
             "row": row,
-            "label": one_line(told[row]["label"], 40) or "no label",
+            "label": one_line(labelled[row]["label"], 40) or "no label",
             "image": picture(images.get(row)),
-            "words": "" if row in images else one_line(f"{told[row]['instruction']} {told[row]['input']}"),
+            "words": "" if row in images else one_line(f"{labelled[row]['instruction']} {labelled[row]['input']}"),
         }
         for row in rows
-        if row in told
+        if row in labelled
     ]
 
 

@@ -1,4 +1,4 @@
-"""The map of a grid: accuracy by fraction kept and weight of the teacher, the best weight joined, a tile to click."""
+"""The heat map of a grid: accuracy by fraction kept and weight of the teacher, best weights joined, tiles to click."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from engine.analysis.intervals import Interval
-from engine.analysis.kd import Measure, percent
-from engine.analysis.kd_cells import Cells, Point
+from engine.analysis.kd_cells import Cells
+from engine.analysis.wording import percent
 from engine.common import formats
+from engine.config.grid import Point
 from pages.shared import charts
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 HEAT = [[0.0, "#2F3B4C"], [0.35, "#4A6A80"], [0.7, "#6FA79C"], [1.0, "#E9E3A6"]]
-"""From dark to light, and told apart by lightness alone."""
+"""From dark to light, distinguishable by lightness alone."""
 HATCH = {"size": 9, "solidity": 0.12, "fillmode": "replace"}
 CLEAR, FAINT = "rgba(0,0,0,0)", "rgba(138,143,150,0.14)"
 HERE = "#B5558B"
 KEY = "kd_map"
 
 
-def draw(cells: Cells, score: str, teacher: str, noise: float, here: Point, measure: Measure) -> go.Figure:
-    """Accuracy on the test set by fraction and weight, the best weight on valid joined, what is not there hatched.
+def draw(cells: Cells, score: str, teacher: str, noise: float, here: Point) -> go.Figure:
+    """Accuracy on the test set by fraction and weight, the best weight on valid joined, missing cells hatched.
 
     Every tile is a bar, so that one can be chosen by a click; its customdata begins with fraction and weight.
     """
@@ -44,14 +45,14 @@ def draw(cells: Cells, score: str, teacher: str, noise: float, here: Point, meas
         figure.add_bar(
             x=[x(point.fraction) for point in tiles], base=[y(point.kd_weight) - 0.46 for point in tiles],
             y=[0.92] * len(tiles), width=0.94, marker=marker, cliponaxis=False,
-            customdata=[[p.fraction, p.kd_weight, _told(cells, p, found[p], measure)] for p in tiles],
+            customdata=[[p.fraction, p.kd_weight, _hover(cells, p, found[p])] for p in tiles],
             hovertemplate="%{customdata[2]}<extra></extra>",
             selected={"marker": {"opacity": 1}}, unselected={"marker": {"opacity": 1}},
         )  # fmt: skip
         figure.layout.annotations += tuple(
             {
                 "x": x(point.fraction), "y": y(point.kd_weight), "showarrow": False, "captureevents": False,
-                "text": _tile(cells, point, found[point], measure),
+                "text": _tile(cells, point, found[point]),
                 "font": {"color": _ink((found[point].mean - low) / ((high - low) or 1.0))} if there else {},
             }
             for point in tiles
@@ -83,16 +84,16 @@ def _kind(cells: Cells, point: Point, found: Interval) -> str:
     return "done" if found.seeds else "missing" if cells.state(point) == "missing" else "ahead"
 
 
-def _tile(cells: Cells, point: Point, found: Interval, measure: Measure) -> str:
+def _tile(cells: Cells, point: Point, found: Interval) -> str:
     if found.seeds:
-        return measure.said(found.mean).removesuffix(" %") + ("" if found.seeds == len(cells.seeds) else " …")
+        return cells.measure.value(found.mean).removesuffix(" %") + ("" if found.seeds == len(cells.seeds) else " …")
     return {"failed": "failed", "coming": "…"}.get(cells.state(point), "")
 
 
-def _told(cells: Cells, point: Point, found: Interval, measure: Measure) -> str:
+def _hover(cells: Cells, point: Point, found: Interval) -> str:
     at = f"{percent(point.fraction)} kept, teacher weight {point.kd_weight:g}"
     if found.seeds:
-        return f"{at}: {measure.right(found.mean)}<br>{formats.count(found.seeds, 'seed')} of {len(cells.seeds)}"
+        return f"{at}: {cells.measure.right(found.mean)}<br>{formats.count(found.seeds, 'seed')} of {len(cells.seeds)}"
     return f"{at}: {'still to come' if cells.state(point) == 'coming' else cells.state(point)}"
 
 
@@ -101,9 +102,9 @@ def _ink(part: float) -> str:
 
 
 def clicked(cells: Cells) -> tuple[float, float] | None:
-    """Fraction and weight of the tile that was just chosen; None where none was, or it is not on this map."""
-    chosen = st.session_state[KEY].selection.points
-    if not chosen:
+    """Fraction and weight of the tile that was just chosen; None if none was, or it is not on this map."""
+    points = st.session_state[KEY].selection.points
+    if not points:
         return None
-    fraction, weight = chosen[0]["customdata"][:2]
+    fraction, weight = points[0]["customdata"][:2]
     return (fraction, weight) if fraction in cells.fractions and weight in cells.weights else None

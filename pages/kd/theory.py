@@ -1,4 +1,4 @@
-"""Why a teacher helps where data is scarce: linear regression, simulated while one watches, beside its closed form."""
+"""Why a teacher helps if data is scarce: linear regression, simulated, beside its closed form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from engine.analysis.theory import Overlap, Regression, Simulated, best_weight, expected_risk, simulate
-from pages.kd.charts import COLOURS
+from pages.kd.figures import COLOURS
 from pages.shared import charts, session
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ SETS: dict[str, Overlap] = {"other samples": "disjoint", "the student's samples 
 def draw() -> None:
     """The whole section; moving one of its sliders redraws it alone."""
     st.markdown(
-        "The smallest case that can be worked out with a pencil: teacher and student both fit a straight line through "
+        "The smallest case with a closed form: teacher and student both fit a straight line through "
         f"noisy points in {DIMENSIONS} dimensions. Few points make a student that follows their noise. A teacher that "
         "has seen more points is off in a different way and by less, so listening to it averages errors away, the "
         "more, the fewer points the student has.",
@@ -37,10 +37,10 @@ def _play() -> None:
     with session.show_errors():
         left, right = st.columns([2, 3], gap="large")
         with left:
-            named = st.segmented_control(
+            choice = st.segmented_control(
                 "The teacher learned from", list(SETS), default="other samples", required=True, key="kd_why_sets"
             )
-            overlap = SETS[named or "other samples"]
+            overlap = SETS[choice or "other samples"]
             fraction = st.slider("Share kept for the student (f)", LEAST, 1.0, 0.1, 0.01, key="kd_why_f")
             of_teacher = st.slider("Share the teacher learned from", LEAST, 1.0, 0.5, 0.01, key="kd_why_teacher")
             noise = st.slider("Noise in the labels (σ)", 0.1, 2.0, 1.0, 0.1, key="kd_why_noise")
@@ -48,7 +48,7 @@ def _play() -> None:
         setting = Regression(fraction, of_teacher, SAMPLES, DIMENSIONS, noise, overlap)
         dots = _simulated(fraction, of_teacher, noise, overlap)
         with right:
-            st.markdown(said(setting, weight))
+            st.markdown(sentence(setting, weight))
             charts.show(
                 curve(setting, weight, dots), key="kd_why_curve",
                 alt="Error of the student against the weight of the teacher, by formula and simulated",
@@ -70,15 +70,15 @@ def _simulated(fraction: float, of_teacher: float, noise: float, overlap: Overla
     return simulate(setting, WEIGHTS, REPEATS)
 
 
-def said(setting: Regression, weight: float) -> str:
+def sentence(setting: Regression, weight: float) -> str:
     """The error at this weight beside that of no teacher and of the best weight."""
     best = best_weight(setting)
     alone, here = expected_risk(setting, [0.0, weight])
-    told = f"**At weight {weight:.2f} the error is {here:.3f}; without a teacher it is {alone:.3f}.**"
+    here_and_alone = f"**At weight {weight:.2f} the error is {here:.3f}; without a teacher it is {alone:.3f}.**"
     if math.isnan(best):
-        return f"{told} Both learned from the same samples, so no weight is better than another."
+        return f"{here_and_alone} Both learned from the same samples, so no weight is better than another."
     (least,) = expected_risk(setting, [best])
-    return f"{told} The best weight is {best:.2f}, with {least:.3f}."
+    return f"{here_and_alone} The best weight is {best:.2f}, with {least:.3f}."
 
 
 def curve(setting: Regression, weight: float, dots: Simulated) -> go.Figure:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from engine.common import formats
 from engine.common.text import one_line
-from pages.shared import arm_charts, charts, session
+from pages.shared import arm_charts, charts, links, session
 from pages.shared.escape import escape_markdown
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ BANDS: dict[Band, str] = {
     ("pruned", "kept"): "came back",
     ("pruned", "pruned"): "stayed pruned",
 }
-"""The words of each band, from the top of the picture down."""
-MOST = 500  # samples of a band that can be leafed through here; the Samples page has them all
+"""What each band is called, from the top of the picture down."""
+MOST = 500  # samples of a band that are listed here; the Samples page has them all
 PER_PAGE = 8
 LINE = 150  # characters of a prompt
 
@@ -47,11 +47,11 @@ def draw(store: Store, run: str, selections: pd.DataFrame) -> None:
         after = st.selectbox("to epoch", later, key="flow_to", bind="query-params", on_change=_first_page, width=130)
     found = store.crossings(run, seed, before, after).set_index(["before", "after"])["samples"]
     counts = {band: int(found.get(band, 0)) for band in BANDS}
-    st.markdown(said(counts, before, after))
-    charts.show(flow(counts, before, after), alt=said(counts, before, after), key="flow")
+    st.markdown(sentence(counts, before, after))
+    charts.show(flow(counts, before, after), alt=sentence(counts, before, after), key="flow")
     session.explain(
-        "Each band is a group of samples. The bar τ rises and the student learns, so most movement is downwards: "
-        "a sample the student has come to agree with the teacher about falls below the bar and is not read again, "
+        "Each band is a group of samples. The threshold τ rises and the student learns, so most movement is downwards: "
+        "a sample the student has come to agree with the teacher about falls below it and is not read again, "
         "unless it comes back."
     )
     band = st.pills(
@@ -59,27 +59,27 @@ def draw(store: Store, run: str, selections: pd.DataFrame) -> None:
         bind="query-params", on_change=_first_page,
     )  # fmt: skip
     if band:
-        chosen = next(pair for pair, name in BANDS.items() if name == band)
-        _samples(store, run, seed, (before, after), chosen)
+        pair = next(each for each, name in BANDS.items() if name == band)
+        _samples(store, run, seed, (before, after), pair)
 
 
 def _first_page() -> None:
     st.session_state["flow_page"] = 1
 
 
-def said(counts: dict[Band, int], before: int, after: int) -> str:
+def sentence(counts: dict[Band, int], before: int, after: int) -> str:
     """The four counts in one sentence."""
     everything = sum(counts.values())
     above, fell, back, below = (counts[band] for band in BANDS)
     return (
         f"Between epoch {before} and epoch {after}, {formats.count(fell, 'sample')} of {everything:,} fell below the "
-        f"bar and {formats.count(back, 'came', 'came') if back else 'none came'} back above it; "
+        f"threshold and {formats.count(back, 'came', 'came') if back else 'none came'} back above it; "
         f"{above:,} stayed kept and {below:,} stayed pruned."
     )
 
 
 def _samples(store: Store, run: str, seed: int, epochs: tuple[int, int], band: Band) -> None:
-    rows = store.crossed(run, seed, *epochs, *band, limit=MOST)
+    rows = store.crossing_rows(run, seed, *epochs, *band, limit=MOST)
     pages = -(-len(rows) // PER_PAGE)
     place = st.container(gap="xxsmall")
     page = st.pagination(pages, key="flow_page", bind="query-params") if pages > 1 else 1
@@ -89,10 +89,8 @@ def _samples(store: Store, run: str, seed: int, epochs: tuple[int, int], band: B
             sample = store.sample(run, row)
             if sample is None:
                 continue
-            st.page_link(
-                "pages/samples/page.py", label=f"**{row}**   {escape_markdown(one_line(sample['instruction'], LINE))}",
-                query_params={"run": run, "epoch": str(epochs[1]), "seed": str(seed), "sample": str(row)},
-            )  # fmt: skip
+            label = f"**{row}**   {escape_markdown(one_line(sample['instruction'], LINE))}"
+            links.show("samples", label, run=run, epoch=str(epochs[1]), seed=str(seed), sample=str(row))
         if len(rows) == MOST:
             st.caption(f"The first {MOST} of this band; the Samples page has them all.")
 
@@ -121,8 +119,8 @@ def flow(counts: dict[Band, int], before: int, after: int) -> go.Figure:
             _label(figure, 0, top + size / 2, "right", f"{name} <b>{size:,}</b>")
     centres.sort()
     places = arm_charts.spread([centre for centre, _ in centres], lowest * 18 / (height - 38), 0.0, lowest)
-    for place, (_, words_) in zip(places, centres, strict=True):
-        _label(figure, 1, place, "left", words_)
+    for place, (_, label) in zip(places, centres, strict=True):
+        _label(figure, 1, place, "left", label)
     for x, epoch, side in ((0, before, "left"), (1, after, "right")):
         figure.add_annotation(
             x=x, y=1, yref="paper", yshift=16, xanchor=side, showarrow=False, text=f"epoch {epoch}"
@@ -133,7 +131,7 @@ def flow(counts: dict[Band, int], before: int, after: int) -> go.Figure:
 
 
 def _label(figure: go.Figure, x: int, y: float, anchor: str, text: str) -> None:
-    """Words outside the left (0) or the right (1) border of the picture."""
+    """A label outside the left (0) or the right (1) border of the picture."""
     figure.add_annotation(
         x=x, xref="paper", xanchor=anchor, xshift=16 * x - 8, y=y, yanchor="middle", showarrow=False, text=text
     )

@@ -7,10 +7,12 @@ and dark. What is pruned is hatched as well as vermilion: colour is never the on
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from engine.analysis.intervals import Interval
 from engine.common import formats
 from engine.common.formats import share
 from engine.common.text import one_line
@@ -19,6 +21,8 @@ from pages.shared.escape import escape_plotly
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
+
+    from engine.storage.store import Histogram
 
 KEPT = "#2A7FBF"  # after Okabe and Ito: blue and vermilion, in shades with 3:1 contrast on both backgrounds
 PRUNED = "#D5621E"
@@ -45,6 +49,72 @@ def figure(height: int, **layout: Any) -> go.Figure:
 def show(drawn: go.Figure, *, alt: str, key: str) -> None:
     """Put a figure on the page, with words for those who cannot see it."""
     st.plotly_chart(drawn, key=key, alt=alt, config={"displayModeBar": False, "responsive": True})
+
+
+def error_bars(found: Sequence[Interval], colour: str, thickness: float = 1, width: float = 3) -> dict[str, Any]:
+    """Half the 95 % interval at each point; none for a single value."""
+    half = [over.half if over.seeds > 1 else 0.0 for over in found]
+    return {"type": "data", "array": half, "thickness": thickness, "width": width, "color": colour}
+
+
+def ranking(histogram: Histogram, tau: float | None, axis: str, mark: tuple[str, float] | None = None) -> go.Figure:
+    """The samples of a ranking by value: kept and pruned by `tau`, outliers in end bars, `mark` as a labelled line.
+
+    `histogram.filtered_counts` are the kept samples of each bin; they are not read if there is no `tau`.
+    """
+    drawn = figure(250, barmode="stack", bargap=0.06, margin={"l": 8, "r": 8, "t": 36, "b": 8})
+    edges, counts = histogram.edges, histogram.counts
+    width = float(edges[1] - edges[0])
+    middle = (edges[:-1] + edges[1:]) / 2
+    kept = histogram.filtered_counts if tau is not None else counts * 0
+    shown = [f"{formats.value(left)} to {formats.value(right)}" for left, right in pairwise(edges)]
+    x, heights, over = list(middle), list(counts), list(kept)
+    # Outliers stand a little apart, so that they do not read as two more bins.
+    for at, count, label in (
+        (edges[0] - 2 * width, histogram.below, f"below {formats.value(histogram.low)}"),
+        (edges[-1] + 2 * width, histogram.above, f"above {formats.value(histogram.high)}"),
+    ):
+        if count:
+            x.append(at)
+            heights.append(count)
+            over.append(count if tau is not None and at > tau else 0)
+            shown.append(label)
+    under = [total - part for total, part in zip(heights, over, strict=True)]
+    groups: list[tuple[str, list[int], dict[str, Any]]] = [("samples", heights, {"color": QUIET})]
+    if tau is not None:
+        groups = [
+            ("kept", over, {"color": KEPT}),
+            ("pruned", under, {"color": PRUNED, "pattern": HATCH}),
+        ]
+        drawn.add_vline(x=tau, line={"color": QUIET, "width": 2, "dash": "dash"})
+        drawn.add_annotation(
+            x=tau, y=1, yref="paper", yshift=12, text=f"τ {formats.value(tau)}", showarrow=False, xanchor="right",
+            xshift=-2,
+        )  # fmt: skip
+    for name, tall, marker in groups:
+        drawn.add_bar(
+            x=x, y=tall, name=name, marker=marker, width=0.94 * width, customdata=shown,
+            hovertemplate=f"%{{customdata}}: %{{y:,}} {name}<extra></extra>",
+        )  # fmt: skip
+    if histogram.above:
+        drawn.add_annotation(
+            x=x[-1], y=histogram.above, text="higher", showarrow=False, yanchor="bottom", xanchor="right", xshift=5,
+            font={"size": 11},
+        )  # fmt: skip
+    low, high = min(x) - width, max(x) + width
+    if mark is not None:
+        name, value = mark
+        at = min(max(value, low), high)
+        drawn.add_vline(x=at, line={"color": QUIET, "width": 3})
+        arrow = " →" if value > high else "← " if value < low else ""
+        drawn.add_annotation(
+            x=at, y=1, yref="paper", yshift=26 if tau is not None and abs(at - tau) < 12 * width else 12,
+            text=f"<b>{escape_plotly(name)} {formats.value(value)}{arrow}</b>", showarrow=False,
+            xanchor="right" if at > (low + high) / 2 else "left",
+        )  # fmt: skip
+    drawn.update_xaxes(title=escape_plotly(axis), range=[low, high], fixedrange=True)
+    drawn.update_yaxes(title="samples", fixedrange=True)
+    return drawn
 
 
 def concentration(curve: pd.DataFrame, half: tuple[int, int], score: str) -> go.Figure:

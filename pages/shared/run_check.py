@@ -1,4 +1,4 @@
-"""Before a run may start: the engine checks its pair, and says what it will read, hold in memory and take."""
+"""Before a run may start: the engine checks its pair, and estimates what it reads, holds in memory and takes."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from engine.common.hashing import digest
 from engine.config.kinds import Recipe
 from engine.config.load import to_dict
 from engine.storage.ledger import Request
-from pages.shared import requests, session
+from pages.shared import links, requests, session
 from pages.shared.escape import escape_markdown
 
-KEY = "pair_check"  # the question to the engine, in the session of this browser tab
+KEY = "pair_check"  # the request to the engine, in the session of this browser tab
 STARTED = "pair_started"  # the run that was just queued
 
 
 def draw(recipe: Recipe | None) -> None:
-    """The button that asks, the answer, and the button that starts; `recipe` is None while it cannot be run."""
+    """The button of the check, its result, and the button that starts; `recipe` is None while it cannot be run."""
     if run := st.session_state.pop(STARTED, None):
-        st.switch_page("pages/runs/page.py", query_params={"run_open": run})
-    answered = requests.asked(KEY)
-    same = recipe is not None and answered is not None and _asked_about(answered, recipe)
-    waiting = answered is not None and answered.answer is None
-    ready = recipe is not None and answered is not None and _ready(answered, recipe)
+        links.switch("runs", run_open=run)
+    request = requests.asked(KEY)
+    same = recipe is not None and request is not None and _is_about(request, recipe)
+    waiting = request is not None and request.answer is None
+    ready = recipe is not None and request is not None and _ready(request, recipe)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Check the pair", icon=":material/fact_check:", disabled=recipe is None or waiting or same,
@@ -35,12 +35,12 @@ def draw(recipe: Recipe | None) -> None:
             "Start the run", icon=":material/play_arrow:", disabled=not ready, key="start_run",
             type="primary" if ready else "secondary", on_click=_start, args=(recipe,),
         )  # fmt: skip
-        if answered is not None and not waiting and not same and recipe is not None:
+        if request is not None and not waiting and not same and recipe is not None:
             st.caption("The recipe has changed since it was checked.")
     if waiting:
         requests.wait(KEY, "Reading the data, both tokenizers and the sizes of both models", height=140)
-    elif same and answered is not None:
-        _answer(answered.answer or {}, refused=answered.state == "refused")
+    elif same and request is not None:
+        _answer(request.answer or {}, refused=request.state == "refused")
         if recipe is not None and ready and to_dict(recipe).get("cluster", {}).get("address", "none") != "none":
             st.caption("Memory and time are those of this machine doing it alone.")
 
@@ -53,22 +53,22 @@ def _check(recipe: Recipe | None) -> None:
 
 
 def _start(recipe: Recipe | None) -> None:
-    """Queue the recipe, if the engine has found nothing against exactly this one."""
+    """Queue the recipe, if the engine found no problem with exactly this one."""
     with session.show_errors():
-        answered = requests.asked(KEY)
-        if recipe is None or answered is None or not _ready(answered, recipe):
+        request = requests.asked(KEY)
+        if recipe is None or request is None or not _ready(request, recipe):
             return
         st.session_state[STARTED] = session.ledger().submit(recipe)
         st.session_state["form_first"] = False  # next time the results come first again
         requests.drop(KEY)
 
 
-def _ready(asked: Request, recipe: Recipe) -> bool:
-    return asked.state == "answered" and bool((asked.answer or {}).get("ok")) and _asked_about(asked, recipe)
+def _ready(request: Request, recipe: Recipe) -> bool:
+    return request.state == "answered" and bool((request.answer or {}).get("ok")) and _is_about(request, recipe)
 
 
-def _asked_about(asked: Request, recipe: Recipe) -> bool:
-    return digest(asked.payload["recipe"]) == digest(to_dict(recipe))
+def _is_about(request: Request, recipe: Recipe) -> bool:
+    return digest(request.payload["recipe"]) == digest(to_dict(recipe))
 
 
 def _answer(answer: dict[str, Any], refused: bool) -> None:
@@ -94,8 +94,8 @@ def _answer(answer: dict[str, Any], refused: bool) -> None:
         facts = {
             "Reads": f"{answer['samples']:,} samples",
             "Tokens": f"{answer['tokens']:,}",
-            "Memory": size(answer["memory_bytes"]),
-            "Teacher's cache": size(answer["cache_bytes"]),
+            "Memory": formats.size(answer["memory_bytes"]),
+            "Teacher's cache": formats.size(answer["cache_bytes"]),
             "Takes about": formats.duration(seconds) if seconds is not None else "not known",
         }
         for column, (label, value) in zip(st.columns(len(facts)), facts.items(), strict=True):
@@ -103,22 +103,5 @@ def _answer(answer: dict[str, Any], refused: bool) -> None:
 
 
 def _model(model: dict[str, Any]) -> str:
-    return f"{escape_markdown(str(model['name']))} ({escape_markdown(str(model['origin']))}, {parameters(model['parameters'])})"
-
-
-def parameters(count: int) -> str:
-    """`361 M parameters`, `1.2 M parameters`, `840 k parameters`."""
-    for scale, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if count >= scale:
-            value = count / scale
-            return f"{value:.1f} {unit} parameters" if value < 10 else f"{value:.0f} {unit} parameters"
-    return f"{count} parameters"
-
-
-def size(count: int) -> str:
-    """Bytes in the units memory is sold in: `840 MB`, `1.2 GB`."""
-    for scale, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if count >= scale:
-            value = count / scale
-            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
-    return f"{count} bytes"
+    name, origin = escape_markdown(str(model["name"])), escape_markdown(str(model["origin"]))
+    return f"{name} ({origin}, {formats.parameters(model['parameters'])})"

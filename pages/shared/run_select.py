@@ -1,4 +1,4 @@
-"""What the pages of grids and of distillations share: which run is looked at, and a field for a list of numbers."""
+"""Which run a page shows, and how that run is: the head of every page of results."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ from typing import Any
 
 import streamlit as st
 
-from engine.config.load import parse_value
+from engine.config.kinds import Kind
 from engine.storage.ledger import Run
+from pages.shared import copy_link, run_list, run_progress, session
+from pages.shared.escape import escape_markdown
+
+
+def of_kind(kind: Kind[Any]) -> list[Run]:
+    """The runs of a kind in this workspace, newest first."""
+    return [run for run in session.ledger().runs() if run.kind == kind.name]
 
 
 def choose(runs: Sequence[Run], key: str) -> Run:
@@ -16,13 +23,28 @@ def choose(runs: Sequence[Run], key: str) -> Run:
     ids = [run.id for run in runs]
     going = [place for place, each in enumerate(runs) if each.state == "running"]
     newest = going[0] if going else next((place for place, each in enumerate(runs) if each.state != "queued"), 0)
-    if st.session_state.get(key, ids[0]) not in ids:
-        del st.session_state[key]
+    forget_unless(key, ids)
     chosen = st.selectbox("Run", ids, index=newest, key=key, bind="query-params", width=340)
     return runs[ids.index(chosen)] if chosen in ids else runs[newest]
 
 
-def numbers(column: Any, label: str, values: Sequence[float], key: str, help: str) -> list[Any]:
-    """A list of numbers as text, separated by commas; what is no number stays as it is, to be refused by name."""
-    text = column.text_input(label, ", ".join(f"{value:g}" for value in values), key=key, help=help)
-    return [parse_value(part.strip()) for part in str(text).split(",") if part.strip()]
+def forget_unless(key: str, options: Sequence[Any]) -> None:
+    """Drop the value of a widget that is not drawn yet, if another run had it and this one does not."""
+    if key in st.session_state:
+        value = st.session_state[key]
+        if not all(each in options for each in (value if isinstance(value, list) else [value])):
+            del st.session_state[key]
+
+
+def header(runs: Sequence[Run], kind: Kind[Any]) -> Run | None:
+    """The choice of a run with its state, a link to it, its progress and its error; None if there is no run."""
+    if not runs:
+        return None
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        run = choose(runs, kind.query)
+        run_list.badge(run)
+        copy_link.draw(key=f"{kind.query.removesuffix('_run')}_link", also={kind.query: run.id})
+    run_progress.follow(run)
+    if run.error:
+        st.error(escape_markdown(run.error), icon=":material/error:")
+    return run

@@ -9,77 +9,78 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine.analysis import distillation
-from engine.analysis.distillation import Evaluations, Inputs
+from engine.analysis import distillation, wording
+from engine.analysis.distilled_sets import Inputs, along
+from engine.analysis.evaluations import Evaluations, Result
 from engine.common.choices import Similarity
 from engine.config.distillation import MAIN, MERGED, OTHER, REPLAYS, SetKey
 from engine.storage.tables import EVALUATION
-from pages.distillation import cards, charts, more, view
+from pages.distillation import cards, figures
 
 KEY = SetKey(MAIN, "bert", 1, 5, 0)
 TWO = Inputs(2, pictures=False)
 
 
 def rows(method: str, accuracies: list[float], key: SetKey = KEY, trained: str = "", **values: Any) -> pd.DataFrame:
-    """A measurement of each head; `values` may change any other column."""
+    """A measurement of each eval seed; `values` may change any other column."""
     if method == "full":
         key = SetKey(key.task, key.student, 0, 0, -1)
-    usual = {"samples": 2, "learning_rate": 1e-4, "steps": 40, "loss": 0.5, "seconds": 2.0, "operations": 1e12}
-    table = pd.DataFrame({"head": range(len(accuracies)), "accuracy": accuracies, "valid": accuracies})
+    usual = {"samples": 2, "learning_rate": 1e-4, "steps": 40, "loss": 0.5, "seconds": 2.0, "flops": 1e12}
+    table = pd.DataFrame({"eval_seed": range(len(accuracies)), "accuracy": accuracies, "valid": accuracies})
     return table.assign(**key._asdict(), method=method, trained=trained or key.student, **(usual | values))
 
 
-def worth(*tables: pd.DataFrame, pictures: bool = False) -> Evaluations:
+def measured(*tables: pd.DataFrame, pictures: bool = False) -> Evaluations:
     columns = [name for name in EVALUATION.names if name != "run"]
     return Evaluations(
         pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns), pictures
     )
 
 
-FULL = rows("full", [0.9, 0.9, 0.9], samples=6920, seconds=31.0, steps=650, operations=4e15)
-LEARNED = rows("embeddings", [0.80, 0.82, 0.84], seconds=0.4, steps=5, operations=2.5e10, learning_rate=math.nan)
+FULL = rows("full", [0.9, 0.9, 0.9], samples=6920, seconds=31.0, steps=650, flops=4e15)
+LEARNED = rows("embeddings", [0.80, 0.82, 0.84], seconds=0.4, steps=5, flops=2.5e10, learning_rate=math.nan)
 TEXT = rows("text", [0.54, 0.55, 0.56])
 RANDOM = rows("random", [0.51, 0.51, 0.51])
 
 
 def test_headline_has_the_shares_of_the_means() -> None:
     """0.82 of 0.9 is 91 %, 0.55 of 0.9 is 61 %; the numbers of samples are those that were trained on."""
-    said = distillation.headline(worth(FULL, LEARNED, TEXT), KEY, TWO, 2)
+    said = distillation.headline(measured(FULL, LEARNED, TEXT), KEY, TWO, 2)
     assert said == (
         "2 synthetic sentences reach 91 % of the accuracy of 6,920 real ones; read as plain words they keep 61 %."
     )
-    one = distillation.headline(worth(FULL, LEARNED, TEXT), KEY, Inputs(1, False), 2)
+    one = distillation.headline(measured(FULL, LEARNED, TEXT), KEY, Inputs(1, False), 2)
     assert one.startswith("1 synthetic sentence reaches 91 %")
     assert one.endswith("it keeps 61 %.")
 
 
 def test_headline_of_pictures() -> None:
     """Pictures are learned pictures, and nothing is read as words."""
-    said = distillation.headline(worth(FULL, LEARNED, pictures=True), KEY, Inputs(10, True), 10)
+    said = distillation.headline(measured(FULL, LEARNED, pictures=True), KEY, Inputs(10, True), 10)
     assert said == "10 learned pictures reach 91 % of the accuracy of 6,920 real ones."
 
 
 def test_headline_says_what_is_missing() -> None:
     """Without a training on everything there is no share; with nothing measured there is no sentence."""
     assert "82 % right; what all real samples reach is not known yet." in distillation.headline(
-        worth(LEARNED), KEY, TWO, 2
+        measured(LEARNED), KEY, TWO, 2
     )
-    assert distillation.headline(worth(), KEY, TWO, 2) == ""
-    assert distillation.headline(worth(FULL), KEY, TWO, 2) == ""
-    only = distillation.headline(worth(FULL, TEXT), KEY, TWO, 2)
+    assert distillation.headline(measured(), KEY, TWO, 2) == ""
+    assert distillation.headline(measured(FULL), KEY, TWO, 2) == ""
+    only = distillation.headline(measured(FULL, TEXT), KEY, TWO, 2)
     assert only == "Read as plain words, 2 synthetic sentences keep 61 % of the accuracy of 6,920 real ones."
 
 
 def test_no_share_is_claimed_for_guessing() -> None:
     """50 of 51 % is 98 % of nothing: what an interval cannot tell from guessing is called that."""
-    lost = worth(rows("full", [0.50, 0.51, 0.52], samples=432), LEARNED, TEXT)
+    lost = measured(rows("full", [0.50, 0.51, 0.52], samples=432), LEARNED, TEXT)
     assert distillation.headline(lost, KEY, TWO, 2) == (
         "Nothing was learned here: with all 432 real samples the model is 51 % right, and guessing gives 50 %."
     )
-    weak = worth(FULL, LEARNED, rows("text", [0.5, 0.5, 0.5]))
+    weak = measured(FULL, LEARNED, rows("text", [0.5, 0.5, 0.5]))
     assert distillation.headline(weak, KEY, TWO, 2).endswith("plain words they teach no more than guessing.")
-    assert "61 %" in distillation.headline(worth(FULL, LEARNED, TEXT), KEY, TWO, 2)
-    both = worth(FULL, rows("embeddings", [0.4, 0.6]), rows("text", [0.5, 0.5]))
+    assert "61 %" in distillation.headline(measured(FULL, LEARNED, TEXT), KEY, TWO, 2)
+    both = measured(FULL, rows("embeddings", [0.4, 0.6]), rows("text", [0.5, 0.5]))
     assert distillation.headline(both, KEY, Inputs(1, False), 2) == (
         "1 synthetic sentence teaches no more than guessing; read as plain words it teaches no more than guessing."
     )
@@ -88,57 +89,57 @@ def test_no_share_is_claimed_for_guessing() -> None:
 def test_an_unchanged_sentence_is_no_distilled_text() -> None:
     """Where no token has changed nothing is claimed for words; where some have not, the headline says how many."""
     all_same, some = Inputs(2, False, 2), Inputs(2, False, 1)
-    found = worth(FULL, LEARNED, TEXT, RANDOM)
+    found = measured(FULL, LEARNED, TEXT, RANDOM)
     assert "plain words" not in distillation.headline(found, KEY, all_same, 2)
     assert "decoded" not in distillation.figures(found, KEY, all_same, 2)
     assert distillation.verdict(found, KEY, all_same) == ("the text is unchanged", "gray")
     assert "decoded" not in distillation.against_random(found, KEY, all_same)
-    assert view.unchanged(all_same).startswith("No text has changed")
+    assert distillation.unchanged(all_same).startswith("No text has changed")
     assert distillation.headline(found, KEY, some, 2).endswith("they keep 61 % (1 of 2 unchanged).")
     assert distillation.verdict(found, KEY, some)[0] == "decoded text (1 of 2 unchanged) beats random samples"
-    assert view.unchanged(some).startswith("1 of 2 texts has not changed")
-    assert view.unchanged(TWO) == ""
+    assert distillation.unchanged(some).startswith("1 of 2 texts has not changed")
+    assert distillation.unchanged(TWO) == ""
 
 
-def test_intervals_are_those_of_student_over_heads() -> None:
-    """Three heads 0.80, 0.82, 0.84: standard error 0.02 / sqrt(3), t(0.95, 2) = 4.3027, half 4.97 points."""
-    over = worth(LEARNED).accuracy(KEY, "embeddings")
+def test_intervals_are_those_of_student_over_eval_seeds() -> None:
+    """Three eval seeds 0.80, 0.82, 0.84: standard error 0.02 / sqrt(3), t(0.95, 2) = 4.3027, half 4.97 points."""
+    over = measured(LEARNED).accuracy(KEY, "embeddings")
     assert over.mean == pytest.approx(0.82)
     assert over.high - over.mean == pytest.approx(4.302653 * 0.02 / math.sqrt(3), rel=1e-5)
     assert distillation.spread(over) == "82 % right ± 5.0"
-    said = distillation.figures(worth(FULL, LEARNED, TEXT), KEY, TWO, 4)
+    said = distillation.figures(measured(FULL, LEARNED, TEXT), KEY, TWO, 4)
     assert said == (
         "all real samples: 90 % right ± 0.0 · distilled embeddings: 82 % right ± 5.0 · "
         "decoded text: 55 % right ± 2.5 · guessing: 25 % right"
     )
 
 
-def test_two_methods_are_compared_head_by_head() -> None:
+def test_two_methods_are_compared_within_each_eval_seed() -> None:
     """Differences 3, 4 and 5 points: mean 4, half 4.3027 / sqrt(3) = 2.48, so settled; turned round it is a loss."""
-    found = worth(TEXT, RANDOM)
-    apart = found.apart(KEY, "text", "random")
-    assert (apart.mean, apart.seeds) == (pytest.approx(0.04), 3)
-    assert apart.high - apart.mean == pytest.approx(0.01 * 4.302653 / math.sqrt(3), rel=1e-5)
+    found = measured(TEXT, RANDOM)
+    difference = found.difference(KEY, "text", "random")
+    assert (difference.mean, difference.seeds) == (pytest.approx(0.04), 3)
+    assert difference.high - difference.mean == pytest.approx(0.01 * 4.302653 / math.sqrt(3), rel=1e-5)
     assert distillation.verdict(found, KEY, TWO) == ("decoded text beats random samples", "green")
-    swapped = worth(rows("text", [0.50, 0.51, 0.52]), rows("random", [0.53, 0.55, 0.57]))
+    swapped = measured(rows("text", [0.50, 0.51, 0.52]), rows("random", [0.53, 0.55, 0.57]))
     assert distillation.verdict(swapped, KEY, TWO) == ("random samples beat decoded text", "red")
-    close = worth(TEXT, rows("random", [0.52, 0.56, 0.55]))
+    close = measured(TEXT, rows("random", [0.52, 0.56, 0.55]))
     assert distillation.verdict(close, KEY, TWO)[0] == "decoded text against random samples: not settled"
     assert "decoded text +0.7 (± 3.8, not settled)" in distillation.against_random(close, KEY, TWO)
-    assert distillation.verdict(worth(TEXT), KEY, TWO) == ("", "gray")
+    assert distillation.verdict(measured(TEXT), KEY, TWO) == ("", "gray")
 
 
-def test_one_head_settles_nothing() -> None:
-    """With one head there is no interval, and so no verdict."""
-    found = worth(rows("text", [0.9]), rows("random", [0.5]))
+def test_one_eval_seed_settles_nothing() -> None:
+    """With one eval seed there is no interval, and so no verdict."""
+    found = measured(rows("text", [0.9]), rows("random", [0.5]))
     assert distillation.verdict(found, KEY, TWO)[0].endswith("not settled")
-    assert "(one head)" in distillation.against_random(found, KEY, TWO)
+    assert "(one start)" in distillation.against_random(found, KEY, TWO)
 
 
 def test_real_samples_are_those_of_the_size() -> None:
     """Random samples measured for another set of the same size stand for this one; distilled ones never do."""
     other = KEY._replace(inner_steps=1)
-    found = worth(rows("random", [0.5, 0.6], key=other), rows("text", [0.7, 0.8], key=other))
+    found = measured(rows("random", [0.5, 0.6], key=other), rows("text", [0.7, 0.8], key=other))
     assert found.accuracy(KEY, "random").mean == pytest.approx(0.55)
     assert found.accuracy(KEY, "text").seeds == 0
     assert found.accuracy(KEY._replace(per_class=5), "random").seeds == 0
@@ -146,7 +147,7 @@ def test_real_samples_are_those_of_the_size() -> None:
 
 def test_transfers_are_other_models_that_learned_from_it() -> None:
     """A model that only saw real samples, or was prompted, is no transfer."""
-    found = worth(
+    found = measured(
         TEXT, rows("text", [0.6, 0.6], trained="roberta"), rows("full", [0.9, 0.9], trained="roberta"),
         rows("full", [0.9, 0.9], trained="gpt"), rows("prompt_text", [0.6, 0.6], trained="gpt"),
     )  # fmt: skip
@@ -158,42 +159,47 @@ def test_transfers_are_other_models_that_learned_from_it() -> None:
 def test_merged_and_replayed_are_looked_up_by_task() -> None:
     """Each task has its own measurements, of the seed on the screen where it has some."""
     second = KEY._replace(task=OTHER)
-    found = worth(
+    found = measured(
         rows("merged_text", [0.6, 0.6]), rows("merged_text", [0.7, 0.7], key=KEY._replace(seed=1)),
         rows("merged_text", [0.8, 0.8], key=second), rows("replay_none", [0.5, 0.5]),
     )  # fmt: skip
-    assert found.among(MERGED, MAIN, KEY)["merged_text"]["accuracy"].mean() == pytest.approx(0.6)
-    assert found.among(MERGED, MAIN, KEY._replace(seed=1))["merged_text"]["accuracy"].mean() == pytest.approx(0.7)
-    assert found.among(MERGED, OTHER, KEY)["merged_text"]["accuracy"].mean() == pytest.approx(0.8)
-    assert list(found.among(REPLAYS, MAIN, KEY)) == ["replay_none"]
+
+    def mean(task: str, key: SetKey) -> float:
+        (result,) = found.among(MERGED, task, key)
+        return result.over.mean
+
+    assert mean(MAIN, KEY) == pytest.approx(0.6)
+    assert mean(MAIN, KEY._replace(seed=1)) == pytest.approx(0.7)
+    assert mean(OTHER, KEY) == pytest.approx(0.8)
+    assert [result.method for result in found.among(REPLAYS, MAIN, KEY)] == ["replay_none"]
 
 
 def test_what_is_saved_and_when_it_pays() -> None:
     """31 s against 0.4 s wins 30.6 s a training, so 134 s are won back after five."""
-    found = worth(FULL, LEARNED)
+    found = measured(FULL, LEARNED)
     said = distillation.saved(found, KEY, "embeddings")
     assert said == "Training on it takes 0.4 s instead of 31 s, and 5 steps instead of 650."
     assert distillation.paid(found, KEY, "embeddings", 134.0) == (
         "Learning the set took 2 min 14 s once; that is won back after 5 trainings."
     )
     assert "by the first training" in distillation.paid(found, KEY, "embeddings", 3.0)
-    slow = worth(rows("full", [0.9, 0.9], seconds=1.0), rows("text", [0.6, 0.6], seconds=2.0))
+    slow = measured(rows("full", [0.9, 0.9], seconds=1.0), rows("text", [0.6, 0.6], seconds=2.0))
     assert "never won back" in distillation.paid(slow, KEY, "text", 3.0)
     assert distillation.paid(found, KEY, "embeddings", math.nan) == ""
-    assert distillation.saved(worth(LEARNED), KEY, "embeddings") == ""
+    assert distillation.saved(measured(LEARNED), KEY, "embeddings") == ""
 
 
 @pytest.mark.parametrize(
     ("number", "said"),
     [(5, "5 FLOP"), (2.5e10, "25 GFLOP"), (4e15, "4 PFLOP"), (1e24, "1e+06 EFLOP"), (0, ""), (math.nan, "")],
 )
-def test_operations(number: float, said: str) -> None:
+def test_floating_point_operations(number: float, said: str) -> None:
     """Three figures and the prefix people read."""
-    assert distillation.operations(number) == said
+    assert wording.flops(number) == said
 
 
 def test_how_many_tokens_differ() -> None:
-    """The count, its grammar, what it started from, and nothing for a picture."""
+    """The count, its grammar, its initialization, and nothing for a picture."""
     assert distillation.changed(29, 32) == "29 of 32 tokens differ from the sentence it started from"
     assert distillation.changed(1, 32) == "1 of 32 tokens differs from the sentence it started from"
     assert distillation.changed(3, 32, "noise").endswith("the noise it started from")
@@ -204,18 +210,18 @@ def test_how_many_tokens_differ() -> None:
 def test_a_line_of_sets_differs_in_one_thing() -> None:
     """Sizes at the inner steps of the set on the screen, or at the first where only those have several."""
     sets = [KEY, *(KEY._replace(per_class=size) for size in (5, 2)), KEY._replace(inner_steps=20)]
-    assert [key.per_class for key in more.along(sets, KEY, "per_class")] == [1, 2, 5]
-    assert [key.inner_steps for key in more.along(sets, KEY, "inner_steps")] == [5, 20]
-    from_other = more.along(sets, KEY._replace(inner_steps=20), "per_class")
+    assert [key.per_class for key in along(sets, KEY, "per_class")] == [1, 2, 5]
+    assert [key.inner_steps for key in along(sets, KEY, "inner_steps")] == [5, 20]
+    from_other = along(sets, KEY._replace(inner_steps=20), "per_class")
     assert [key.per_class for key in from_other] == [1, 2, 5]
-    assert more.along([KEY], KEY, "per_class") == [KEY]
+    assert along([KEY], KEY, "per_class") == [KEY]
 
 
 def test_the_span_holds_every_point_and_guessing() -> None:
     """Nothing that is drawn lies outside of the axis."""
-    heads = [0.55, 0.6, 0.91]
-    over = worth(rows("text", heads)).accuracy(KEY, "text")
-    low, high = charts.span([charts.Row("text", "text", heads, over)], 0.5)
+    values = [0.55, 0.6, 0.91]
+    over = measured(rows("text", values)).accuracy(KEY, "text")
+    low, high = figures.span([Result("text", "text", values, over)], 0.5)
     assert low < 0.5
     assert high > 0.91
 
@@ -234,7 +240,7 @@ def tokens(*read: str, values: list[float] | None = None) -> pd.DataFrame:
 
 
 def inputs(labels: list[list[float]], names: list[str], **columns: Any) -> pd.DataFrame:
-    usual: dict[str, Any] = {"text": "x", "changed": 1, "length": 2, "image": None, "chosen": True}
+    usual: dict[str, Any] = {"text": "x", "changed": 1, "length": 2, "image": None, "best": True}
     table = pd.DataFrame({"input": range(len(labels)), "label": names, "labels": labels})
     table["near_rows"], table["near_values"] = [[3, 9]] * len(labels), [[0.8, 0.7]] * len(labels)
     return table.assign(**(usual | columns))
@@ -283,9 +289,9 @@ def test_neighbours_only_where_they_are_known() -> None:
     assert not set("\x1b\u202e\n") & set(only["words"])
 
 
-def test_a_film_shows_what_changes_and_nothing_else() -> None:
-    """Labels, neighbours and badges belong to the cards; a film is text and how far it has come."""
-    drawn = cards.prepared(inputs([[1.0]], ["good"]), tokens("a"), "film")
+def test_a_trajectory_shows_what_changes_and_nothing_else() -> None:
+    """Labels, neighbours and badges belong to the cards; a trajectory is text and how far it has come."""
+    drawn = cards.prepared(inputs([[1.0]], ["good"]), tokens("a"), "trajectory")
     card = drawn["classes"][0]["cards"][0]
     assert (drawn["badge"], card["labels"], card["near"]) == ("", [], [])
     assert card["changed"].startswith("1 of 2 tokens differs")

@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.analysis import kd
-from engine.analysis.kd import Measure, fit, headline, suggested
-from engine.analysis.kd_cells import Cells, Point
+from engine.analysis import kd, kd_costs
+from engine.analysis.kd import fit, headline, suggested
+from engine.analysis.kd_cells import Cells, extended, students
+from engine.analysis.wording import Measure, percent
+from engine.config.grid import Point
 from engine.storage.tables import GRID
-from pages.kd import costs
-from pages.kd.form import students
-from pages.kd.view import grown, usual
 from tests.fixtures.kd_workspace import grid_recipe
 
 SHARE = Measure()
@@ -52,7 +51,7 @@ def test_the_weight_is_chosen_on_valid_and_not_on_test() -> None:
     found = cells(rows)
     assert found.best(*AT, with_teacher=True) == 0.5
     assert found.ridge("random", "self", 0.0) == {0.1: 0.5}
-    assert "weight is 0.5: +10.0 points" in headline(found, *AT, SHARE)
+    assert "weight is 0.5: +10.0 points" in headline(found, *AT)
 
 
 def test_weights_are_compared_over_the_seeds_they_share() -> None:
@@ -75,8 +74,8 @@ def test_equal_weights_go_to_the_smaller() -> None:
     rows = [cell(w, s, 0.8, 0.8) for w in (0.0, 0.5, 0.9) for s in (0, 1)]
     found = cells(rows)
     assert found.best(*AT, with_teacher=False) == 0.0
-    assert "the held-back samples prefer no teacher; on the test set weight 0.5, the next best, gives" in headline(
-        found, *AT, SHARE
+    assert "the held-out samples prefer no teacher; on the test set weight 0.5, the next best, gives" in headline(
+        found, *AT
     )
 
 
@@ -85,28 +84,28 @@ def test_a_gain_within_chance_is_not_settled() -> None:
     tests = {0.0: (0.80, 0.80), 0.5: (0.70, 0.80), 0.9: (0.79, 0.83)}
     noisy = [cell(w, s, 0.5 + w / 10, right) for w, rights in tests.items() for s, right in enumerate(rights)]
     found = cells(noisy)
-    assert headline(found, *AT, SHARE).endswith(", not settled.")
+    assert headline(found, *AT).endswith(", not settled.")
     assert kd.verdict(found, *AT) == ("not settled", "gray")
     gain = found.gain(point(0.9))
     assert gain.mean == pytest.approx(0.01)
     assert gain.seeds == 2
     assert gain.low < 0 < gain.high
     steady = cells([cell(w, s, 0.5 + w / 10, 0.8 + w / 10 + s / 50) for w in (0.0, 0.5, 0.9) for s in (0, 1)])
-    assert "settled" not in headline(steady, *AT, SHARE)
+    assert "settled" not in headline(steady, *AT)
     assert kd.verdict(steady, *AT) == ("the teacher helps", "green")
 
 
 def test_one_seed_settles_nothing() -> None:
     """Protects against an interval that does not exist."""
     found = cells([cell(w, 0, 0.5 + w / 10, 0.8 + w / 10) for w in (0.0, 0.5, 0.9)], seeds=(0,))
-    assert headline(found, *AT, SHARE).endswith("+9.0 points over no teacher (one seed), not settled.")
+    assert headline(found, *AT).endswith("+9.0 points over no teacher (one seed), not settled.")
 
 
 def test_without_what_no_teacher_reaches() -> None:
     """Protects a grid whose weight 0 has not come yet: no gain is made up."""
     found = cells([cell(w, s, 0.5 + w, 0.8) for w in (0.5, 0.9) for s in (0, 1)], active=True)
-    assert "what no teacher reaches is not known yet" in headline(found, *AT, SHARE)
-    assert headline(cells([]), *AT, SHARE) == ""
+    assert "what no teacher reaches is not known yet" in headline(found, *AT)
+    assert headline(cells([]), *AT) == ""
 
 
 def test_equal_trainings_are_one() -> None:
@@ -136,12 +135,13 @@ def test_states_of_a_cell() -> None:
 
 
 def test_a_recipe_grows_by_one_cell() -> None:
-    """Protects the launch: the cell is added as an extra one, and a cell the recipe has changes nothing."""
+    """Protects the launch: the cell is added as an extra one, and a cell the recipe has is known to be in it."""
     found = cells([])
-    new = grown(found, point(0.5, fraction=0.7))
+    new = extended(found.recipe, point(0.5, fraction=0.7))
     assert [extra.model_dump() for extra in new.grid.extra] == [point(0.5, fraction=0.7)._asdict()]
     assert students(new) == students(found.recipe) + len(found.seeds)
-    assert grown(found, point(0.5)) is found.recipe
+    assert found.names(point(0.5))
+    assert not found.names(point(0.5, fraction=0.7))
 
 
 @given(intercept=st.floats(0.0, 1.0), slope=st.floats(-0.3, 0.0), f=st.floats(0.001, 1.0))
@@ -180,30 +180,31 @@ def test_random_beside_the_scores() -> None:
         rows += [cell(0.9, s, 0.9, el2n + spread * (s - 1), score="el2n") for s in range(3)]
         return cells(rows, scores=("random", "el2n"), kd_weights=(0.9,), seeds=(0, 1, 2))
 
-    at = (0.1, "self", 0.0, SHARE)
+    at = (0.1, "self", 0.0)
     assert "EL2N beats keeping at random" in kd.against_random(grid(0.9, 0.0), *at)
     assert "1 of 1 end lower." in kd.against_random(grid(0.7, 0.0), *at)
     assert "0 of 1 end lower, 1 cannot be told apart" in kd.against_random(grid(0.81, 0.2), *at)
-    assert kd.against_random(grid(0.9, 0.0), 1.0, "self", 0.0, SHARE) == ""
+    assert kd.against_random(grid(0.9, 0.0), 1.0, "self", 0.0) == ""
 
 
 def test_words_for_numbers() -> None:
     """Protects the units: shares in percent and points, a regression in R²."""
     numbers = Measure(numbers=True)
     assert (SHARE.right(0.8314), numbers.right(0.8314)) == ("83.1 % right", "R² 0.831")
-    assert (SHARE.apart(-0.061), numbers.apart(0.061)) == ("-6.1 points", "+0.061 of R²")
-    assert kd.percent(0.025) == "2.5 %"
+    assert (SHARE.difference(-0.061), numbers.difference(0.061)) == ("−6.1 points", "+0.061 of R²")
+    assert percent(0.025) == "2.5 %"
     found = cells([cell(0.9, s, 0.8, 0.83 + s / 100) for s in (0, 1)])
-    walked = kd.walked(point(0.9), found.accuracy(point(0.9)), SHARE)
-    assert walked.startswith("At 10 % of the data, listen to the teacher 90 %: 83.5 % right (2 seeds, ±")
+    assert kd.at_cell(found, point(0.9)).startswith(
+        "At 10 % of the data, listen to the teacher 90 %: 83.5 % right (2 seeds, ±"
+    )
     assert "chance" not in kd.overlap(("a", "b"), 0, 0, 5, 10)
     assert "keeps 5 too (50 %); two choices made at random would share 1." in kd.overlap(("a", "b"), 5, 5, 5, 100)
-    assert costs.beside(100, 100) == ", as large as the student"
-    assert costs.beside(370, 100) == ", 3.7 times the student"
+    assert kd_costs.relative(100, 100) == ", as large as the student"
+    assert kd_costs.relative(370, 100) == ", 3.7 times the student"
 
 
 def test_the_first_fraction_has_something_to_show() -> None:
     """Protects a page opened early: it begins where weights can be compared."""
-    assert usual(cells([], active=True)) == 0.1
+    assert cells([], active=True).first_fraction() == 0.1
     rows = [cell(w, 0, 0.9, 0.9, fraction=1.0) for w in (0.0, 0.5, 0.9)]
-    assert usual(cells(rows, active=True)) == 1.0
+    assert cells(rows, active=True).first_fraction() == 1.0

@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine.config.distillation import DistillationRecipe, SetKey
+from engine.analysis.distilled_sets import sets_of
+from engine.config.distillation import SetKey
+from engine.config.kinds import DISTILLATION
 from engine.config.load import load_recipe, ready_made, to_dict
 from engine.storage.ledger import Ledger
 from engine.storage.store import Store
 from engine.storage.workspace import Workspace
-from pages.distillation import cards as distilled_cards
-from pages.distillation import download, form
-from pages.distillation import state as distilled_run
+from pages.distillation import cards, download
+from pages.distillation.form import DEMOS
+from pages.shared import empty, form
+from pages.shared.download import zipped
 from tests.fixtures.app import Show, opener
 from tests.fixtures.distillation_workspace import HOSTILE_CLASSES, distillation_recipe, fill_distilled_workspace
 
@@ -33,7 +36,7 @@ def show(monkeypatch: pytest.MonkeyPatch) -> Show:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the page hands to its component, by key."""
     found: dict[str, Any] = {}
-    monkeypatch.setattr(distilled_cards, "show", lambda data, key: found.update({key: data}))
+    monkeypatch.setattr(cards, "show", lambda data, key: found.update({key: data}))
     return found
 
 
@@ -74,7 +77,7 @@ def test_empty_workspace_offers_the_demos_there_are(workspace: Workspace, show: 
     """Without a run the page says what it is for; one button queues every ready-made demo."""
     app = show(workspace)
     assert "Nothing has been distilled in this workspace yet." in said(app)
-    there = [name for name in form.DEMOS if name in ready_made()]
+    there = [name for name in DEMOS if name in ready_made()]
     assert ("start_demo_distilled" in keys(app)) == bool(there)
     if not there:
         pytest.skip("no demo recipe of a distillation is there")
@@ -88,10 +91,11 @@ def test_empty_workspace_offers_the_demos_there_are(workspace: Workspace, show: 
 
 def test_no_recipe_no_demo(workspace: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no recipe is there nothing is offered that could not be started."""
-    monkeypatch.setattr(form, "ready_made", lambda: ["demo-kd"])
+    for module in (empty, form):
+        monkeypatch.setattr(module, "ready_made", lambda: ["demo-kd"])
     app = show(workspace)
     assert not {"start_demo_distilled", "distilled_start_run"} & set(keys(app))
-    assert "no ready-made recipe for distillation" in said(app)
+    assert "no ready-made recipe for dataset distillation" in said(app)
 
 
 def test_empty_workspace_presented(workspace: Workspace, show: Show) -> None:
@@ -102,7 +106,7 @@ def test_empty_workspace_presented(workspace: Workspace, show: Show) -> None:
 
 
 def test_the_finding_stands_first(full: Workspace, show: Show, drawn: dict[str, Any]) -> None:
-    """Shares from the finished heads, a badge that admits what is not settled, and a chart for every question."""
+    """Shares from the finished measurements, a badge for what is not settled, and a chart for every question."""
     app = show(full)
     headline = app.subheader[0].value
     assert headline.startswith("2 synthetic sentences reach ")
@@ -125,7 +129,7 @@ def test_cards_hold_every_input(full: Workspace, show: Show, drawn: dict[str, An
     """Class by class: the text by tokens with its next nearest, its label, how far it came, its neighbours."""
     show(full)
     data = drawn["distilled_cards"]
-    assert (data["badge"], data["look"]) == ("machine-made", "texts")
+    assert (data["badge"], data["style"]) == ("machine-made", "texts")
     assert [group["name"] for group in data["classes"]] == ["negative", "positive"]
     (card,) = data["classes"][0]["cards"]
     assert len(card["tokens"]) == 12
@@ -137,7 +141,7 @@ def test_cards_hold_every_input(full: Workspace, show: Show, drawn: dict[str, An
 
 
 def test_the_address_is_the_view(full: Workspace, show: Show, drawn: dict[str, Any]) -> None:
-    """A link carries the set and the moment of the film; the other task is shown without the first one's samples."""
+    """A link carries the set and the step of its trajectory; the other task has none of the first one's samples."""
     app = show(full, distilled_per_class="5", distilled_step="250")
     assert app.subheader[0].value.startswith("10 synthetic sentences")
     assert app.select_slider("distilled_step").value == 250
@@ -150,8 +154,8 @@ def test_the_address_is_the_view(full: Workspace, show: Show, drawn: dict[str, A
     assert "distilled_per_class" not in keys(app, "selectbox")  # one size of the other task: nothing to choose
 
 
-def test_the_film_goes_back_to_the_start(full: Workspace, show: Show, drawn: dict[str, Any]) -> None:
-    """At step 0 no token differs; the chosen step is where the film begins."""
+def test_the_trajectory_goes_back_to_the_start(full: Workspace, show: Show, drawn: dict[str, Any]) -> None:
+    """At step 0 no token differs; the best step is where the trajectory begins."""
     app = show(full)
     assert app.select_slider("distilled_step").value == 417
     app.select_slider("distilled_step").set_value(0).run()
@@ -168,12 +172,12 @@ def test_pictures(pictures: Workspace, show: Show, drawn: dict[str, Any]) -> Non
     assert "plain words they" not in said(app)
     assert "What else a distilled set can do" not in [header.value for header in app.header]
     data = drawn["distilled_cards"]
-    assert data["look"] == "pictures"
+    assert data["style"] == "pictures"
     cards = [card for group in data["classes"] for card in group["cards"]]
     assert len(cards) == 10
     assert all(card["image"] and card["started"] and card["image"] != card["started"] for card in cards)
     assert all(near["image"] for card in cards for near in card["near"])
-    assert drawn["distilled_film"]["look"] == "film stills"
+    assert drawn["distilled_film"]["style"] == "trajectory stills"
 
 
 def test_an_unchanged_text_is_called_that(workspace: Workspace, show: Show, drawn: dict[str, Any]) -> None:
@@ -194,9 +198,9 @@ def test_missing_parts_say_how_to_get_them(workspace: Workspace, show: Show) -> 
     fill_distilled_workspace(workspace, distillation_recipe(per_class=(1,), inner_steps=(5,)))
     app = show(workspace)
     words = said(app)
-    for key in ("`synthetic.per_class`", "`inner.steps`", "`[other]`", "`[prompting]`", "`worth.transfer`"):
+    for key in ("`synthetic.per_class`", "`inner.steps`", "`[other]`", "`[prompting]`", "`evaluation.transfer`"):
         assert key in words
-    assert len(app.get("plotly_chart")) == 3  # worth, and the two curves of the film
+    assert len(app.get("plotly_chart")) == 3  # the evaluation, and the two curves of the trajectory
     assert not {"distilled_task", "distilled_student", "distilled_seed"} & set(keys(app, "selectbox"))
 
 
@@ -212,7 +216,7 @@ def test_a_running_distillation_shows_what_has_landed(workspace: Workspace, show
     assert "still being learned" in said(app)
     assert "2 synthetic sentences, not measured yet." in app.subheader[0].value
     assert "It is measured once its inputs are learned." in said(app)
-    assert "Which moment is best is chosen once all are there" in said(app)
+    assert "Which snapshot is best is chosen once all are there" in said(app)
     assert not [popover for popover in app.get("popover") if "Take it away" in str(popover.proto)]
 
 
@@ -271,14 +275,13 @@ def test_presented(full: Workspace, show: Show) -> None:
 
 
 def test_take_away(full: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The zip is the export of the set on the screen, also where nothing may be written; the program shown is the one in it."""
+    """The zip is the export of the set on the screen, also in a read-only workspace; the program shown is in it."""
     monkeypatch.setenv("WINNOW_WORKSPACE", str(full.root))
     monkeypatch.setenv("WINNOW_READ_ONLY", "1")
     (run,) = Ledger(full).runs()
-    recipe = run.parsed()
-    assert isinstance(recipe, DistillationRecipe)
+    recipe = run.recipe_as(DISTILLATION)
     key = recipe.sets()[0]
-    with zipfile.ZipFile(io.BytesIO(download.packer(run.id, key)())) as archive:
+    with zipfile.ZipFile(io.BytesIO(zipped(download.writer(run.id, key)))) as archive:
         assert {"data.parquet", "distilled.safetensors", "manifest.json", "student.py"} <= set(archive.namelist())
         assert json.loads(archive.read("manifest.json"))["set"]["name"] == key.name
         assert archive.read("train.py").decode() == download.program()
@@ -303,11 +306,10 @@ def test_the_form_is_the_recipe(full: Workspace, show: Show) -> None:
     app.button("distilled_start_run").click().run()
     assert not app.exception
     run = Ledger(full).runs()[0]
-    recipe = run.parsed()
-    assert isinstance(recipe, DistillationRecipe)
+    recipe = run.recipe_as(DISTILLATION)
     assert (recipe.name, recipe.data.source, recipe.seeds, recipe.outer.steps) == ("mine", "my/texts", [4, 5], 40)
     assert (recipe.synthetic.per_class, recipe.inner.steps, recipe.inner.optimizer) == ([3, 1], [7], "adam")
-    assert (recipe.synthetic.labels, recipe.synthetic.pull) == ("soft", 0.5)
+    assert (recipe.synthetic.labels, recipe.synthetic.embedding_penalty) == ("soft", 0.5)
     assert (recipe.cluster.address, recipe.cluster.storage) == ("auto", "s3://bucket/folder")
     assert app.selectbox("distilled_run").value == run.id
     Ledger(full).cancel(run.id)
@@ -351,7 +353,7 @@ def test_the_runs_page_leads_here(full: Workspace, show: Show) -> None:
     app = show(full, page="pages/runs/page.py", run_open=done)
     links = {link.proto.label: link.proto for link in app.get("page_link")}
     assert links["See what it found"].query_string == f"distilled_run={done}"
-    assert "distilled data on made-up" in said(app).replace("\\", "")
+    assert "dataset distillation on made-up" in said(app).replace("\\", "")
 
 
 def test_data_of_a_distillation_are_no_instructions(full: Workspace, show: Show) -> None:
@@ -364,7 +366,6 @@ def test_sets_keep_the_order_of_the_recipe(full: Workspace) -> None:
     """The set the recipe names first is shown first, whatever was recorded first."""
     store = Store.in_memory(full, (run := Ledger(full).runs()[-1]).id)
     store.sync(Ledger(full))
-    recipe = run.parsed()
-    assert isinstance(recipe, DistillationRecipe)
-    assert list(distilled_run.sets_of(store, run)) == recipe.sets()
-    assert all(isinstance(key, SetKey) for key in distilled_run.sets_of(store, run))
+    recipe = run.recipe_as(DISTILLATION)
+    assert list(sets_of(store, run)) == recipe.sets()
+    assert all(isinstance(key, SetKey) for key in sets_of(store, run))

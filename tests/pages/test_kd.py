@@ -1,4 +1,4 @@
-"""The page of distilled students, driven: empty, running, done, failed and missing cells, presented, hostile."""
+"""The page of KD on pruned data, driven: empty, running, done, failed and missing cells, presented, hostile."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine.config.kd import PrunedKdRecipe
+from engine.config.kinds import KD
 from engine.config.load import load_recipe, to_dict
 from engine.storage.ledger import Ledger
 from engine.storage.store import Store
@@ -52,7 +52,7 @@ def keys(app: AppTest, kind: str = "button") -> list[str]:
 def test_empty_workspace_offers_the_demo(workspace: Workspace, show: Show) -> None:
     """Without a run the page says what it is for, and one button starts the ready-made demo."""
     app = show(workspace)
-    assert "No student has been distilled in this workspace yet." in said(app)
+    assert "No student has been trained in this workspace yet." in said(app)
     assert app.selectbox("kd_start_").value == "demo-kd"
     app.button("start_demo_kd").click().run()
     assert not app.exception
@@ -127,17 +127,16 @@ def test_a_failed_cell_says_why_and_can_be_done_again(full: Workspace, show: Sho
 
 
 def test_a_missing_cell_is_one_click_away(tmp_path: Any, show: Show) -> None:
-    """A cell nobody asked for is added to the recipe for every seed, and what the recipe had stays in it."""
+    """A cell the recipe does not name is added to the recipe for every seed, and what the recipe had stays in it."""
     workspace = Workspace(tmp_path / "missing").create()
     extra = {"score": "random", "fraction": 0.7, "kd_weight": 0.5, "teacher": "self", "noise": 0.0}
     run = fill_grid_workspace(workspace, grid_recipe(extra=[extra], seeds=(0, 1)))
     app = show(workspace, f="70 %", kd_alpha="0.9")
-    assert "Nobody has asked for this cell." in said(app)
+    assert "The recipe does not name this cell." in said(app)
     app.button("kd_train").click().run()
     new = Ledger(workspace).runs()[0]
     assert new.id != run
-    recipe = new.parsed()
-    assert isinstance(recipe, PrunedKdRecipe)
+    recipe = new.recipe_as(KD)
     assert [cell.model_dump() for cell in recipe.grid.extra] == [extra, extra | {"kd_weight": 0.9}]
     assert new.recipe["grid"] | {"extra": []} == Ledger(workspace).run(run).recipe["grid"] | {"extra": []}
 
@@ -183,7 +182,7 @@ def test_hostile_classes_stay_text(workspace: Workspace, show: Show) -> None:
 def _labels(workspace: Workspace, run: str, rows: list[int]) -> list[str]:
     store = Store.in_memory(workspace, run)
     store.sync(Ledger(workspace))
-    return [sample["label"] for sample in store.labelled(run, rows).values()]
+    return [sample["label"] for sample in store.labelled_samples(run, rows).values()]
 
 
 def test_only_a_png_is_shown_as_a_picture() -> None:
@@ -215,7 +214,7 @@ def test_a_sample_opens_from_its_link(full: Workspace, show: Show) -> None:
 
 
 def test_one_teacher_and_clean_labels_need_no_choice(workspace: Workspace, show: Show) -> None:
-    """Controls and sections appear where there is something to choose."""
+    """Controls and sections appear if there is something to choose."""
     fill_grid_workspace(workspace, grid_recipe(seeds=(0,)))
     app = show(workspace)
     assert not {"kd_teacher", "kd_noise"} & set(keys(app, "selectbox"))
@@ -266,8 +265,7 @@ def test_the_form_is_the_recipe(workspace: Workspace, show: Show) -> None:
     assert "12 students to train; how long that takes is known once" in said(app)
     app.button("kd_start_run").click().run()
     (run,) = Ledger(workspace).runs()
-    recipe = run.parsed()
-    assert isinstance(recipe, PrunedKdRecipe)
+    recipe = run.recipe_as(KD)
     assert (recipe.grid.scores, recipe.grid.fractions, recipe.seeds) == (["random", "loss"], [0.2, 1.0], [4, 5])
     assert (recipe.grid.kd_weights, recipe.data.source) == ([0.0, 0.5], "my/images")
 
@@ -280,8 +278,7 @@ def test_a_grid_on_a_cluster(workspace: Workspace, show: Show) -> None:
     field(app, "kd_workers").set_value(3).run()
     app.button("kd_start_run").click().run()
     assert not app.exception
-    recipe = Ledger(workspace).runs()[0].parsed()
-    assert isinstance(recipe, PrunedKdRecipe)
+    recipe = Ledger(workspace).runs()[0].recipe_as(KD)
     assert (recipe.cluster.address, recipe.cluster.workers) == ("10.0.0.1:6379", 3)
     assert field(app, "kd_place").value == "a Ray cluster"
     assert field(app, "kd_address").value == "10.0.0.1:6379"
@@ -300,7 +297,7 @@ def test_a_time_here_says_nothing_of_a_cluster(full: Workspace, show: Show) -> N
 
 
 def test_a_grid_above_the_limit_asks_first(workspace: Workspace, show: Show) -> None:
-    """A grid of more cells than the limit cannot be started before somebody has said yes to its size."""
+    """A grid of more cells than the limit cannot be started before its size is agreed to."""
     app = show(workspace)
     field(app, "kd_seeds").set_value(", ".join(map(str, range(40)))).run()
     assert "grid.most_cells = 2,000" in app.error[0].value.replace("\\", "")
@@ -355,7 +352,7 @@ def test_all_cells_as_csv(full: Workspace) -> None:
     assert read["accuracy"].sum() == pytest.approx(grid["accuracy"].sum())
 
 
-@pytest.mark.parametrize("page", ["overview", "runs", "samples", "dynamic_pruning", "data", "try_your_own"])
+@pytest.mark.parametrize("page", ["overview", "runs", "samples", "pruning", "data", "playground"])
 @pytest.mark.parametrize("both", [False, True])
 def test_other_pages_live_with_a_grid(workspace: Workspace, show: Show, page: str, both: bool) -> None:
     """No other page breaks where a grid has run, alone or beside a run of the first system."""
@@ -365,7 +362,7 @@ def test_other_pages_live_with_a_grid(workspace: Workspace, show: Show, page: st
     app = show(workspace, f"pages/{page}/page.py", run_open=run)
     assert not app.error
     if page == "runs":
-        assert "distilled students on digits" in said(app).replace("\\", "")
+        assert "knowledge distillation on digits" in said(app).replace("\\", "")
         assert "See what it found" in [link.proto.label for link in app.get("page_link")]
     if page == "overview":
         assert any("the best teacher weight is" in heading.value for heading in app.subheader)

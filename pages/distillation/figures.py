@@ -1,13 +1,13 @@
-"""Charts of what distilled sets are worth. Machine-made is green and filled, real is grey and open, on each of them."""
+"""Charts of how well distilled sets teach. Machine-made is green and filled, real is grey and open, on each of them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from engine.analysis.distillation import percent
-from engine.analysis.intervals import Interval
+from engine.analysis.evaluations import Result
+from engine.analysis.wording import percent
 from pages.shared import charts
 from pages.shared.escape import escape_plotly
 
@@ -19,42 +19,33 @@ MADE, ALSO_MADE, ALL = "#00936B", "#B5558B", "#7A68C8"
 """Clear of the blue and the vermilion that mean kept and pruned; the third is what everything real reaches."""
 
 
-class Look(NamedTuple):
+class Style(NamedTuple):
     colour: str
     symbol: str
     dash: str = "solid"
 
 
-LOOKS = {
-    "full": Look(ALL, "star", "dot"),
-    "embeddings": Look(MADE, "circle"),
-    "text_labels": Look(ALSO_MADE, "diamond"),
-    "text": Look(ALSO_MADE, "square"),
-    "random": Look(charts.QUIET, "circle-open", "dash"),
-    "k_center": Look(charts.QUIET, "diamond-open", "dash"),
-    "herding": Look(charts.QUIET, "square-open", "dash"),
-    "none": Look(charts.QUIET, "x-thin-open", "dash"),
+STYLES = {
+    "full": Style(ALL, "star", "dot"),
+    "embeddings": Style(MADE, "circle"),
+    "text_labels": Style(ALSO_MADE, "diamond"),
+    "text": Style(ALSO_MADE, "square"),
+    "random": Style(charts.QUIET, "circle-open", "dash"),
+    "k_center": Style(charts.QUIET, "diamond-open", "dash"),
+    "herding": Style(charts.QUIET, "square-open", "dash"),
+    "none": Style(charts.QUIET, "x-thin-open", "dash"),
 }
 
 
-def look(method: str) -> Look:
-    """Of a method; `merged_text`, `replay_text` and `prompt_text` look as `text` does."""
+def style(method: str) -> Style:
+    """Of a method; `merged_text`, `replay_text` and `prompt_text` are drawn as `text` is."""
     for prefix in ("merged_", "replay_", "prompt_"):
         method = method.removeprefix(prefix)
-    return LOOKS[method]
+    return STYLES[method]
 
 
-class Row(NamedTuple):
-    """A line of the chart of worth: a method, what it is called there, and the accuracy of each of its heads."""
-
-    method: str
-    name: str
-    heads: Sequence[float]
-    over: Interval
-
-
-def ladder(rows: Sequence[Row], chance: float | None, span: tuple[float, float]) -> go.Figure:
-    """Points with intervals, one line for each row, a faint dot for each head; `chance` is a line where it is given."""
+def accuracies(rows: Sequence[Result], chance: float | None, span: tuple[float, float]) -> go.Figure:
+    """Points with intervals, a line for each row, a faint dot for each eval seed; `chance` is a line if it is given."""
     figure = charts.figure(56 + 40 * len(rows), margin={"l": 8, "r": 64, "t": 24 if chance is not None else 8, "b": 8})
     names = [_folded(row.name) for row in rows]
     if chance is not None:
@@ -64,16 +55,16 @@ def ladder(rows: Sequence[Row], chance: float | None, span: tuple[float, float])
             text=f"guessing {percent(chance)}", font={"size": 11},
         )  # fmt: skip
     for row, name in zip(rows, names, strict=True):
-        colour, symbol, _ = look(row.method)
+        colour, symbol, _ = style(row.method)
         figure.add_scatter(
-            x=list(row.heads), y=[name] * len(row.heads), mode="markers", hoverinfo="skip",
+            x=list(row.values), y=[name] * len(row.values), mode="markers", hoverinfo="skip",
             marker={"color": colour, "size": 6, "opacity": 0.28},
         )  # fmt: skip
         figure.add_scatter(
             x=[row.over.mean], y=[name], mode="markers",
             marker={"color": colour, "size": 13, "symbol": symbol, "line": {"color": colour, "width": 2}},
-            error_x=_bars([row.over], colour, thickness=2.5, width=6),
-            hovertemplate=f"{escape_plotly(row.name)}: %{{x:.1%}} ({row.over.seeds} heads)<extra></extra>",
+            error_x=charts.error_bars([row.over], colour, thickness=2.5, width=6),
+            hovertemplate=f"{escape_plotly(row.name)}: %{{x:.1%}} ({row.over.seeds} fresh starts)<extra></extra>",
         )  # fmt: skip
         figure.add_annotation(
             x=1, xref="paper", xanchor="left", xshift=10, y=name, showarrow=False,
@@ -87,18 +78,18 @@ def ladder(rows: Sequence[Row], chance: float | None, span: tuple[float, float])
     return figure
 
 
-def span(rows: Iterable[Row], chance: float | None) -> tuple[float, float]:
+def span(rows: Iterable[Result], chance: float | None) -> tuple[float, float]:
     """From a little below what is lowest, guessing included, to a little above what is highest."""
     ends = [] if chance is None else [chance]
     for row in rows:
-        ends += [value for value in (*row.heads, row.over.low, row.over.high) if math.isfinite(value)]
+        ends += [value for value in (*row.values, row.over.low, row.over.high) if math.isfinite(value)]
     low, high = max(0.0, min(ends)), min(1.0, max(ends))
     room = 0.05 * max(high - low, 0.02)
     return max(0.0, low - room) if low else -room, high + room
 
 
 def against(
-    lines: Mapping[str, Sequence[tuple[int, Interval]]],
+    lines: Mapping[str, Sequence[tuple[int, Result]]],
     names: Mapping[str, str],
     title: str,
     full: float | None,
@@ -108,12 +99,13 @@ def against(
     figure = charts.figure(340, showlegend=True, legend={"orientation": "h", "y": -0.28, "x": 0})
     ticks = sorted({value for points in lines.values() for value, _ in points})
     for place, (method, points) in enumerate(lines.items()):
-        colour, symbol, dash = look(method)
+        colour, symbol, dash = style(method)
         shift = 1.02 ** (place - (len(lines) - 1) / 2)  # side by side, bars readable
         figure.add_scatter(
-            x=[value * shift for value, _ in points], y=[over.mean for _, over in points], name=names[method],
+            x=[value * shift for value, _ in points], y=[result.over.mean for _, result in points], name=names[method],
             mode="lines+markers", line={"color": colour, "dash": dash, "width": 2.5},
-            marker={"symbol": symbol, "size": 9, "color": colour}, error_y=_bars([over for _, over in points], colour),
+            marker={"symbol": symbol, "size": 9, "color": colour},
+            error_y=charts.error_bars([result.over for _, result in points], colour),
             customdata=[value for value, _ in points],
             hovertemplate=f"{names[method]}, {title} %{{customdata}}: %{{y:.1%}}<extra></extra>",
         )  # fmt: skip
@@ -132,33 +124,27 @@ def against(
     return figure
 
 
-def film(curve: pd.DataFrame, at: int, chosen: int | None, form: str) -> go.Figure:
-    """A curve over outer steps (columns step, value), a line at the step on the screen, a star at the chosen one."""
+def trajectory(curve: pd.DataFrame, at: int, best: int | None, shape: str) -> go.Figure:
+    """A curve over outer steps (columns step, value), a line at the step on the screen, a star at the best one."""
     figure = charts.figure(170, margin={"l": 8, "r": 14, "t": 12, "b": 8})
     figure.add_scatter(
         x=curve["step"], y=curve["value"], mode="lines+markers", line={"color": MADE, "width": 2.5},
-        marker={"size": 5}, hovertemplate=f"outer step %{{x}}: %{{y:{form}}}<extra></extra>",
+        marker={"size": 5}, hovertemplate=f"outer step %{{x}}: %{{y:{shape}}}<extra></extra>",
     )  # fmt: skip
     figure.add_vline(x=at, line_width=1.5, line_color=charts.QUIET)
-    for step, symbol, size in ((chosen, "star", 13), (at, "circle-open", 20)):
+    for step, symbol, size in ((best, "star", 13), (at, "circle-open", 20)):
         here = curve[curve["step"] == step]
         figure.add_scatter(
             x=here["step"], y=here["value"], mode="markers", hoverinfo="skip", cliponaxis=False,
             marker={"color": MADE, "size": size, "symbol": symbol, "line": {"width": 2, "color": MADE}},
         )  # fmt: skip
     figure.update_xaxes(showgrid=False, fixedrange=True, rangemode="tozero", nticks=6)
-    figure.update_yaxes(nticks=4, fixedrange=True, zeroline=False, tickformat=".0%" if "%" in form else None)
+    figure.update_yaxes(nticks=4, fixedrange=True, zeroline=False, tickformat=".0%" if "%" in shape else None)
     return figure
 
 
-def _bars(found: Sequence[Interval], colour: str, thickness: float = 1, width: float = 3) -> dict[str, Any]:
-    """Half the 95 % interval at each point; none where one head is all there is."""
-    half = [(over.high - over.low) / 2 if over.seeds > 1 else 0.0 for over in found]
-    return {"type": "data", "array": half, "thickness": thickness, "width": width, "color": colour}
-
-
 def _folded(name: str) -> str:
-    """A name on two lines where it is long, so that it leaves room for the chart on a narrow screen."""
+    """A long name on two lines, so that it leaves room for the chart on a narrow screen."""
     if len(name) <= 18:
         return escape_plotly(name)
     middle = min((place for place, letter in enumerate(name) if letter == " "), key=lambda p: abs(p - len(name) / 2))

@@ -1,15 +1,15 @@
-"""Charts of a grid of distilled students. A score is told by colour, symbol and name; a teacher by line and size."""
+"""Charts of a grid of students. A score has a colour, a symbol and its name; a teacher a line and a size."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.analysis.intervals import Interval
-from engine.analysis.kd import Measure, percent
-from engine.analysis.kd_cells import Cells, Point
-from engine.config.kd import PRUNING_SCORES
+from engine.analysis.kd_cells import Cells
+from engine.analysis.wording import Measure, percent
+from engine.config.grid import PRUNING_SCORES, Point
 from pages.shared import charts
 from pages.shared.escape import escape_plotly
 
@@ -25,22 +25,22 @@ SYMBOLS = (
 HEIGHT = 420
 
 
-def look(cells: Cells, score: str) -> tuple[str, str]:
+def style(cells: Cells, score: str) -> tuple[str, str]:
     """Colour and symbol of a score, the same on every chart of a run; six scores have six colours."""
     return COLOURS[cells.scores.index(score) % len(COLOURS)], SYMBOLS[list(PRUNING_SCORES).index(score)]
 
 
-def curves(cells: Cells, scores: Sequence[str], front: str, teacher: str, noise: float, measure: Measure) -> go.Figure:
+def curves(cells: Cells, scores: Sequence[str], front: str, teacher: str, noise: float) -> go.Figure:
     """Accuracy against the fraction kept: solid with the teacher at the weight chosen on valid, dashed without."""
     figure = charts.figure(HEIGHT, showlegend=True, legend={"orientation": "h", "y": -0.2, "x": 0})
     shown: list[float] = []
     ends: list[float] = []
     for place, score in enumerate(sorted(scores, key=lambda score: score == front)):
-        colour, symbol = look(cells, score)
+        colour, symbol = style(cells, score)
         width = 3.5 if score == front else 1.8
         for dash, opacity, points in (
-            ("dash", 0.75, without_teacher(cells, score, noise)),
-            ("solid", 1.0, with_teacher(cells, score, teacher, noise)),
+            ("dash", 0.75, cells.curve(score, "", noise)),
+            ("solid", 1.0, cells.curve(score, teacher, noise)),
         ):
             solid = dash == "solid"
             found = [(point, cells.accuracy(point)) for point in points]
@@ -52,9 +52,9 @@ def curves(cells: Cells, scores: Sequence[str], front: str, teacher: str, noise:
                 y=y, name=PRUNING_SCORES[score], legendgroup=score, showlegend=solid, opacity=opacity,
                 mode="lines+markers", line={"color": colour, "dash": dash, "width": width},
                 marker={"symbol": symbol if solid else f"{symbol}-open", "size": 9 if solid else 7, "color": colour},
-                error_y=_bars([over for _, over in found], colour),
+                error_y=charts.error_bars([over for _, over in found], colour),
                 customdata=[[percent(point.fraction), point.kd_weight, over.seeds] for point, over in found],
-                hovertemplate=f"{PRUNING_SCORES[score]}, %{{customdata[0]}} kept: %{{y:{_fine(measure)}}}<br>"
+                hovertemplate=f"{PRUNING_SCORES[score]}, %{{customdata[0]}} kept: %{{y:{cells.measure.fine}}}<br>"
                 + ("teacher weight %{customdata[1]}" if solid else "no teacher")
                 + ", %{customdata[2]} seeds<extra></extra>",
             )  # fmt: skip
@@ -63,30 +63,19 @@ def curves(cells: Cells, scores: Sequence[str], front: str, teacher: str, noise:
         shown.append(full.mean)
         figure.add_scatter(
             x=[0.97 * cells.fractions[0], 1.03], y=[full.mean] * 2, mode="lines", hoverinfo="skip",
-            name=f"all of the data, no teacher: {measure.said(full.mean)}",
+            name=f"all of the data, no teacher: {cells.measure.value(full.mean)}",
             line={"color": charts.QUIET, "dash": "dot", "width": 1.5},
         )  # fmt: skip
     _fractions(figure, cells.fractions)
-    return _values(figure, shown, measure, ends)
+    return _values(figure, shown, cells.measure, ends)
 
 
-def with_teacher(cells: Cells, score: str, teacher: str, noise: float) -> list[Point]:
-    """At each fraction the point whose weight above 0 was chosen on the validation samples."""
-    best = {f: cells.best(score, f, teacher, noise, with_teacher=True) for f in cells.fractions}
-    return [Point(score, f, weight, teacher, noise) for f, weight in best.items() if weight is not None]
-
-
-def without_teacher(cells: Cells, score: str, noise: float) -> list[Point]:
-    points = [Point(score, fraction, 0.0, "", noise) for fraction in cells.fractions]
-    return [point for point in points if cells.accuracy(point).seeds]
-
-
-def teachers(cells: Cells, score: str, noise: float, sizes: dict[str, float], measure: Measure) -> go.Figure:
+def teachers(cells: Cells, score: str, noise: float, sizes: dict[str, float]) -> go.Figure:
     """Accuracy against the fraction for each teacher; a marker is the larger, the more parameters its teacher has."""
     figure = charts.figure(340, showlegend=True, legend={"orientation": "h", "y": -0.25, "x": 0})
     shown: list[float] = []
-    lines = [(name, with_teacher(cells, score, name, noise)) for name in cells.teachers]
-    lines.append(("no teacher", without_teacher(cells, score, noise)))
+    lines = [(name, cells.curve(score, name, noise)) for name in cells.teachers]
+    lines.append(("no teacher", cells.curve(score, "", noise)))
     for place, (name, points) in enumerate(lines):
         found = [cells.accuracy(point) for point in points]
         without = place == len(cells.teachers)
@@ -96,12 +85,12 @@ def teachers(cells: Cells, score: str, noise: float, sizes: dict[str, float], me
             x=[point.fraction for point in points], y=[over.mean for over in found], name=escape_plotly(name),
             mode="lines+markers", line={"color": colour, "dash": "dash" if without else "solid", "width": 2.5},
             marker={"symbol": SYMBOLS[place % len(SYMBOLS)], "color": colour, "size": _size(sizes, name)},
-            error_y=_bars(found, colour), customdata=[[percent(p.fraction), p.kd_weight] for p in points],
-            hovertemplate=f"{escape_plotly(name)}, %{{customdata[0]}} kept: %{{y:{_fine(measure)}}}"
+            error_y=charts.error_bars(found, colour), customdata=[[percent(p.fraction), p.kd_weight] for p in points],
+            hovertemplate=f"{escape_plotly(name)}, %{{customdata[0]}} kept: %{{y:{cells.measure.fine}}}"
             "<br>weight %{customdata[1]}<extra></extra>",
         )  # fmt: skip
     _fractions(figure, cells.fractions)
-    return _values(figure, shown, measure)
+    return _values(figure, shown, cells.measure)
 
 
 def _size(sizes: dict[str, float], name: str) -> float:
@@ -113,7 +102,7 @@ def _size(sizes: dict[str, float], name: str) -> float:
     return 8 + 12 * ((math.log(sizes[name]) - low) / (high - low) if high > low else 0.5)
 
 
-def noisy(cells: Cells, score: str, fraction: float, teacher: str, measure: Measure) -> go.Figure:
+def noisy(cells: Cells, score: str, fraction: float, teacher: str) -> go.Figure:
     """Accuracy against the share of flipped labels, with and without the teacher."""
     figure = charts.figure(320, showlegend=True, legend={"orientation": "h", "y": -0.25, "x": 0})
     shown: list[float] = []
@@ -131,13 +120,13 @@ def noisy(cells: Cells, score: str, fraction: float, teacher: str, measure: Meas
         figure.add_scatter(
             x=[noise for noise, _ in found], y=[over.mean for _, over in found], name=name, mode="lines+markers",
             line={"color": colour, "dash": dash, "width": 2.5}, marker={"symbol": symbol, "size": 10, "color": colour},
-            error_y=_bars([over for _, over in found], colour),
-            hovertemplate=f"{name}, %{{x:.0%}} flipped: %{{y:{_fine(measure)}}}<extra></extra>",
+            error_y=charts.error_bars([over for _, over in found], colour),
+            hovertemplate=f"{name}, %{{x:.0%}} flipped: %{{y:{cells.measure.fine}}}<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(
         title="share of labels flipped", tickformat=".0%", tickvals=cells.noises, showgrid=False, fixedrange=True
     )
-    return _values(figure, shown, measure)
+    return _values(figure, shown, cells.measure)
 
 
 def flipped(shares: dict[str, float], everywhere: float) -> go.Figure:
@@ -156,12 +145,6 @@ def flipped(shares: dict[str, float], everywhere: float) -> go.Figure:
     figure.update_xaxes(tickformat=".0%", rangemode="tozero", fixedrange=True, showgrid=False)
     figure.update_yaxes(fixedrange=True)
     return figure
-
-
-def _bars(found: Sequence[Interval], colour: str) -> dict[str, Any]:
-    """Half the 95 % interval over seeds at each point; none where one seed is all there is."""
-    half = [(over.high - over.low) / 2 if over.seeds > 1 else 0.0 for over in found]
-    return {"type": "data", "array": half, "thickness": 1, "width": 3, "color": colour}
 
 
 def _fractions(figure: go.Figure, fractions: Sequence[float]) -> None:
@@ -186,7 +169,3 @@ def _values(figure: go.Figure, shown: Iterable[float], measure: Measure, ends: I
         title=measure.title, tickformat=measure.tick, range=[low - room, high + room], nticks=7, fixedrange=True
     )
     return figure
-
-
-def _fine(measure: Measure) -> str:
-    return ".3f" if measure.numbers else ".1%"
