@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from engine.common import formats
 from engine.common.formats import share
-from engine.common.text import one_line
+from engine.common.text import one_line, visible_token
 from engine.storage.store import Count, SampleQuery
 
 NATS = {"kl", "kl_response", "reverse_kl", "nll_teacher", "nll_student", "entropy_teacher"}
@@ -87,11 +87,10 @@ def stands_out(
     value: float,
     scores: dict[str, Any] | None,
     nll: tuple[float, float] | None,
-    visible: Callable[[str], str],
 ) -> str:
     """Why a sample stands where it stands: its rank, the token where most of it comes from, and both models' losses.
 
-    `nll` is (teacher's, student's) loss on the response in nats per token; `visible` makes a token readable.
+    `nll` is (teacher's, student's) loss on the response in nats per token.
     """
     if math.isnan(value):
         return "The model gave no number for this sample, so it has no rank."
@@ -102,10 +101,8 @@ def stands_out(
     if hottest is not None and scores is not None:
         position, part = hottest
         tokens = scores["tokens"]
-        read = f"“{visible(tokens[position + 1])}”" if position + 1 < len(tokens) else "the end"
-        sentences.append(
-            f"{share(part, 1)} of its KL comes from one token, {read}: {_expected(scores, position, visible)}."
-        )
+        read = f"“{visible_token(tokens[position + 1])}”" if position + 1 < len(tokens) else "the end"
+        sentences.append(f"{share(part, 1)} of its KL comes from one token, {read}: {_expected(scores, position)}.")
     if nll is not None and not any(math.isnan(loss) for loss in nll):
         teacher_loss, student_loss = nll
         known = f"The response costs the teacher {formats.value(teacher_loss)} nats per token and the student "
@@ -133,13 +130,13 @@ def _hottest(scores: dict[str, Any] | None) -> tuple[int, float] | None:
     return position, most / total
 
 
-def _expected(scores: dict[str, Any], position: int, visible: Callable[[str], str]) -> str:
+def _expected(scores: dict[str, Any], position: int) -> str:
     """What both models hold likeliest at a position."""
     teacher, student = (scores[f"{model}_tokens"][position][0] for model in ("teacher", "student"))
     sure, less = (share(float(scores[f"{model}_probs"][position][0]), 1) for model in ("teacher", "student"))
     if teacher == student:
-        return f"there both expect “{visible(teacher)}”, the teacher with {sure}, the student with {less}"
-    return f"there the teacher expects “{visible(teacher)}” ({sure}), the student “{visible(student)}” ({less})"
+        return f"there both expect “{visible_token(teacher)}”, the teacher with {sure}, the student with {less}"
+    return f"there the teacher expects “{visible_token(teacher)}” ({sure}), the student “{visible_token(student)}” ({less})"
 
 
 def finds(field: str, by_field: pd.DataFrame, label: str) -> str:

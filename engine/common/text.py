@@ -66,3 +66,14 @@ def one_line(text: str, most: int = 200) -> str:
     """The beginning of a text on one line, line breaks shown as ⏎."""
     line = " ".join(escape_text(text).replace("\n", " ⏎ ").split())
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+
+
+def visible_token(token: str) -> str:
+    """A token by itself: the spaces at its ends are seen, and so is one that is only a part of a character."""
+    shown = escape_text(token).replace("\n", "⏎").replace("\t", "⇥").replace("\ufffd", "⟨part of a character⟩")
+    inner = shown.strip(" ")
+    if not inner:
+        return "␣" * len(shown) or "⟨nothing⟩"
+    before = len(shown) - len(shown.lstrip(" "))
+    after = len(shown) - len(shown.rstrip(" "))
+    return "␣" * before + inner + "␣" * after

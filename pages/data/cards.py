@@ -6,6 +6,7 @@ import re
 
 import streamlit as st
 
+from engine.analysis import run_labels
 from engine.common import formats
 from engine.config.data import DataSettings
 from engine.config.load import load_recipe, to_dict
@@ -13,7 +14,7 @@ from engine.storage.store import Store
 from pages.data import preview
 from pages.data.known import Known, place, remove
 from pages.pruning import form
-from pages.shared import run_labels, session
+from pages.shared import links, session
 from pages.shared.escape import escape_markdown
 
 MANY_ROWS = 2000  # a form that starts from larger data offers this many of its rows
@@ -40,7 +41,7 @@ def said(data: Known, store: Store) -> str:
     if data.info:
         return preview.counted(data.info)
     for run in data.runs:
-        splits = store.samples_in(run.id).set_index("split")
+        splits = store.splits(run.id).set_index("split")
         if len(splits):
             samples, tokens, cut = (int(splits[name].sum()) for name in ("samples", "tokens", "truncated"))
             held = int(splits["samples"].get("valid", 0))
@@ -65,12 +66,9 @@ def _facts(data: Known) -> list[str]:
 
 def _actions(data: Known, position: int, store: Store) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", width="content"):
-        scored = next((run for run in data.runs if len(store.scored(run.id))), None)
+        scored = next((run for run in data.runs if len(store.scorings(run.id))), None)
         if scored is not None:
-            st.page_link(
-                "pages/samples/page.py", label="See its samples", icon=":material/filter_alt:",
-                query_params={"run": scored.id},
-            )  # fmt: skip
+            links.show("samples", "See its samples", icon=":material/filter_alt:", run=scored.id)
         if session.read_only():
             return
         st.button(

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import streamlit as st
 
+from engine.analysis import run_labels
 from engine.common import formats
 from engine.config.models import scratch_name
 from engine.storage.ledger import Run
 from engine.storage.workspace import Workspace
-from pages.shared import run_check, run_labels
 from pages.shared.escape import escape_markdown
 
 BYTES = {"float32": 4, "bfloat16": 2}
@@ -89,7 +89,7 @@ def sentence(known: list[Pair], workspace: Workspace) -> str:
     if not known:
         return "No pair of models has been used here yet."
     disk = folder_size(workspace.models)
-    made = f" The models Winnow made here take {run_check.size(disk)} in its folder `models`." if disk else ""
+    made = f" The models Winnow made here take {formats.size(disk)} in its folder `models`." if disk else ""
     used = "One pair of models has" if len(known) == 1 else f"{len(known)} pairs of models have"
     return f"{used} read samples here.{made}"
 
@@ -111,11 +111,11 @@ def draw(pair: Pair) -> None:
 def _size(model: Model, dtype: str) -> str:
     parts = []
     if model.parameters:
-        parts.append(run_check.parameters(model.parameters))
+        parts.append(formats.parameters(model.parameters))
         if dtype in BYTES:
-            parts.append(f"{run_check.size(model.parameters * BYTES[dtype])} in memory as {dtype}")
+            parts.append(f"{formats.size(model.parameters * BYTES[dtype])} in memory as {dtype}")
     if disk := folder_size(Path(model.source)) if model.source else 0:
-        parts.append(f"{run_check.size(disk)} on disk")
+        parts.append(f"{formats.size(disk)} on disk")
     if model.hash:
         # A Hub model is told by its revision, which keeps its prefix.
         prefix, _, digits = model.hash.rpartition(":")

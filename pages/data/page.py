@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.shared import session
+from pages.shared import links, session
 from pages.shared.escape import escape_markdown
 
 st.title("What is there to score, and who has read it?", anchor=False)
@@ -13,7 +13,7 @@ from pages.data import add, cards, models
 from pages.data import known as data_known
 
 if st.session_state.pop("data_start", False):
-    st.switch_page("pages/pruning/page.py")
+    links.switch("pruning")
 ledger, store = session.ledger(), session.store()
 known = data_known.known(ledger)
 pairs = models.pairs(ledger.runs())

@@ -7,7 +7,8 @@ from pathlib import PurePath
 
 import streamlit as st
 
-from engine.analysis import pruning
+from engine.analysis import pruning, run_labels
+from engine.analysis.pruning_results import results_of
 from engine.common import formats
 from engine.common.text import one_line
 from engine.config.load import load_recipe
@@ -15,8 +16,7 @@ from engine.config.pruning import METRICS
 from engine.storage.ledger import Run
 from engine.storage.store import SampleQuery, Store
 from pages.overview import distillation_card, kd_card
-from pages.pruning import results
-from pages.shared import arm_charts, charts, run_labels, session
+from pages.shared import arm_charts, charts, links, session
 from pages.shared.escape import escape_markdown
 
 DEMO = "demo-kl"
@@ -68,7 +68,7 @@ def _listed(parts: Sequence[str]) -> str:
 
 
 def _samples(store: Store, run: str) -> int:
-    return int(store.samples_in(run)["samples"].sum())
+    return int(store.splits(run)["samples"].sum())
 
 
 def findings_row(runs: Sequence[Run], store: Store) -> None:
@@ -100,14 +100,14 @@ def _base_metric(store: Store, run: Run) -> str:
     if run.kind not in ("dynamic-pruning", "score"):
         return ""
     metric = run.recipe.get("pruning", {}).get("metric", "kl")
-    table = store.scored(run.id)
+    table = store.scorings(run.id)
     return metric if ((table["epoch"] == 1) & (table["metric"] == metric)).any() else ""
 
 
 def _concentration(run: Run, store: Store) -> None:
     metric = _base_metric(store, run)
     scoring = store.scoring(run.id, run.recipe.get("seeds", [0])[0], 1, metric)
-    half, everything = store.half(scoring)
+    half, everything = store.half_of_total(scoring)
     name = DIVERGENCE.get(metric, METRICS[metric])
     st.subheader(
         f"{half:,} of {formats.count(everything, 'sample')} {'carries' if half == 1 else 'carry'} half of all {name}.",
@@ -128,26 +128,18 @@ def _concentration(run: Run, store: Store) -> None:
     with st.container(gap="xxsmall"):
         first = store.page(SampleQuery(scoring), offset=0, limit=3)
         for row, instruction in zip(first["row"], first["instruction"], strict=True):
-            st.page_link(
-                "pages/samples/page.py", label=escape_markdown(one_line(str(instruction), 90)),
-                query_params={"run": run.id, "rank": metric, "sample": str(row)},
-            )  # fmt: skip
+            label = escape_markdown(one_line(str(instruction), 90))
+            links.show("samples", label, run=run.id, rank=metric, sample=str(row))
     st.space("stretch")
     link = {"run": run.id, "rank": metric}
     if half:
         least = store.page(SampleQuery(scoring), offset=half - 1, limit=1)["value"].iloc[0]
         link["low"] = repr(float(least))
-    st.page_link(
-        "pages/samples/page.py",
-        label="See them",
-        icon=":material/arrow_forward:",
-        icon_position="right",
-        query_params=link,
-    )
+    links.show("samples", "See them", onward=True, **link)
 
 
 def _pruning(run: Run, store: Store) -> None:
-    found = results.of(store, run)
+    found = results_of(store, run)
     ending = pruning.ending(found.last) if found else ""
     if found is None or not ending:
         st.subheader("Dynamic pruning ended before its first epoch did.", anchor=False)
@@ -165,10 +157,7 @@ def _pruning(run: Run, store: Store) -> None:
             "lower is better."
         )
     st.space("stretch")
-    st.page_link(
-        "pages/pruning/page.py", label="See how", icon=":material/arrow_forward:", icon_position="right",
-        query_params={"pruning_run": run.id},
-    )  # fmt: skip
+    links.results(run, "See how", onward=True)
 
 
 def next_steps(runs: Sequence[Run]) -> None:
@@ -177,7 +166,7 @@ def next_steps(runs: Sequence[Run]) -> None:
     scored = any(run.kind in ("dynamic-pruning", "score") for run in runs)
     steps = [
         ("samples", "Samples", "Which samples matter?", "Rank them, move the bar, read them token by token."),
-        ("try_your_own", "Try your own", "Where do the two models part?", "Type a prompt and see it word by word."),
+        ("playground", "Try your own", "Where do the two models part?", "Type a prompt and see it word by word."),
     ] * scored
     steps += [
         (
@@ -203,4 +192,4 @@ def next_steps(runs: Sequence[Run]) -> None:
     for page, label, question, said in steps:
         with grid.cell(), st.container(border=True):
             st.markdown(f"**{question}**  \n:gray[{said}]")
-            st.page_link(f"pages/{page}/page.py", label=label, icon=":material/arrow_forward:", icon_position="right")
+            links.show(page, label, onward=True)

@@ -1,4 +1,4 @@
-"""A finished grid of distilled students on the overview: its finding, its curves, and the way to its page."""
+"""A finished grid of students on the overview: its finding, its curves, and the way to its page."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import streamlit as st
 from engine.analysis import kd
 from engine.storage.ledger import Run
 from engine.storage.store import Store
-from pages.kd import charts as kd_charts
-from pages.kd import view
-from pages.shared import charts, session
+from pages.kd import figures
+from pages.kd.controls import cells_of
+from pages.shared import charts, links, session
 from pages.shared.escape import escape_markdown
 
 HEIGHT = 280
@@ -17,15 +17,14 @@ HEIGHT = 280
 
 def draw(run: Run, store: Store) -> None:
     """The card, for the score, the fraction, the teacher and the labels that its page begins with."""
-    cells = view.cells_of(store, run)
-    fraction, measure = view.usual(cells), view.measure_of(cells)
-    at = (cells.scores[0], fraction, cells.teachers[0], cells.noises[0])
-    said = kd.headline(cells, *at, measure)
-    st.subheader(said or "No student was distilled to its end.", anchor=False)
+    cells = cells_of(store, run)
+    score, teacher, noise = cells.scores[0], cells.teachers[0], cells.noises[0]
+    finding = kd.headline(cells, score, cells.first_fraction(), teacher, noise)
+    st.subheader(finding or "No student was trained to its end.", anchor=False)
     st.caption(f"Students trained on what a score keeps, in {escape_markdown(run.id)}.")
-    what = "R²" if measure.numbers else "Accuracy"
+    what = "R²" if cells.measure.numbers else "Accuracy"
     st.markdown(f"**{what} against the share kept** :gray[solid with a teacher, dashed without]")
-    drawn = kd_charts.curves(cells, [cells.scores[0]], cells.scores[0], cells.teachers[0], cells.noises[0], measure)
+    drawn = figures.curves(cells, [score], score, teacher, noise)
     charts.show(
         drawn.update_layout(height=HEIGHT, legend_y=-0.35),
         key="kd_card",
@@ -35,7 +34,4 @@ def draw(run: Run, store: Store) -> None:
         "Further left is trained on fewer samples. The gap between the lines is what the teacher makes up for."
     )
     st.space("stretch")
-    st.page_link(
-        "pages/kd/page.py", label="See how", icon=":material/arrow_forward:", icon_position="right",
-        query_params={"kd_run": run.id},
-    )  # fmt: skip
+    links.results(run, "See how", onward=True)

@@ -8,8 +8,9 @@ from pages.shared import session
 
 st.title("What does this workspace know?", anchor=False)
 
+from engine.analysis import run_labels
 from pages.overview import cards
-from pages.shared import run_labels, run_list, run_progress
+from pages.shared import run_list, run_progress
 
 runs = session.ledger().runs()
 if not runs:

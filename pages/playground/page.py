@@ -9,7 +9,7 @@ from pages.shared import session
 st.title("Where do two models part on your own words?", anchor=False)
 
 from pages.playground import answer, form
-from pages.shared import requests, waiting
+from pages.shared import links, requests, waiting
 from pages.shared.escape import escape_markdown
 
 runs = form.can_be_asked(session.scored_runs())
@@ -22,7 +22,7 @@ if not runs:
     )
     for coming in session.scored_runs()[:1]:
         waiting.still_running(coming, waiting.rows_scored(coming.id))
-    st.page_link("pages/overview/page.py", label="See what this workspace holds", icon=":material/home:")
+    links.show("overview", "See what this workspace holds", icon=":material/home:")
     st.stop()
 if session.read_only():
     st.markdown(
@@ -30,7 +30,7 @@ if session.read_only():
         "be seen word by word on the Samples page.",
         width=760,
     )
-    st.page_link("pages/samples/page.py", label="See the samples", icon=":material/filter_alt:")
+    links.show("samples", "See the samples", icon=":material/filter_alt:")
     st.stop()
 
 st.markdown(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
+from engine.analysis.pruning_results import results_of
 from engine.common.text import escape_text
 from engine.config.toml import recipe_differences
 from engine.storage.ledger import Run
-from pages.pruning import results
 from pages.shared import arm_charts
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ def draw(store: Store, left: Run, right: Run) -> None:
 def _results(store: Store, left: Run, right: Run) -> None:
     ended = {}
     for side, run in (("this run", left), ("the other", right)):
-        found = results.of(store, run) if run.kind == "dynamic-pruning" else None
+        found = results_of(store, run) if run.kind == "dynamic-pruning" else None
         if found is not None and len(found.last):
             ended[side] = found.last.groupby("arm")[[*SHOWN]].mean()
     if len(ended) < 2:
         st.caption("Results stand here side by side once both runs have finished a seed.")
         return
-    arms = [arm for arm in arm_charts.LOOKS if any(arm in of_run.index for of_run in ended.values())]
-    columns: dict[str, object] = {"arm": [arm_charts.LOOKS[arm].label for arm in arms]}
+    arms = [arm for arm in arm_charts.STYLES if any(arm in of_run.index for of_run in ended.values())]
+    columns: dict[str, object] = {"arm": [arm_charts.STYLES[arm].label for arm in arms]}
     for name, (title, scale, _) in SHOWN.items():
         for side, of_run in ended.items():
             columns[f"{title}, {side}"] = scale * of_run[name].reindex(arms)

@@ -10,11 +10,12 @@ from typing import Any
 
 import streamlit as st
 
-from engine.analysis import cluster
+from engine.analysis import cluster, run_labels
 from engine.common.text import escape_text
+from engine.config.kinds import KINDS, SCORE
 from engine.config.toml import as_toml, flat
 from engine.storage.ledger import Run
-from pages.shared import run_labels, run_list, session
+from pages.shared import links, run_list, session
 from pages.shared.escape import escape_markdown
 
 LOG_LINES, LOG_BYTES = 200, 100_000
@@ -45,16 +46,11 @@ def head(run: Run) -> None:
     if run.error:
         st.error(escape_markdown(run.error), icon=":material/error:")
     with st.container(horizontal=True, vertical_alignment="center"):
-        if run.kind in ("dynamic-pruning", "score"):
-            st.page_link("pages/samples/page.py", label="See its samples", query_params={"run": run.id})
-        if run.kind == "dynamic-pruning":
-            st.page_link("pages/pruning/page.py", label="See what it found", query_params={"pruning_run": run.id})
-        if run.kind == "pruned-kd":
-            st.page_link("pages/kd/page.py", label="See what it found", query_params={"kd_run": run.id})
-        if run.kind == "distillation":
-            st.page_link(
-                "pages/distillation/page.py", label="See what it found", query_params={"distilled_run": run.id}
-            )
+        kind = KINDS[run.kind]
+        if kind.scores_text:
+            links.show("samples", "See its samples", run=run.id)
+        if kind.page and kind is not SCORE:
+            links.results(run, "See what it found")
         run_list.actions(run, "detail")
 
 

@@ -10,12 +10,13 @@ import pandas as pd
 import streamlit as st
 
 from engine.analysis import cluster as run_nodes
+from engine.analysis import run_labels
 from engine.common import formats
 from engine.common.formats import count
 from engine.common.text import escape_text, one_line
 from engine.storage.ledger import Attempt, Run
 from pages.runs import nodes_chart
-from pages.shared import charts, run_labels, run_list, session
+from pages.shared import charts, run_list, session
 from pages.shared.escape import escape_markdown
 
 SHOWN = 3  # shards named where a node has more in hand
@@ -138,7 +139,7 @@ def _again(repeated: Sequence[run_nodes.Shard]) -> None:
 def _story(shard: run_nodes.Shard) -> str:
     """`node-2: lost, the node was lost → node-1: done`."""
     return " → ".join(
-        f"{one_line(attempt.node, 40)}: {nodes_chart.LOOKS[attempt.outcome].name}"
+        f"{one_line(attempt.node, 40)}: {nodes_chart.STYLES[attempt.outcome].name}"
         + (f", {attempt.why}" if attempt.why else "")
         for attempt in shard.attempts
     )

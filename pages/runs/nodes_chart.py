@@ -23,19 +23,19 @@ TALL = 760  # pixels all lanes may take
 
 
 @dataclass(frozen=True)
-class Look:
+class Style:
     name: str
     colour: str
     hatch: str
 
 
 # Clear of the blue and the vermilion that mean kept and pruned; what was not done is hatched, each in its own way.
-LOOKS = {
-    "done": Look("done", "#00936B", ""),
-    "": Look("at work", "#2E9FB0", "."),
-    "lost": Look("lost", "#B5558B", "x"),
-    "failed": Look("failed", "#AD7B00", "\\"),
-    "cancelled": Look("cancelled", charts.QUIET, "/"),
+STYLES = {
+    "done": Style("done", "#00936B", ""),
+    "": Style("at work", "#2E9FB0", "."),
+    "lost": Style("lost", "#B5558B", "x"),
+    "failed": Style("failed", "#AD7B00", "\\"),
+    "cancelled": Style("cancelled", charts.QUIET, "/"),
 }
 UNITS = ((3 * 3600, 3600, "hours"), (180, 60, "minutes"), (0, 1, "seconds"))
 
@@ -57,11 +57,11 @@ def timeline(attempts: Sequence[Attempt], order: Sequence[str], until: float, li
         min(TALL, max(26 * bottom, 60)) + 96, showlegend=True, barmode="overlay",
         legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
     )  # fmt: skip
-    for outcome, look in LOOKS.items():
+    for outcome, style in STYLES.items():
         mine = [attempt for attempt in attempts if attempt.outcome == outcome]
         if not mine:
             continue
-        name = look.name if outcome or live else "not heard of again"
+        name = style.name if outcome or live else "not heard of again"
         spans = [cluster.end(attempt, until) - attempt.began for attempt in mine]
         drawn.add_bar(
             orientation="h", name=name, width=0.76, y=[rows[attempt.node][lanes[attempt.id]] for attempt in mine],
@@ -69,9 +69,9 @@ def timeline(attempts: Sequence[Attempt], order: Sequence[str], until: float, li
             # A hair short of the next one, so that neighbours can be told apart.
             x=[max(0.8 * span, span - 0.003 * width) / scale for span in spans],
             marker={
-                "color": look.colour,
-                "line": {"width": 1 if look.hatch else 0.5, "color": look.colour},  # seen however short
-                "pattern": {**charts.HATCH, "shape": look.hatch},
+                "color": style.colour,
+                "line": {"width": 1 if style.hatch else 0.5, "color": style.colour},  # seen however short
+                "pattern": {**charts.HATCH, "shape": style.hatch},
             },
             customdata=[_said(attempt, span) for attempt, span in zip(mine, spans, strict=True)],
             hovertemplate=f"%{{customdata}}<extra>{name}</extra>",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
+from engine.analysis import run_labels
 from pages.runs import compare, detail, nodes
-from pages.shared import run_labels, run_list, session
+from pages.shared import links, run_list, session
 
 st.title("What is running, and what has run?", anchor=False)
 
@@ -16,7 +17,7 @@ ids = [run.id for run in runs]
 st.subheader(run_labels.tally(runs), anchor=False)
 if not runs:
     st.markdown("A run is one recipe carried out: samples scored, small models trained, everything written down.")
-    st.page_link("pages/overview/page.py", label="Build the demo, or see where to begin")
+    links.show("overview", "Build the demo, or see where to begin")
 run_list.working()
 run_list.finished()
 

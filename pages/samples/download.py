@@ -1,14 +1,7 @@
-"""Taking away what is on the screen: the kept samples with their manifest, and the report for people without the app.
-
-Everything is built in a temporary folder at the moment somebody asks for it, so a workspace that is being presented
-read-only is left as it is.
-"""
+"""Export of what is on the screen: the kept samples with their manifest, and the report for people without the app."""
 
 from __future__ import annotations
 
-import io
-import tempfile
-import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,14 +14,14 @@ from engine.common.formats import share
 from engine.config.pruning import METRICS
 from engine.export.samples import export_run
 from engine.storage.store import Count, SampleQuery, Store
-from pages.shared import report, session
+from pages.shared import download, report, session
 from pages.shared.escape import escape_markdown
 
 FORMATS: dict[str, Literal["parquet", "jsonl"]] = {"Parquet": "parquet", "JSONL": "jsonl"}
 
 
-def take_away(query: SampleQuery) -> None:
-    """The button and what it opens, for the cut and the filters of `query`."""
+def draw(query: SampleQuery) -> None:
+    """The button and what it opens, for the threshold and the filters of `query`."""
     panel = st.popover("Export what is kept", icon=":material/download:", on_change="rerun", key="take_away")
     if not panel.open:
         return
@@ -40,16 +33,16 @@ def take_away(query: SampleQuery) -> None:
 
 
 def _data(store: Store, query: SampleQuery) -> None:
-    everything = replace(query, show="all")
-    plain = unfiltered(everything)
-    kept, narrowed = store.kept_count(plain), store.kept_count(everything)
-    chosen, counted = plain, kept
+    filtered = replace(query, show="all")
+    exported = unfiltered(query)
+    kept, narrowed = store.kept_count(exported), store.kept_count(filtered)
+    counted = kept
     scored = store.count(SampleQuery(query.scoring)).samples
     st.markdown(f"**{kept.samples:,} of {formats.count(scored, 'sample')}** are kept ({share(kept.samples, scored)}).")
-    if everything != plain and st.toggle(
+    if filtered != exported and st.toggle(
         f"Only the {narrowed.samples:,} of them that match the filters", key="take_filtered", bind="query-params"
     ):
-        chosen, counted = everything, narrowed
+        exported, counted = filtered, narrowed
     if not counted.samples:
         st.caption("There is nothing to export: lower the threshold, or clear a filter.")
         return
@@ -57,20 +50,20 @@ def _data(store: Store, query: SampleQuery) -> None:
         "Format", list(FORMATS), default="Parquet", required=True, key="take_format", bind="query-params",
         help="Both open with `datasets.load_dataset`; JSONL can be read in any editor.",
     )  # fmt: skip
-    st.download_button(
-        f"Download {formats.count(counted.samples, 'sample')}", packer(store, chosen, FORMATS.get(form, "parquet")),
-        file_name=f"{query.scoring.run}-kept.zip", mime="application/zip", type="primary",
-        icon=":material/download:", on_click="ignore", key="take_data",
+    download.button(
+        f"Download {formats.count(counted.samples, 'sample')}", writer(store, exported, FORMATS.get(form, "parquet")),
+        f"{query.scoring.run}-kept", key="take_data",
     )  # fmt: skip
-    st.caption(escape_markdown(manifest_says(chosen, counted, store.count(replace(chosen, by_hand="any")).samples)))
+    by_hand = store.count(replace(exported, by_hand="any")).samples
+    st.caption(escape_markdown(manifest_sentence(exported, counted, by_hand)))
 
 
 def unfiltered(query: SampleQuery) -> SampleQuery:
-    """The same cut with nothing filtered out."""
+    """The same threshold and decisions by hand, without filters."""
     return SampleQuery(query.scoring, tau=query.tau, descending=query.descending, overrides=query.overrides)
 
 
-def manifest_says(query: SampleQuery, counted: Count, by_hand: int) -> str:
+def manifest_sentence(query: SampleQuery, counted: Count, by_hand: int) -> str:
     """What the manifest beside the data records, in a sentence. Plain text."""
     scoring = query.scoring
     when = "before any training" if scoring.epoch == 1 else f"epoch {scoring.epoch}, seed {scoring.seed}"
@@ -82,38 +75,25 @@ def manifest_says(query: SampleQuery, counted: Count, by_hand: int) -> str:
     if query != unfiltered(query):
         parts.append("the filters")
     return (
-        f"A zip with the data ({formats.count(counted.tokens, 'token')}) and a manifest that says how it was chosen: "
+        f"A zip with the data ({formats.count(counted.tokens, 'token')}) and a manifest that says how it was selected: "
         f"{', '.join(parts)}, the recipe, hashes and versions."
     )
 
 
-def packer(store: Store, query: SampleQuery, form: Literal["parquet", "jsonl"]) -> Callable[[], bytes]:
-    """What makes the zip: data, manifest and dataset card. It runs when somebody asks, outside the page."""
+def writer(store: Store, query: SampleQuery, form: Literal["parquet", "jsonl"]) -> Callable[[Path], object]:
+    """What writes data, manifest and dataset card into a folder. It runs on request, outside the page."""
     workspace, ledger = session.workspace(), session.ledger()
-
-    def pack() -> bytes:
-        with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
-            out = Path(folder) / "export"
-            export_run(
-                workspace, ledger, store, query.scoring.run, out=out, tau=query.tau,
-                fraction=1.0 if query.tau is None else None, overrides=dict(query.overrides), query=query, format=form,
-            )  # fmt: skip
-            packed = io.BytesIO()
-            # Parquet is compressed already.
-            method = zipfile.ZIP_STORED if form == "parquet" else zipfile.ZIP_DEFLATED
-            with zipfile.ZipFile(packed, "w", method) as archive:
-                for path in sorted(out.iterdir()):
-                    archive.write(path, path.name)
-            return packed.getvalue()
-
-    return pack
+    return lambda out: export_run(
+        workspace, ledger, store, query.scoring.run, out=out, tau=query.tau,
+        fraction=1.0 if query.tau is None else None, overrides=dict(query.overrides), query=query, format=form,
+    )  # fmt: skip
 
 
 def _report(store: Store, query: SampleQuery) -> None:
     ledger, run = session.ledger(), session.ledger().run(query.scoring.run)
-    st.markdown("**The story of this run as one HTML file**")
+    st.markdown("**A report of this run as one HTML file**")
     st.caption(
-        "Sentences, charts, samples and settings, for somebody without the app. It opens in any browser, without a "
+        "Sentences, charts, samples and settings, for people without the app. It opens in any browser, without a "
         "network, and can be printed."
     )
     st.download_button(

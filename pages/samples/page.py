@@ -9,12 +9,12 @@ from pages.shared.escape import escape_markdown
 
 st.title("Which samples matter, and where do we cut?", anchor=False)
 
-from engine.analysis import samples
+from engine.analysis import run_labels, samples
 from engine.storage.ledger import Run
 from engine.storage.store import SampleQuery
 from pages.samples import breakdown, download, drawer, overrides, view
 from pages.samples import listing as samples_list
-from pages.shared import copy_link, run_labels, waiting
+from pages.shared import copy_link, waiting
 from pages.shared import histogram as samples_cut
 
 runs = session.scored_runs()
@@ -77,12 +77,12 @@ with listing:
         around = st.session_state.get("show") == view.AROUND
         start = samples_list.offset(store, query, matching.samples, around=around)
         rows = store.page(query, start, samples_list.ROWS)
-        opened = drawer.asked()
-        samples_list.draw(store, choice, query, rows, histogram.high, opened, drawer.go)
+        opened = drawer.DRAWER.row()
+        samples_list.draw(store, choice, query, rows, histogram.high, opened, drawer.DRAWER.open)
         if not around:
             samples_list.numbers(matching.samples)
     with st.container(horizontal=True, vertical_alignment="center"):
-        download.take_away(query)
+        download.draw(query)
         if not session.read_only():
             overrides.draw(store, query, matching.samples, decided)
         copy_link.draw(key="link", also={"run": choice.run.id})

@@ -1,4 +1,4 @@
-"""Charts of the arms of a dynamic-pruning run. An arm is told by colour, line, marker and label, never by colour alone.
+"""Charts of the arms of a dynamic-pruning run. Arms differ in colour, line, marker and label, never in colour alone.
 
 Their colours stay clear of the blue and the vermillion that mean kept and pruned everywhere.
 """
@@ -24,7 +24,7 @@ LABELS = 96  # pixels at the right for the names of the arms
 
 
 @dataclass(frozen=True)
-class Look:
+class Style:
     name: str
     colour: str
     dash: str
@@ -36,11 +36,11 @@ class Look:
         return f"{self.sign} {self.name}"
 
 
-LOOKS = {
-    "dynamic": Look("dynamic", "#00936B", "solid", "circle", "●"),
-    "random": Look("random", "#B5558B", "dot", "diamond", "◆"),
-    "full": Look("everything", charts.QUIET, "dash", "square", "■"),
-    "static": Look("static", "#AD7B00", "dashdot", "triangle-up", "▲"),
+STYLES = {
+    "dynamic": Style("dynamic", "#00936B", "solid", "circle", "●"),
+    "random": Style("random", "#B5558B", "dot", "diamond", "◆"),
+    "full": Style("everything", charts.QUIET, "dash", "square", "■"),
+    "static": Style("static", "#AD7B00", "dashdot", "triangle-up", "▲"),
 }
 TITLES = {
     "perplexity": "Perplexity",
@@ -55,7 +55,7 @@ def curves(table: pd.DataFrame, column: str, against: str = "epoch", height: int
     shape = {"perplexity": ".2f", "accuracy": ".1%"}.get(column, ".3f")
     means = pruning.bands(table, column, against)
     figure = charts.figure(height, margin={"l": 8, "r": LABELS, "t": 12, "b": 8})
-    for arm, look in LOOKS.items():
+    for arm, style in STYLES.items():
         of_arm = means[means["arm"] == arm]
         if of_arm.empty:
             continue
@@ -65,7 +65,7 @@ def curves(table: pd.DataFrame, column: str, against: str = "epoch", height: int
             y=[*banded["high"], *banded["low"][::-1]],
             mode="lines",
             fill="toself",
-            fillcolor=_faint(look.colour),
+            fillcolor=_faint(style.colour),
             line={"width": 0},
             hoverinfo="skip",
         )
@@ -73,11 +73,11 @@ def curves(table: pd.DataFrame, column: str, against: str = "epoch", height: int
             x=of_arm["x"],
             y=of_arm["mean"],
             mode="lines+markers",
-            name=look.name,
-            line={"color": look.colour, "dash": look.dash, "width": 3 if arm == "dynamic" else 2},
-            marker={"symbol": look.marker, "size": [0] * (len(of_arm) - 1) + [9], "color": look.colour, "opacity": 1},
+            name=style.name,
+            line={"color": style.colour, "dash": style.dash, "width": 3 if arm == "dynamic" else 2},
+            marker={"symbol": style.marker, "size": [0] * (len(of_arm) - 1) + [9], "color": style.colour, "opacity": 1},
             customdata=of_arm[["epoch", "seeds"]],
-            hovertemplate=f"{look.name}: %{{y:{shape}}}<br>epoch %{{customdata[0]}}, %{{customdata[1]}} seeds"
+            hovertemplate=f"{style.name}: %{{y:{shape}}}<br>epoch %{{customdata[0]}}, %{{customdata[1]}} seeds"
             "<extra></extra>",
         )
     # A band over two or three seeds can be far wider than the curves; it may leave the picture, the curves may not.
@@ -97,13 +97,13 @@ def curves(table: pd.DataFrame, column: str, against: str = "epoch", height: int
 def _label_ends(figure: go.Figure, means: pd.DataFrame, low: float, high: float, height: int) -> go.Figure:
     """Name every arm in the right margin at the height where it ends, moved apart where names would overlap."""
     last = means.loc[means.groupby("arm")["epoch"].idxmax()].set_index("arm")["mean"]
-    names = sorted((arm for arm in LOOKS if arm in last), key=lambda arm: last[arm])
+    names = sorted((arm for arm in STYLES if arm in last), key=lambda arm: last[arm])
     gap = (high - low) * 17 / (height - 64)
     for arm, place in zip(names, spread([last[arm] for arm in names], gap, low, high), strict=True):
-        look = LOOKS[arm]
+        style = STYLES[arm]
         figure.add_annotation(
             x=1, xref="paper", xanchor="left", xshift=8, y=place, yanchor="middle", showarrow=False, align="left",
-            text=_signed(look),
+            text=_name(style),
         )  # fmt: skip
     return figure
 
@@ -125,24 +125,24 @@ def forest(last: pd.DataFrame, column: str = "perplexity") -> go.Figure:
     others = [arm for arm in ("random", "full", "static") if len(pruning.differences(last, column, "dynamic", arm))]
     figure, names, reach = charts.figure(60 + 62 * len(others)), [], 0.0
     for place, arm in enumerate(reversed(others)):
-        look, values = LOOKS[arm], pruning.differences(last, column, "dynamic", arm)
+        style, values = STYLES[arm], pruning.differences(last, column, "dynamic", arm)
         found = interval(values)
         reach = max(reach, values.abs().max(), *(abs(edge) for edge in (found.low, found.high) if edge == edge))
         figure.add_scatter(
             x=values, y=[place] * len(values), mode="markers", customdata=values.index,
-            marker={"symbol": "circle-open", "size": 7, "color": look.colour},
+            marker={"symbol": "circle-open", "size": 7, "color": style.colour},
             hovertemplate="seed %{customdata}: %{x:+.3f}<extra></extra>",
         )  # fmt: skip
         if found.seeds > 1:
             figure.add_scatter(
                 x=[found.low, found.high], y=[place, place], mode="lines", hoverinfo="skip",
-                line={"color": look.colour, "width": 3},
+                line={"color": style.colour, "width": 3},
             )  # fmt: skip
             figure.add_scatter(
                 x=[found.mean], y=[place], mode="markers", hovertemplate="mean %{x:+.3f}<extra></extra>",
-                marker={"symbol": look.marker, "size": 11, "color": look.colour},
+                marker={"symbol": style.marker, "size": 11, "color": style.colour},
             )  # fmt: skip
-        names.append(f'<b>{_signed(look)}</b>  <br><span style="opacity:0.75">{_said(found)}</span>  ')
+        names.append(f'<b>{_name(style)}</b>  <br><span style="opacity:0.75">{_finding(found)}</span>  ')
     figure.add_vline(x=0, line_width=1, line_dash="dot", line_color=charts.QUIET)
     figure.update_yaxes(
         tickvals=list(range(len(others))), ticktext=names, range=[-0.6, len(others) - 0.4], showgrid=False,
@@ -155,11 +155,11 @@ def forest(last: pd.DataFrame, column: str = "perplexity") -> go.Figure:
     return figure
 
 
-def _signed(look: Look) -> str:
-    return f'<span style="color:{look.colour}">{look.sign}</span> {look.name}'
+def _name(style: Style) -> str:
+    return f'<span style="color:{style.colour}">{style.sign}</span> {style.name}'
 
 
-def _said(found: Interval) -> str:
+def _finding(found: Interval) -> str:
     if found.seeds < 2:
         return "one seed cannot settle it"
     if not found.settled:
@@ -200,21 +200,21 @@ def kept(table: pd.DataFrame, samples: int) -> go.Figure:
 
 def usage(times: pd.DataFrame) -> go.Figure:
     """A small histogram for each arm: how many samples were trained on how often."""
-    arms = [arm for arm in LOOKS if arm in set(times["arm"])]
+    arms = [arm for arm in STYLES if arm in set(times["arm"])]
     margin = {"l": 8, "r": LABELS, "t": 12, "b": 8}
     figure = charts.figure(HEIGHT, margin=margin, bargap=0.3).set_subplots(
         rows=len(arms), shared_xaxes=True, shared_yaxes="all", vertical_spacing=0.06
     )
     for row, arm in enumerate(arms, start=1):
-        look, of_arm = LOOKS[arm], times[times["arm"] == arm]
+        style, of_arm = STYLES[arm], times[times["arm"] == arm]
         figure.add_bar(
-            x=of_arm["times"], y=of_arm["samples"], marker_color=look.colour, width=0.7, row=row, col=1,
+            x=of_arm["times"], y=of_arm["samples"], marker_color=style.colour, width=0.7, row=row, col=1,
             hovertemplate="used %{x} times: %{y:,.0f} samples<extra></extra>",
         )  # fmt: skip
         figure.update_yaxes(nticks=3, range=[0, 1.05 * times["samples"].max()], fixedrange=True, row=row, col=1)
         figure.add_annotation(
             x=1, xref="paper", xanchor="left", xshift=8, y=0.5, yref="y domain" if row == 1 else f"y{row} domain",
-            showarrow=False, text=_signed(look),
+            showarrow=False, text=_name(style),
         )  # fmt: skip
     most = int(times["times"].max())
     figure.update_xaxes(dtick=max(1, most // 8), range=[-0.6, most + 0.6], showgrid=False, fixedrange=True)

@@ -6,37 +6,30 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages.shared import links
+
+# Folder, title, icon and address of each page; addresses stay as they are, because people keep links.
+PAGES = (
+    ("overview", "Overview", "home", "overview"),
+    ("samples", "Samples", "filter_alt", "samples"),
+    ("pruning", "Dynamic pruning", "stacked_line_chart", "dynamic_pruning"),
+    ("kd", "KD on pruned data", "school", "kd_on_pruned_data"),
+    ("distillation", "Distilled data", "science", "distilled_data"),
+    ("playground", "Try your own", "edit_note", "try_your_own"),
+    ("runs", "Runs", "list", "runs"),
+    ("data", "Data & models", "database", "data"),
+)
+
 
 def navigation() -> st.Page:
     """Offer every page at the top of the window, and return the one the address names."""
     # An icon of our own: Streamlit would fetch a Material one from the network, which may not be there.
     st.set_page_config(page_title="Winnow", page_icon=str(Path(__file__).with_name("icon.svg")), layout="wide")
-    return st.navigation(
-        [
-            st.Page(
-                "pages/overview/page.py", title="Overview", icon=":material/home:", url_path="overview", default=True
-            ),
-            st.Page("pages/samples/page.py", title="Samples", icon=":material/filter_alt:", url_path="samples"),
-            st.Page(
-                "pages/pruning/page.py",
-                title="Dynamic pruning",
-                icon=":material/stacked_line_chart:",
-                url_path="dynamic_pruning",
-            ),
-            st.Page(
-                "pages/kd/page.py", title="KD on pruned data", icon=":material/school:", url_path="kd_on_pruned_data"
-            ),
-            st.Page(
-                "pages/distillation/page.py",
-                title="Distilled data",
-                icon=":material/science:",
-                url_path="distilled_data",
-            ),
-            st.Page(
-                "pages/playground/page.py", title="Try your own", icon=":material/edit_note:", url_path="try_your_own"
-            ),
-            st.Page("pages/runs/page.py", title="Runs", icon=":material/list:", url_path="runs"),
-            st.Page("pages/data/page.py", title="Data & models", icon=":material/database:", url_path="data"),
-        ],
-        position="top",
-    )
+    pages = [
+        st.Page(
+            links.script(folder), title=title, icon=f":material/{icon}:", url_path=address,
+            default=folder == PAGES[0][0],
+        )
+        for folder, title, icon, address in PAGES
+    ]  # fmt: skip
+    return st.navigation(pages, position="top")

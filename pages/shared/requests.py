@@ -37,7 +37,7 @@ def wait(key: str, doing: str, height: int) -> None:
         st.rerun()
     alive = session.ledger().engine_alive()
     if not alive:
-        no_engine("The question is kept, and answered as soon as one is at work.")
+        no_engine("The question is kept, and answered as soon as one is started.")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if alive:
             seconds = int(time.time() - st.session_state[key]["since"])
@@ -51,7 +51,7 @@ def wait(key: str, doing: str, height: int) -> None:
 def no_engine(consequence: str) -> None:
     """Say that nobody is there to answer, what that means here, and how to start an engine."""
     st.warning(
-        f"No engine is at work on this workspace. {consequence} Start one with the button at the top, or with "
+        f"No engine is running on this workspace. {consequence} Start one with the button at the top, or with "
         "`python -m engine serve`.",
         icon=":material/power_off:",
     )

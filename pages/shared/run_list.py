@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import streamlit as st
 
+from engine.analysis import run_labels
 from engine.storage.ledger import Run
-from pages.shared import run_labels, session
+from pages.shared import links, session
 from pages.shared.escape import escape_markdown
 
 EVERY = 1.5  # seconds between looks, only while something is waiting or running
 PER_PAGE = 8
+STATES: dict[str, tuple[str, Literal["gray", "blue", "green", "red", "orange"]]] = {
+    "waiting": ("schedule", "gray"),
+    "running": ("autorenew", "blue"),
+    "stopping": ("hourglass_bottom", "orange"),
+    "interrupted": ("pause_circle", "orange"),
+    "done": ("check", "green"),
+    "failed": ("error", "red"),
+    "cancelled": ("block", "orange"),
+}
+"""Icon and colour of each state of a run."""
 
 
 def row(run: Run, here: bool = False) -> None:
@@ -27,7 +39,7 @@ def row(run: Run, here: bool = False) -> None:
             said = (run_labels.subject(run), run_labels.where(run), run_labels.took(run), run_labels.ago(run.created))
             st.caption(escape_markdown(" · ".join(part for part in said if part)))
         if not here:
-            st.page_link("pages/runs/page.py", label="Open", query_params={"run_open": run.id})
+            links.show("runs", "Open", run_open=run.id)
             return
         actions(run, "row")
         st.button("Open", key=f"open_{run.id}", type="tertiary", on_click=_open, args=(run.id,))
@@ -40,7 +52,8 @@ def _open(run: str) -> None:
 
 def badge(run: Run) -> None:
     state = run_labels.state(run)
-    st.badge(state.word, icon=state.icon, color=state.colour)
+    icon, colour = STATES[state]
+    st.badge(state, icon=f":material/{icon}:", color=colour)
 
 
 def working() -> None:
@@ -61,7 +74,7 @@ def working() -> None:
                     row(run, here=True)
                     st.progress(run.fraction, escape_markdown(run_labels.progress(run)))
             if not ledger.engine_alive():
-                st.caption(":material/power_off: No engine is at work; runs go on as soon as one is started.")
+                st.caption(":material/power_off: No engine is running; runs go on as soon as one is started.")
 
     watch()
 

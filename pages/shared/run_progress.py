@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
+from engine.analysis.run_labels import active, progress, state, subject
 from engine.storage.ledger import Run
 from pages.shared import session
 from pages.shared.escape import escape_markdown
-from pages.shared.run_labels import active, progress, state, subject
 
 EVERY = 1.5  # seconds between looks, only while something is waiting or running
 
@@ -40,16 +40,16 @@ def follow(run: Run) -> None:
     if not active(run):
         return
     run_id = run.id
-    seen = state(run), session.ledger().parts_mark()
+    seen = state(run), session.ledger().parts_version()
 
     @st.fragment(run_every=EVERY)
     def bar() -> None:
         with session.show_errors():
             now = session.ledger().run(run_id)
-            if (state(now), session.ledger().parts_mark()) != seen:
+            if (state(now), session.ledger().parts_version()) != seen:
                 st.rerun()
             st.progress(now.fraction, escape_markdown(progress(now)))
             if not session.ledger().engine_alive():
-                st.caption(":material/power_off: No engine is at work; the run goes on as soon as one is started.")
+                st.caption(":material/power_off: No engine is running; the run goes on as soon as one is started.")
 
     bar()

@@ -13,7 +13,7 @@ from typing import Any
 
 import streamlit as st
 
-from engine.common.text import escape_text
+from engine.common.text import escape_text, visible_token
 from pages.shared import escape
 
 _HERE = Path(__file__).parent
@@ -56,7 +56,7 @@ def prepared(scores: Mapping[str, Any], *, ends: bool = True, search: str = "") 
         cells.append(
             {
                 "text": token if last else _flowing(token),
-                "name": token if last else visible(token),
+                "name": token if last else visible_token(token),
                 "part": int(index >= first),
                 "kl": kl if kl == kl else None,
                 "mark": not last and marked[index],
@@ -70,7 +70,7 @@ def prepared(scores: Mapping[str, Any], *, ends: bool = True, search: str = "") 
 
 def _likeliest(scores: Mapping[str, Any], model: str, position: int, token: str) -> list[tuple[str, float, bool]]:
     pairs = zip(scores[f"{model}_tokens"][position], scores[f"{model}_probs"][position], strict=True)
-    return [(visible(name), float(prob), name == token) for name, prob in pairs if prob == prob][:TOP]
+    return [(visible_token(name), float(prob), name == token) for name, prob in pairs if prob == prob][:TOP]
 
 
 def _marked(tokens: Sequence[str], search: str) -> list[bool]:
@@ -92,14 +92,3 @@ def _marked(tokens: Sequence[str], search: str) -> list[bool]:
 def _flowing(token: str) -> str:
     """A token inside the running text: line breaks and tabs are seen and still break the line."""
     return escape_text(token).replace("\n", "⏎\n").replace("\t", "⇥\t") or "⟨nothing⟩"
-
-
-def visible(token: str) -> str:
-    """A token by itself: the spaces at its ends are seen, and so is one that is only a part of a character."""
-    shown = escape_text(token).replace("\n", "⏎").replace("\t", "⇥").replace("\ufffd", "⟨part of a character⟩")
-    inner = shown.strip(" ")
-    if not inner:
-        return "␣" * len(shown) or "⟨nothing⟩"
-    before = len(shown) - len(shown.lstrip(" "))
-    after = len(shown) - len(shown.rstrip(" "))
-    return "␣" * before + inner + "␣" * after

@@ -6,7 +6,7 @@ import streamlit as st
 
 from engine.common import formats
 from engine.storage.ledger import Run
-from pages.shared import session
+from pages.shared import links, session
 from pages.shared.escape import escape_markdown
 
 POLL_SECONDS = 2.0
@@ -19,8 +19,8 @@ def no_runs() -> None:
         "disagree about it, and you choose where to cut."
     )
     with st.container(horizontal=True):
-        st.page_link("pages/overview/page.py", label="See what this workspace holds", icon=":material/home:")
-        st.page_link("pages/pruning/page.py", label="Start a run", icon=":material/play_arrow:")
+        links.show("overview", "See what this workspace holds", icon=":material/home:")
+        links.show("pruning", "Start a run", icon=":material/play_arrow:")
 
 
 def not_scored(run: Run) -> None:
@@ -35,7 +35,7 @@ def not_scored(run: Run) -> None:
         st.text("As soon as the first samples are scored they appear, and the histogram grows with them.")
         st.fragment(_progress, run_every=POLL_SECONDS)(run.id, 0)
         return
-    st.page_link("pages/runs/page.py", label="Open the run", icon=":material/list:")
+    links.show("runs", "Open the run", icon=":material/list:")
 
 
 def still_running(run: Run, scored: int) -> None:
@@ -61,4 +61,4 @@ def _progress(run_id: str, scored: int) -> None:
 
 def rows_scored(run_id: str) -> int:
     """How many scores of a run the store holds: it changes when there is more to see."""
-    return int(session.store().scored(run_id)["samples"].sum())
+    return int(session.store().scorings(run_id)["samples"].sum())

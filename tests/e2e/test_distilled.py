@@ -35,7 +35,7 @@ def test_from_the_headline_to_the_file(workspace: Workspace, served_app: Serve, 
     expect(page.locator(".distilled .changed.warn")).to_have_count(4)  # at the start no token differs
     settled(page)
 
-    page.get_by_role("button", name="Take it away").click()
+    page.get_by_role("button", name="Export this set").click()
     expect(page.get_by_text("load_file").first).to_be_visible()
     settled(page)
     with page.expect_download() as found:
@@ -63,7 +63,7 @@ def test_hostile_texts_are_text(workspace: Workspace, served_app: Serve, page: P
     film.press("End")
     expect(page).to_have_url(re.compile("distilled_step=500"))
     settled(page)
-    page.get_by_role("button", name="Take it away").click()
+    page.get_by_role("button", name="Export this set").click()
     expect(page.get_by_role("button", name=re.compile("^Download "))).to_be_visible()
     assert cards.locator("script, iframe, style, img[onerror], a").count() == 0
     assert not [url for url in asked if "example.invalid" in url or "//a.b" in url]

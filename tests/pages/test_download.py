@@ -1,4 +1,4 @@
-"""Taking away: the zip holds what the page says is kept, and a presented workspace is left as it is."""
+"""Exports: the zip holds what the page says is kept, and a read-only workspace is left as it is."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from engine.storage.store import SampleQuery, Store
 from engine.storage.workspace import Workspace
 from pages.samples import download
 from pages.shared import session
+from pages.shared.download import zipped
 from tests.fixtures.pruning_workspace import fill_workspace
 
 
@@ -33,7 +34,7 @@ def store(workspace: Workspace, ledger: Ledger, run: str, monkeypatch: pytest.Mo
 
 
 def packed(store: Store, query: SampleQuery, form: Any = "parquet") -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(download.packer(store, query, form)())) as archive:
+    with zipfile.ZipFile(io.BytesIO(zipped(download.writer(store, query, form)))) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
@@ -51,11 +52,11 @@ def draw(store: Store, **query: Any) -> AppTest:
 
     def script(query):  # type: ignore[no-untyped-def]  # AppTest runs its text alone, without the imports above
         from engine.storage.store import SampleQuery
-        from pages.samples import download as takeaway
-        from pages.shared import session as context
+        from pages.samples import download
+        from pages.shared import session
 
-        scoring = context.store().scoring(context.scored_runs()[0].id, 0, 1, "kl")
-        takeaway.take_away(SampleQuery(scoring, **query))
+        scoring = session.store().scoring(session.scored_runs()[0].id, 0, 1, "kl")
+        download.draw(SampleQuery(scoring, **query))
 
     app = AppTest.from_function(script, args=(query,), default_timeout=60)
     app.session_state["take_away"] = True
@@ -113,9 +114,9 @@ def test_closed_panel_costs_nothing(store: Store) -> None:
 
     def script() -> None:
         from engine.storage.store import SampleQuery, Scoring
-        from pages.samples import download as takeaway
+        from pages.samples import download
 
-        takeaway.take_away(SampleQuery(Scoring("no such run", "base", -1, 1, "kl")))
+        download.draw(SampleQuery(Scoring("no such run", "base", -1, 1, "kl")))
 
     app = AppTest.from_function(script, default_timeout=60).run()
     assert not app.exception

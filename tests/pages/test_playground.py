@@ -179,9 +179,9 @@ def test_refusal_is_a_sentence(workspace: Workspace, ledger: Ledger, run: str, s
 def test_no_engine_and_stopping(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
     """Without an engine the page says so and how to start one; waiting can be given up."""
     app = ask(show(workspace), "Where?", "Paris")
-    assert "No engine is at work" in said(app)
+    assert "No engine is running" in said(app)
     press(app, "Stop waiting").run()
-    assert "No engine is at work" not in said(app)
+    assert "No engine is running" not in said(app)
 
 
 def test_hostile_tokens_are_inert(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:

@@ -288,7 +288,7 @@ def test_the_view(workspace: Workspace, ended: str, show: Show) -> None:
     words = said(app)
     assert "1 of 2 nodes did 2 shards; 1 node was lost, and 1 shard was done again." in words
     assert "On the Ray cluster at 10.0.0.1:6379" in words.replace("\u2060", "")
-    assert "distilled students on digits · on 2 nodes" in words
+    assert "knowledge distillation on digits · on 2 nodes" in words
     nodes, again = (frame.value for frame in app.dataframe)
     assert list(nodes["shards done"]) == [2, 0]
     assert list(nodes["lost"]) == ["", "the node, with 1 shard"]
@@ -318,7 +318,7 @@ def test_a_run_whose_engine_died(workspace: Workspace, ledger: Ledger, show: Sho
     ledger.begin_unit(run, "a", "node-1")
     with closing(sqlite3.connect(workspace.ledger)) as db, db:
         db.execute("UPDATE runs SET heartbeat = heartbeat - 3600")
-        db.execute("UPDATE shards SET began = began - 3700")
+        db.execute("UPDATE work_units SET began = began - 3700")
     app = show(workspace, run_open=run, run_view="nodes")
     assert "No shard is done yet on 2 nodes; nothing was lost." in said(app)
     (nodes,) = (frame.value for frame in app.dataframe)
@@ -379,7 +379,7 @@ def test_a_pause_is_left_out_and_said(workspace: Workspace, ledger: Ledger, show
     run = begun(ledger)
     did(ledger, run, "a", "node-1", "cancelled")
     with closing(sqlite3.connect(workspace.ledger)) as db, db:
-        db.execute("UPDATE shards SET began = began - 7200, ended = ended - 7200")
+        db.execute("UPDATE work_units SET began = began - 7200, ended = ended - 7200")
     did(ledger, run, "a", "node-1")
     app = show(workspace, run_open=run, run_view="nodes")
     assert "At the dotted line nobody was at work for 2 h 00 min; that time is left out." in said(app)

@@ -8,11 +8,11 @@ from contextlib import closing
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from engine.analysis import run_labels
 from engine.config.load import parse_recipe, to_dict
 from engine.storage.ledger import Ledger
 from engine.storage.workspace import Workspace
 from pages.runs import detail
-from pages.shared import run_labels
 from tests.fixtures.app import Show, opener
 from tests.fixtures.pruning_workspace import fill_workspace, synthetic_recipe
 

@@ -111,5 +111,5 @@ def test_numbers() -> None:
         "12.3",
         "1,234",
         "0",
-        "no number",
+        "NaN",
     ]

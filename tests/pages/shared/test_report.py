@@ -10,10 +10,10 @@ from html.parser import HTMLParser
 import pytest
 
 from engine.analysis import pruning, samples
+from engine.analysis.pruning_results import results_of
 from engine.storage.ledger import Ledger
 from engine.storage.store import SampleQuery, Store
 from engine.storage.workspace import Workspace
-from pages.pruning import results
 from pages.shared.report import html_report
 from tests.fixtures.pruning_workspace import HOSTILE, fill_workspace
 
@@ -98,13 +98,13 @@ def test_numbers_are_those_of_the_store(page: str, store: Store, ledger: Ledger,
     asked, text = query(store, run), Reader(page).text
     kept, everything = store.count(replace(asked, show="kept")), store.count(SampleQuery(asked.scoring))
     assert samples.kept(kept, everything) in text
-    found = results.of(store, ledger.run(run))
+    found = results_of(store, ledger.run(run))
     assert found is not None
     assert pruning.ending(found.last) in text
     assert pruning.verdict(found.last) in text
     first = store.page(replace(asked, show="kept"), 0, 1).iloc[0]
     assert first["response"] in text
-    for part in ("What did raising the bar do?", "Around the threshold", "How was it made?", "How to read this"):
+    for part in ("What did raising the threshold do?", "Around the threshold", "How was it made?", "How to read this"):
         assert part in text
 
 
@@ -137,12 +137,12 @@ def test_figures_are_data(page: str) -> None:
 
 
 def test_run_without_training_is_told_too(workspace: Workspace, ledger: Ledger) -> None:
-    """A run that has scored but not trained yet has a report of its scores alone; without a tau nothing is cut."""
+    """A run that has scored but not trained yet has a report of its scores alone; without a tau nothing is pruned."""
     run = fill_workspace(workspace, samples=60, epochs=1, seeds=(0,), state="running", hostile=False)
     store = Store.in_memory(workspace, run)
     store.sync(ledger)
     page = html_report(store, ledger, ledger.run(run), query(store, run, tau=None))
     text = Reader(page).text
-    assert "Nothing was cut." in text
-    assert "What did raising the bar do?" not in text
+    assert "No threshold was set." in text
+    assert "What did raising the threshold do?" not in text
     assert "Around the threshold" not in text
