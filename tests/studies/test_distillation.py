@@ -59,9 +59,9 @@ def recipe(source: str | Path = "digits", **changes: Any) -> DistillationRecipe:
         "scratch": {"s": {"layers": 1, "width": 16, "heads": 2, "batch_size": 16}},
         "synthetic": {"length": LENGTH},
         "inner": {"steps": [2], "learning_rate": 0.1},
-        "outer": {"steps": 6, "batch_size": 8, "learning_rate": 0.1, "snapshots": SNAPSHOTS, "snapshot_heads": 2},
-        "worth": {
-            "heads": HEADS,
+        "outer": {"steps": 6, "batch_size": 8, "learning_rate": 0.1, "snapshots": SNAPSHOTS, "snapshot_seeds": 2},
+        "evaluation": {
+            "eval_seeds": HEADS,
             "steps": 2,
             "learning_rates": [0.01],
             "full_epochs": 1,
@@ -150,9 +150,9 @@ FULL: dict[str, Any] = {
     "synthetic__labels": "soft",
     "inner__steps": [2, 1],
     "scratch__t": {"layers": 1, "width": 16, "heads": 2, "batch_size": 16, "seed": 1},
-    "worth__transfer": [{"model": "scratch:t"}],
-    "worth__steps": 4,
-    "worth__learning_rates": [0.003, 0.01],
+    "evaluation__transfer": [{"model": "scratch:t"}],
+    "evaluation__steps": 4,
+    "evaluation__learning_rates": [0.003, 0.01],
 }
 
 
@@ -494,9 +494,9 @@ def test_a_stop_between_snapshots(workspace: Workspace, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     "changes",
     [
-        {"inner__optimizer": "momentum", "inner__states": "host", "synthetic__start": "noise"},
+        {"inner__optimizer": "momentum", "inner__states": "host", "synthetic__initialization": "noise"},
         {"inner__optimizer": "adam", "inner__steps": [3], "inner__window": 1, "inner__learning_rate": 0.01},
-        {"synthetic__labels": "hard", "synthetic__start": "noise"},
+        {"synthetic__labels": "hard", "synthetic__initialization": "noise"},
         {"synthetic__labels": "soft"},
     ],
 )
@@ -533,8 +533,8 @@ def test_hard_labels_of_texts(workspace: Workspace, tmp_path: Path) -> None:
         recipe(
             sentences(tmp_path / "films.csv"),
             synthetic__labels="hard",
-            synthetic__start="noise",
-            synthetic__pull=0.1,
+            synthetic__initialization="noise",
+            synthetic__embedding_penalty=0.1,
             synthetic__similarity="l2",
         ),
     )

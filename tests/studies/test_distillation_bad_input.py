@@ -27,9 +27,21 @@ from engine.models.functional import ImageModel
 from engine.storage.ledger import Ledger
 from engine.storage.store import Store
 from engine.storage.workspace import Workspace
-from engine.studies.distillation import learning, setup, study
+from engine.studies import labelled
+from engine.studies.distillation import learning, study
 from engine.studies.job import Job
-from tests.studies.test_distillation import STEPS, begin, bert, do, everything, recipe, resumed, sentences, table, texts_of
+from tests.studies.test_distillation import (
+    STEPS,
+    begin,
+    bert,
+    do,
+    everything,
+    recipe,
+    resumed,
+    sentences,
+    table,
+    texts_of,
+)
 
 
 def refused(workspace: Workspace, wanted: DistillationRecipe) -> str:
@@ -109,14 +121,14 @@ def test_classes_are_counted_again(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, labels: list[int], words: str
 ) -> None:
     """Whatever a reader of data lets through, a class without samples never gets as far as a picture of nothing."""
-    read = setup.read_labelled
+    read = labelled.read_labelled
 
     def rigged(settings: LabelledSettings, tokenizer: Any) -> Labelled:
         found = read(settings, tokenizer)
         names = ["low", "middle", "high"][: max(labels) + 1]
         return replace(found, labels=np.resize(np.array(labels), len(found)), class_names=names)
 
-    monkeypatch.setattr(setup, "read_labelled", rigged)
+    monkeypatch.setattr(labelled, "read_labelled", rigged)
     assert refused(workspace, recipe()).startswith(words)
 
 
@@ -200,8 +212,8 @@ def test_a_loss_that_never_is_a_number(workspace: Workspace, monkeypatch: pytest
     run, state = begin(workspace, recipe(outer__steps=20))
     assert state == "failed"
     assert Ledger(workspace).run(run).error == (
-        f"The distillation diverged {MAX_ROLLBACKS + 1} times, also at 1/256 of its rates; lower inner.learning_rate "
-        "or outer.learning_rate."
+        f"The distillation diverged {MAX_ROLLBACKS + 1} times, also at 1/256 of its learning rates; lower "
+        "inner.learning_rate or outer.learning_rate."
     )
     assert len(notes(workspace, run)) == MAX_ROLLBACKS
     assert set(table(workspace, run, "distilled")["step"]) == {0, 7}

@@ -24,12 +24,22 @@ from engine.storage.parts import read_table
 from engine.storage.workspace import Workspace, open_workspace
 from engine.studies.distillation import trials
 from engine.studies.distillation.decoding import embeddings_of, nearest_samples
-from engine.studies.distillation.evaluation import REAL, Evaluation, Measurement, in_batches
-from engine.studies.distillation.initialization import start_of
-from engine.studies.distillation.learning import Distilling, output_key
+from engine.studies.distillation.evaluation import Measurement
+from engine.studies.distillation.initialization import initial_inputs
+from engine.studies.distillation.learned_sets import cache_key
+from engine.studies.distillation.learning import Distilling
 from engine.studies.distillation.setup import DistillationStudy, open_study
 from engine.studies.distillation.study import Distillation
-from engine.studies.distillation.trials import LabelledBatch, _within, accuracy, descend, eval_steps_of, fitted_trial, learned_trial
+from engine.studies.distillation.training_sets import REAL, TrainingSets, in_batches
+from engine.studies.distillation.trials import (
+    LabelledBatch,
+    _within,
+    accuracy,
+    eval_steps_of,
+    fitted_trial,
+    inner_trial,
+    run_adamw,
+)
 from engine.studies.distillation.two_tasks import TwoTasks
 from engine.studies.job import Job
 from tests.studies.test_distillation import recipe, sentences
@@ -65,9 +75,7 @@ def study(request: pytest.FixtureRequest) -> DistillationStudy:
 
 
 def parts_of(study: DistillationStudy, task: str = MAIN) -> tuple[Any, Any]:
-    student = study.recipe.students[0].model
-    found = study.task(task, student)
-    return found, study.learner(found, student)
+    return study.opened[task, study.recipe.students[0].model]
 
 
 def nothing(*_args: Any) -> None:
@@ -81,8 +89,8 @@ def nothing(*_args: Any) -> None:
 @pytest.mark.parametrize("per_class", [1, 3, 1000])
 def test_picks(study: DistillationStudy, method: str, per_class: int) -> None:
     """As many of each class as there are inputs, as far as there are so many, and none twice."""
-    task, learner = parts_of(study)
-    places = Evaluation(study).picks(task, learner, per_class, method, 0)
+    task, model = parts_of(study)
+    places = TrainingSets(study).select(task, model, per_class, method, 0)
     assert len(set(places.tolist())) == len(places)
     counts = np.bincount(task.labels["train"].numpy())
     picked = np.bincount(task.labels["train"].numpy()[places], minlength=len(counts))
@@ -91,10 +99,10 @@ def test_picks(study: DistillationStudy, method: str, per_class: int) -> None:
 
 def test_what_a_draw_changes(study: DistillationStudy) -> None:
     """Random samples are others for every head and the same for the same one; herding leaves nothing to chance."""
-    task, learner = parts_of(study)
-    worth = Evaluation(study)
+    task, model = parts_of(study)
+    sets = TrainingSets(study)
     picked = {
-        method: [worth.picks(task, learner, 3, method, draw).tolist() for draw in (0, 1, 0)]
+        method: [sets.select(task, model, 3, method, draw).tolist() for draw in (0, 1, 0)]
         for method in ("random", "herding")
     }
     assert picked["random"][0] == picked["random"][2] != picked["random"][1]
@@ -103,36 +111,36 @@ def test_what_a_draw_changes(study: DistillationStudy) -> None:
 
 def test_embeddings_have_length_one(study: DistillationStudy) -> None:
     """Alike is a matter of direction, so a long text is no further away than a short one."""
-    task, learner = parts_of(study)
-    found = embeddings_of(learner, task, "train")
+    task, model = parts_of(study)
+    found = embeddings_of(task, model, "train")
     assert len(found) == len(task.rows)
     assert torch.allclose(found.norm(dim=1), torch.ones(len(found)), atol=1e-5)
 
 
 def test_padding_is_no_part_of_an_embedding(texts: DistillationStudy) -> None:
     """The mean is over the tokens of a text alone, whatever is read beside it."""
-    task, learner = parts_of(texts)
-    found = embeddings_of(learner, task, "train")
+    task, model = parts_of(texts)
+    found = embeddings_of(task, model, "train")
     for place in (0, len(found) - 1):
         ids, mask = task.inputs("train", np.array([place]))
         assert mask.all()
-        assert torch.allclose(found[place], F.normalize(learner.table[ids[0]].mean(0), dim=0), atol=1e-5)
+        assert torch.allclose(found[place], F.normalize(model.table[ids[0]].mean(0), dim=0), atol=1e-5)
 
 
 def test_a_real_sample_finds_itself(study: DistillationStudy) -> None:
     """An input that has learned nothing is nearest to the sample it is, as near as can be, and to its class alone."""
-    task, learner = parts_of(study)
+    task, model = parts_of(study)
     places = [int(np.flatnonzero(task.labels["train"].numpy() == label)[0]) for label in range(task.classes)]
-    if isinstance(learner, TextModel):
+    if isinstance(model, TextModel):
         ids = [task.inputs("train", np.array([place]))[0][0] for place in places]
         assert len({len(row) for row in ids}) == 1
-        inputs = learner.table[torch.stack(ids)][:, len(learner.prefix) : len(ids[0]) - len(learner.suffix)]
+        inputs = model.table[torch.stack(ids)][:, len(model.prefix) : len(ids[0]) - len(model.suffix)]
     else:
         inputs = task.inputs("train", np.array(places))[0]
-    rows, values = nearest_samples(learner, task, inputs, list(range(task.classes)))
+    rows, values = nearest_samples(task, model, inputs, list(range(task.classes)))
     assert np.allclose(values[:, 0], 1, atol=1e-5)
     assert rows.shape == values.shape == (task.classes, 3)
-    known = embeddings_of(learner, task, "train")
+    known = embeddings_of(task, model, "train")
     where = {int(row): place for place, row in enumerate(task.rows)}
     for label, found in enumerate(rows):
         assert all(int(task.labels["train"][where[int(row)]]) == label for row in found)
@@ -142,27 +150,25 @@ def test_a_real_sample_finds_itself(study: DistillationStudy) -> None:
 
 def test_inputs_start_from_their_class(texts: DistillationStudy) -> None:
     """The tokens an input starts as are those of training samples of its class, special ones left out."""
-    task, learner = parts_of(texts)
+    task, model = parts_of(texts)
     key = texts.recipe.sets()[0]._replace(per_class=6)
-    first = start_of(texts, key, task, learner)
+    first = initial_inputs(texts, task, model, key)
     assert first.shape == (12, texts.recipe.synthetic.length, 16)
     special = set(task.tokenizer.all_special_ids)
     for place, vectors in enumerate(first):
-        ids = [
-            int(F.normalize(learner.table, dim=-1).matmul(F.normalize(vector, dim=0)).argmax()) for vector in vectors
-        ]
+        ids = [int(F.normalize(model.table, dim=-1).matmul(F.normalize(vector, dim=0)).argmax()) for vector in vectors]
         assert not special & set(ids)
         mine = np.flatnonzero(task.labels["train"].numpy() == place // 6)
         known = {token for sample in mine for token in task.inputs("train", np.array([sample]))[0][0].tolist()}
         assert set(ids) <= known
     assert all(len({float(vectors.sum()) for vectors in half}) > 1 for half in first.split(6))  # not one for all
-    assert torch.equal(first, start_of(texts, key, task, learner))
+    assert torch.equal(first, initial_inputs(texts, task, model, key))
 
 
 def test_real_batches_of_the_outer_loop(pictures: DistillationStudy) -> None:
     """Every sample once an epoch, in another order for the next; from any step on they are the same as before."""
-    distilling = Distilling(pictures, pictures.recipe.sets()[0])
-    count = len(pictures.task(MAIN, "mlp").rows)
+    distilling = Distilling(pictures, *parts_of(pictures), pictures.recipe.sets()[0])
+    count = len(pictures.opened[MAIN, "mlp"][0].rows)
     per_epoch = -(-count // pictures.recipe.outer.batch_size)
     batches = [batch.tolist() for batch in islice(distilling._batches(0), 2 * per_epoch)]
     epochs = [list(chain(*batches[:per_epoch])), list(chain(*batches[per_epoch:]))]
@@ -178,20 +184,19 @@ def test_real_batches_of_the_outer_loop(pictures: DistillationStudy) -> None:
 @pytest.mark.parametrize("split", ["valid", "test"])
 def test_accuracy_is_a_plain_loop(study: DistillationStudy, split: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of similar length, and sums over them, change nothing."""
-    task, learner = parts_of(study)
+    task, model = parts_of(study)
     monkeypatch.setitem(trials.BATCH_TOKENS, "cpu", 20)
     weights = [
-        weight + 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
-        for weight in learner.init(3)
+        weight + 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)) for weight in model.init(3)
     ]
     right, loss = 0, 0.0
     for place, label in enumerate(task.labels[split].tolist()):
         with torch.no_grad():
-            scores = learner.forward(weights, *task.inputs(split, np.array([place])))[0].log_softmax(-1)
+            scores = model.forward(weights, *task.inputs(split, np.array([place])))[0].log_softmax(-1)
         right += int(scores.argmax()) == label
         loss -= float(scores[label])
     count = len(task.labels[split])
-    found = accuracy(study, task, learner, weights, split)
+    found = accuracy(study, task, model, weights, split)
     assert found == pytest.approx((right / count, loss / count), rel=1e-4)
 
 
@@ -246,13 +251,13 @@ def test_where_to_stop_is_chosen_on_held_out_samples(
     pictures: DistillationStudy, monkeypatch: pytest.MonkeyPatch, valid: list[float], best: tuple[float, int]
 ) -> None:
     """Best mark of best rate, the earliest on ties; the test set is read once, with the weights of that mark."""
-    task, learner = parts_of(pictures)
+    task, model = parts_of(pictures)
     eval_steps, given = [1, 2, 4], iter(valid)
     asked: list[str] = []
     seen: dict[int, torch.Tensor] = {}
 
     def rigged(
-        _study: DistillationStudy, _task: Any, _learner: Any, weights: list[torch.Tensor], split: str
+        _study: DistillationStudy, _task: Any, _model: Any, weights: list[torch.Tensor], split: str
     ) -> tuple[float, float]:
         asked.append(split)
         if split == "valid":
@@ -263,10 +268,10 @@ def test_where_to_stop_is_chosen_on_held_out_samples(
         return 0.77, 1.5
 
     monkeypatch.setattr(trials, "accuracy", rigged)
-    batch = Evaluation(pictures).real_batch(task, np.arange(6))
+    batch = TrainingSets(pictures).real_batch(task, np.arange(6))
     checked: list[int] = []
     trial = fitted_trial(
-        pictures, task, learner, FIRST_EVAL_SEED, lambda epoch: [batch],
+        pictures, task, model, FIRST_EVAL_SEED, lambda epoch: [batch],
         rates=[0.1, 0.2], steps=4, eval_steps=eval_steps, samples=6, check=lambda: checked.append(1),
     )  # fmt: skip
     assert (trial.learning_rate, trial.steps) == best
@@ -282,7 +287,7 @@ def test_descending_is_adamw(pictures: DistillationStudy) -> None:
     start = torch.randn(5)
     mine, theirs = [start.clone().requires_grad_()], start.clone().requires_grad_()
     target = torch.arange(5.0)
-    for _ in descend(mine, lambda _step: (mine[0] - target).square().sum(), 0.1, 20, nothing):
+    for _ in run_adamw(mine, lambda _step: (mine[0] - target).square().sum(), 0.1, 20, nothing):
         pass
     adam = torch.optim.AdamW([theirs], lr=1.0, weight_decay=0.01)
     for step in range(20):
@@ -295,20 +300,20 @@ def test_descending_is_adamw(pictures: DistillationStudy) -> None:
 
 def test_a_learned_trial_is_plain_training(pictures: DistillationStudy) -> None:
     """The inner steps at the learned rates are those that anybody would take with SGD."""
-    task, learner = parts_of(pictures)
+    task, model = parts_of(pictures)
     key = pictures.recipe.sets()[0]
-    inputs = start_of(pictures, key, task, learner)
+    inputs = initial_inputs(pictures, task, model, key)
     rates = [0.3, 0.1]
     learned = SyntheticSet(
         inputs, torch.eye(10), torch.tensor([softplus_inverse(rate) for rate in rates]), None, "unrestricted"
     )
-    weights = [weight.clone().requires_grad_() for weight in learner.init(FIRST_EVAL_SEED)]
+    weights = [weight.clone().requires_grad_() for weight in model.init(FIRST_EVAL_SEED)]
     for rate in rates:
-        loss = F.cross_entropy(learner.forward(weights, inputs), torch.arange(10))
+        loss = F.cross_entropy(model.forward(weights, inputs), torch.arange(10))
         gradients = torch.autograd.grad(loss, weights)
         weights = [(w - rate * g).detach().requires_grad_() for w, g in zip(weights, gradients, strict=True)]
-    trial = learned_trial(pictures, task, learner, learned, FIRST_EVAL_SEED)
-    assert (trial.accuracy, trial.loss) == pytest.approx(accuracy(pictures, task, learner, weights, "test"), rel=1e-4)
+    trial = inner_trial(pictures, task, model, learned, FIRST_EVAL_SEED)
+    assert (trial.accuracy, trial.loss) == pytest.approx(accuracy(pictures, task, model, weights, "test"), rel=1e-4)
     assert (trial.samples, trial.steps) == (10, 2)
 
 
@@ -322,7 +327,7 @@ def test_what_a_run_does_and_in_which_order(texts: DistillationStudy) -> None:
     assert len(set(names)) == len(names)
     kinds = [type(unit.key).__name__ for unit in units]
     # Three measurements of the set, three picks of real samples, and all of them.
-    assert kinds == ["SetKey", *["Measurement"] * 7] * 2 + ["Both"] * (len(MERGED) + 1)
+    assert kinds == ["SetKey", *["Measurement"] * 7] * 2 + ["TwoTaskMeasurement"] * (len(MERGED) + 1)
     tasks = [unit.key.key.task for unit in units if isinstance(unit.key, Measurement)]
     assert tasks == ["main"] * 7 + ["other"] * 7
     assert all(unit.flops > 0 for unit in units)
@@ -354,7 +359,7 @@ def test_what_needs_no_set_is_measured_before_there_is_one(workspace: Workspace)
     (lost,) = (part for part in parts if part.name == f"{one[1].name}-random-0")
     before = read_table(workspace, [lost], "evaluation").to_pandas().drop(columns="seconds")
     ledger.forget_parts([lost])
-    again = Distillation(DistillationStudy(Job(workspace, ledger, study.job.run, CPU), wanted, study.sources))
+    again = Distillation(open_study(Job(workspace, ledger, study.job.run, CPU), wanted))
     assert [key.method for key in early if not again.has(key)] == ["random"]
     for key in early:
         again.do(key)
@@ -370,13 +375,13 @@ def test_what_needs_no_set_is_measured_before_there_is_one(workspace: Workspace)
 def two(texts: DistillationStudy) -> TwoTasks:
     """Both sets as they start out: what is measured here does not depend on what was learned."""
     for key in texts.recipe.sets():
-        task, learner = parts_of(texts, key.task)
-        inputs = start_of(texts, key, task, learner)
-        tensors = {"inputs": learner.add_special_tokens(inputs), "labels": torch.eye(2), "rates": torch.full((2,), 0.1)}
+        task, model = parts_of(texts, key.task)
+        inputs = initial_inputs(texts, task, model, key)
+        tensors = {"inputs": model.add_special_tokens(inputs), "labels": torch.eye(2), "rates": torch.full((2,), 0.1)}
         save_tensors(
-            texts.job.workspace, output_key(texts, key), tensors, {"step": 0, "seconds": 0.0, "classes": [0, 1]}
+            texts.job.workspace, cache_key(texts, key), tensors, {"step": 0, "seconds": 0.0, "classes": [0, 1]}
         )
-    return TwoTasks(texts, Evaluation(texts), *texts.recipe.sets())
+    return TwoTasks(texts, TrainingSets(texts), *texts.recipe.sets())
 
 
 def trained(two: TwoTasks, monkeypatch: pytest.MonkeyPatch, ask: Any) -> list[list[list[torch.Tensor]]]:
@@ -386,7 +391,7 @@ def trained(two: TwoTasks, monkeypatch: pytest.MonkeyPatch, ask: Any) -> list[li
 
     def watch(self: TwoTasks, place: int, weights: list[list[torch.Tensor]], *rest: Any) -> dict[str, Any]:
         found.append([[weight.detach().clone() for weight in each] for each in weights])
-        assert all(weights[0][shared] is weights[1][shared] for shared in self.shared)
+        assert all(weights[0][shared] is weights[1][shared] for shared in self.body)
         return row(self, place, weights, *rest)
 
     with monkeypatch.context() as watching:
@@ -400,15 +405,15 @@ def test_one_body_two_heads(two: TwoTasks, monkeypatch: pytest.MonkeyPatch, meth
     """After training the body is one and the same for both tasks, has learned, and each task has its own head."""
     found = trained(two, monkeypatch, lambda: two.merged(method, 0, nothing))
     assert len(found) == 2
-    before = two.start(0)
+    before = two.init(0)
     (weights, _) = found
-    heads = [place for place in range(len(weights[0])) if place not in two.shared]
+    heads = [place for place in range(len(weights[0])) if place not in two.body]
     assert heads
-    assert two.shared
+    assert two.body
     matrices = [place for place in heads if weights[0][place].dim() > 1]
     assert all(not torch.equal(weights[0][place], weights[1][place]) for place in matrices)
     for place in (0, 1):
-        assert any(not torch.equal(weights[place][at], before[place][at]) for at in two.shared)
+        assert any(not torch.equal(weights[place][at], before[place][at]) for at in two.body)
         assert any(not torch.equal(weights[place][at], before[place][at]) for at in heads)
 
 
@@ -428,18 +433,18 @@ def test_replaying_nothing_is_learning_the_other_task_alone(two: TwoTasks, monke
     """All of the first task, then all of the second, by a plain loop: the same weights as with no replay."""
     found = trained(two, monkeypatch, lambda: two.replayed(0, nothing))
     assert len(found) == 4
-    settings = two.worth.settings
-    weights = two.start(0)
+    settings = two.settings
+    weights = two.init(0)
     for place in (0, 1):
-        task, learner = two.tasks[place], two.learners[place]
+        task, model = two.tasks[place], two.models[place]
         steps = settings.full_epochs * -(-len(task.rows) // settings.batch_size)
         optimized = [weight for at, weight in enumerate(weights[place])]
 
-        def loss(step: int, place: int = place, learner: Any = learner) -> torch.Tensor:
-            batch = two._real(place, 0, step)
-            return F.cross_entropy(learner.forward(weights[place], *batch.inputs), batch.targets.argmax(-1))
+        def loss(step: int, place: int = place, model: Any = model) -> torch.Tensor:
+            batch = two._real_batch(place, 0, step)
+            return F.cross_entropy(model.forward(weights[place], *batch.inputs), batch.targets.argmax(-1))
 
-        for _ in descend(optimized, loss, settings.full_learning_rate, steps, nothing):
+        for _ in run_adamw(optimized, loss, settings.full_learning_rate, steps, nothing):
             pass
     for place in (0, 1):
         for mine, theirs in zip(weights[place], found[0][place], strict=True):
@@ -453,10 +458,10 @@ def test_replaying_nothing_is_learning_the_other_task_alone(two: TwoTasks, monke
 
 def test_every_sample_of_a_task_is_learned_once_an_epoch(two: TwoTasks) -> None:
     """The batches of the full data are a partition of it in every epoch."""
-    task, size = two.tasks[0], two.worth.settings.batch_size
+    task, size = two.tasks[0], two.settings.batch_size
     steps = -(-len(task.rows) // size)
     for epoch in (0, 1):
-        seen = [two._real(0, 3, epoch * steps + step) for step in range(steps)]
+        seen = [two._real_batch(0, 3, epoch * steps + step) for step in range(steps)]
         assert sum(len(batch.targets) for batch in seen) == len(task.rows)
         assert torch.equal(
             sum(batch.targets.sum(0) for batch in seen), F.one_hot(task.labels["train"], 2).float().sum(0)

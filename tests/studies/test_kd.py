@@ -13,7 +13,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from engine.config.kd import PRUNING_SCORES, PrunedKdRecipe, kept_arm
+from engine.config.grid import PRUNING_SCORES, selection_arm
+from engine.config.kd import PrunedKdRecipe
 from engine.config.load import parse_recipe, set_value
 from engine.runtime.worker import execute
 from engine.storage.ledger import Ledger
@@ -95,7 +96,7 @@ def test_what_is_kept_is_the_top_of_the_score(finished: tuple[Workspace, str]) -
     """High = keep, through all the layers: the selections part holds the highest scores of the scores part."""
     scores = table(*finished, "scores").query("metric == 'el2n'").set_index("row")["value"]
     chosen = table(*finished, "selections").query(
-        "arm == @kept_arm('el2n', 0.2, 0.0)", local_dict={"kept_arm": kept_arm}
+        "arm == @kept_arm('el2n', 0.2, 0.0)", local_dict={"kept_arm": selection_arm}
     )
     kept = scores[chosen[chosen["kept"]]["row"]]
     pruned = scores[chosen[~chosen["kept"]]["row"]]
@@ -269,7 +270,7 @@ def test_an_emptied_class_is_named(workspace: Workspace) -> None:
     """A pure top of a score may empty a class: the run says which, and what keeps some of each."""
     run = do(workspace, recipe(grid__fractions=[0.02], grid__scores=["el2n"]))
     (emptied,) = Ledger(workspace).run(run).provenance["emptied"]
-    assert emptied["arm"] == kept_arm("el2n", 0.02, 0.0)
+    assert emptied["arm"] == selection_arm("el2n", 0.02, 0.0)
     assert set(emptied["classes"]) < {str(digit) for digit in range(10)}
     assert "quota" in Ledger(workspace).log_path(run).read_text(encoding="utf-8")
     quota = do(workspace, recipe(grid__fractions=[0.1], grid__scores=["el2n"], selection={"rule": "quota"}))

@@ -34,7 +34,8 @@ from engine.storage.ledger import Ledger
 from engine.storage.parts import read_table
 from engine.storage.workspace import Workspace
 from engine.studies.distillation import prompting
-from engine.studies.distillation.prompting import Example, Prompts, Reader, prompt_worth
+from engine.studies.distillation.prompting import PrefixedModel, evaluate_prompts
+from engine.studies.distillation.prompts import Example, Prompts
 from engine.studies.job import Cancelled, Job
 from tests.data.conftest import make_tokenizer
 from tests.fixtures.models import SIZES, build
@@ -113,7 +114,7 @@ def worth(job: Job, model: str, draws: int = 2, **changes: Any) -> list[dict[str
         "flops": 1.0,
     }
     settings = PromptSettings(model=model, draws=draws, samples=changes.pop("samples", 200))
-    return prompt_worth(job, settings, **asked | changes)
+    return evaluate_prompts(job, settings, **asked | changes)
 
 
 def of(rows: list[dict[str, Any]], method: str, column: str) -> list[Any]:
@@ -397,16 +398,16 @@ def test_a_forward_pass_that_fails_names_the_model(job: Job, tmp_path: Path, mon
 def test_out_of_memory_makes_batches_smaller(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same figures from smaller batches; a prompt that does not fit alone is one sentence."""
     model = folder(tmp_path / "model", llama())
-    plain, most = Reader.__call__, 1
+    plain, most = PrefixedModel.__call__, 1
     expected = worth(job, model)
 
-    def narrow(reader: Reader, ids: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+    def narrow(reader: PrefixedModel, ids: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
         if len(ids) > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return plain(reader, ids, *rest)
 
     monkeypatch.setattr(prompting, "_check_causal", lambda model: None)  # it reads two at once
-    monkeypatch.setattr(Reader, "__call__", narrow)
+    monkeypatch.setattr(PrefixedModel, "__call__", narrow)
     assert [row["loss"] for row in worth(job, model)] == pytest.approx([row["loss"] for row in expected], rel=1e-5)
     most = 0
     said = sentence(lambda: worth(job, model))
@@ -418,16 +419,16 @@ def test_a_cancelled_run_stops_between_batches(job: Job, tmp_path: Path, monkeyp
     model = folder(tmp_path / "model", llama())
     monkeypatch.setattr("engine.studies.job.REPORT_SECONDS", 0.0)
     monkeypatch.setitem(prompting.TOKENS_AT_ONCE, "cpu", 1)  # a batch for every question
-    plain, asked = Reader.__call__, 0
+    plain, asked = PrefixedModel.__call__, 0
 
-    def counted(reader: Reader, *rest: torch.Tensor) -> torch.Tensor:
+    def counted(reader: PrefixedModel, *rest: torch.Tensor) -> torch.Tensor:
         nonlocal asked
         asked += 1
         if asked == 3:  # the first one is the check of the model
             job.ledger.cancel(job.run.id)
         return plain(reader, *rest)
 
-    monkeypatch.setattr(Reader, "__call__", counted)
+    monkeypatch.setattr(PrefixedModel, "__call__", counted)
     with pytest.raises(Cancelled):
         worth(job, model)
     assert asked == 3
@@ -465,7 +466,7 @@ def test_reading_the_examples_once_changes_no_logit(family: str) -> None:
     model = LoadedModel(family, family, net, "", 0)
     before, ids = list(range(5, 25)), torch.tensor([[30, 31, 32, 33], [40, 41, 0, 0]])
     mask, columns = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]), torch.tensor([1, 3])
-    reader = Reader(model, before)
+    reader = PrefixedModel(model, before)
     found = [reader(ids, mask, columns) for _ in range(2)]  # what is kept is not used up
     with torch.inference_mode():
         for row, column in [(0, 1), (0, 3), (1, 1)]:

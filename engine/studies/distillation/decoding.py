@@ -1,4 +1,4 @@
-"""What was learned, as people can see it: vectors as tokens and text, pixels as pictures, and real samples nearby."""
+"""Synthetic inputs for people: vectors as tokens and text, pixels as images, and the nearest real samples."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from engine.config.distillation import SetKey
 from engine.data.images import pngs
 from engine.distillation.decode import allowed_tokens, nearest_tokens
 from engine.models.functional import FunctionalModel, TextModel
-from engine.studies.distillation.setup import BATCH_TOKENS, Task
+from engine.studies.distillation.setup import BATCH_TOKENS
+from engine.studies.distillation.tasks import Task
 
 NEAREST_SAMPLES = 3
 NEAREST_TOKENS = 5
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Synthetic texts: `ids` (N, L, 5) of the nearest tokens, `similarity` of the same shape, and the decoded texts."""
+class Decoded:
+    """Synthetic texts: `ids` (N, L, 5) of the nearest tokens, `similarity` of the same shape, and the texts."""
 
     ids: Tensor
     similarity: Tensor
@@ -31,28 +32,28 @@ class Reading:
 
 
 class Decoder:
-    """Reads vectors with the word table of a student and the tokenizer that belongs to it."""
+    """Decodes vectors with the embedding table of a student and its tokenizer."""
 
-    def __init__(self, learner: TextModel, task: Task, similarity: Similarity) -> None:
+    def __init__(self, task: Task, model: TextModel, similarity: Similarity) -> None:
         assert task.tokenizer is not None
-        self.table, self.similarity, self.tokenizer = learner.table, similarity, task.tokenizer
+        self.table, self.similarity, self.tokenizer = model.table, similarity, task.tokenizer
         tokens = self.tokenizer.convert_ids_to_tokens(list(range(len(self.tokenizer))))
         self.words = [self.tokenizer.convert_tokens_to_string([token]) for token in tokens]
         special = {*self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder}
-        self.allowed = allowed_tokens(self.words, special, len(self.table)).to(learner.device)
+        self.allowed = allowed_tokens(self.words, special, len(self.table)).to(model.device)
 
-    def read(self, vectors: Tensor) -> Reading:
+    def decode(self, vectors: Tensor) -> Decoded:
         """Vectors (N, L, d) as text."""
         ids, similarity = nearest_tokens(vectors.detach(), self.table, self.allowed, self.similarity, NEAREST_TOKENS)
         texts = [str(self.tokenizer.decode(row)) for row in ids[..., 0].tolist()]
-        return Reading(ids.cpu(), similarity.cpu(), texts)
+        return Decoded(ids.cpu(), similarity.cpu(), texts)
 
 
-def token_rows(key: SetKey, step: int, found: Reading, start: Reading, words: list[str]) -> list[dict[str, Any]]:
+def token_rows(key: SetKey, step: int, now: Decoded, initial: Decoded, words: list[str]) -> list[dict[str, Any]]:
     """The rows of `distilled_tokens` of one snapshot."""
     rows = []
     for place, (ids, values, before) in enumerate(
-        zip(found.ids.tolist(), found.similarity.tolist(), start.ids[..., 0].tolist(), strict=True)
+        zip(now.ids.tolist(), now.similarity.tolist(), initial.ids[..., 0].tolist(), strict=True)
     ):
         for position, (near, close, first) in enumerate(zip(ids, values, before, strict=True)):
             rows.append(
@@ -75,20 +76,20 @@ def input_rows(
     labels: list[str],
     targets: Tensor,
     *,
-    read: tuple[Reading, Reading] | None,
+    decoded: tuple[Decoded, Decoded] | None,
     images: list[bytes] | None,
     near: tuple[NDArray[np.int32], NDArray[np.float32]] | None,
 ) -> list[dict[str, Any]]:
-    """The rows of `distilled` of one snapshot; `read` is how it reads now and how it read at the start.
+    """The rows of `distilled` of one snapshot; `decoded` are its texts now and at the initialization.
 
-    `near` are rows and similarities (N, NEAREST_SAMPLES) of real samples, for the chosen snapshot.
+    `near` are rows and similarities (N, NEAREST_SAMPLES) of real samples, for the best snapshot.
     """
     rows = []
     for place, label in enumerate(labels):
         text, changed, length = None, 0, 0
-        if read is not None:
-            now, before = (reading.ids[place, :, 0] for reading in read)
-            text, changed, length = read[0].texts[place], int((now != before).sum()), len(now)
+        if decoded is not None:
+            now, before = (texts.ids[place, :, 0] for texts in decoded)
+            text, changed, length = decoded[0].texts[place], int((now != before).sum()), len(now)
         rows.append(
             {
                 **key._asdict(),
@@ -108,7 +109,7 @@ def input_rows(
     return rows
 
 
-def as_pictures(task: Task, pixels: Tensor) -> list[bytes]:
+def as_pngs(task: Task, pixels: Tensor) -> list[bytes]:
     """PNGs of standardised pixels (N, C, H, W), at the brightness of the data."""
     samples = task.samples["train"]
     assert samples.mean is not None
@@ -117,37 +118,36 @@ def as_pictures(task: Task, pixels: Tensor) -> list[bytes]:
     return pngs(values.to(torch.uint8).cpu().numpy())
 
 
-def embeddings_of(learner: FunctionalModel, task: Task, split: str) -> Tensor:
-    """Samples as vectors (n, d) of length 1, to see which are alike.
+def embeddings_of(task: Task, model: FunctionalModel, split: str) -> Tensor:
+    """Samples as vectors (n, d) of length 1, whose product is their similarity.
 
-    A text is the mean over its tokens of the embeddings that the student's body reads (its word table, where nothing
-    has been learned yet); a picture is its pixels.
+    A text is the mean over its tokens of their rows in the embedding table of the student; an image is its pixels.
     """
     count = len(task.samples[split])
-    step = max(1, BATCH_TOKENS[learner.device.type] // max(1, int(task.lengths[split].max())))
+    step = max(1, BATCH_TOKENS[model.device.type] // max(1, int(task.lengths[split].max())))
     parts = []
     for start in range(0, count, step):
         inputs = task.inputs(split, np.arange(start, min(start + step, count)))
-        if isinstance(learner, TextModel):
-            mask = inputs[1][..., None].to(learner.table.dtype)
-            parts.append((learner.table[inputs[0]] * mask).sum(1) / mask.sum(1))
+        if isinstance(model, TextModel):
+            mask = inputs[1][..., None].to(model.table.dtype)
+            parts.append((model.table[inputs[0]] * mask).sum(1) / mask.sum(1))
         else:
             parts.append(inputs[0].flatten(1))
     return torch.nn.functional.normalize(torch.cat(parts), dim=-1)
 
 
 def nearest_samples(
-    learner: FunctionalModel, task: Task, inputs: Tensor, classes: list[int]
+    task: Task, model: FunctionalModel, inputs: Tensor, classes: list[int]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Rows and cosine similarities (N, at most NEAREST_SAMPLES) of the nearest training samples of each one's class."""
-    known = embeddings_of(learner, task, "train")
-    # With the special tokens around it, as the samples have them: a sample that has learned nothing finds itself.
-    mine = (
-        learner.add_special_tokens(inputs.detach()).mean(1)
-        if isinstance(learner, TextModel)
+    """Rows and cosine similarities (N, at most NEAREST_SAMPLES) of the nearest training samples of the same class."""
+    known = embeddings_of(task, model, "train")
+    # With special tokens, as samples have them: an input that is still its initial sample is nearest to that one.
+    vectors = (
+        model.add_special_tokens(inputs.detach()).mean(1)
+        if isinstance(model, TextModel)
         else inputs.detach().flatten(1)
     )
-    close = torch.nn.functional.normalize(mine, dim=-1) @ known.T
+    close = torch.nn.functional.normalize(vectors, dim=-1) @ known.T
     other = torch.tensor(classes, device=close.device)[:, None] != task.labels["train"][None]
     count = min(NEAREST_SAMPLES, int((~other).sum(1).min()))
     values, places = close.masked_fill(other, -2.0).topk(count)

@@ -1,4 +1,4 @@
-"""Where synthetic inputs begin: at real samples of their class, or at noise."""
+"""The initialization of synthetic inputs: real samples of their class, or noise."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from engine.common.errors import WinnowError
 from engine.common.random_streams import Stream, stream_rng
 from engine.config.distillation import SetKey
 from engine.models.functional import FunctionalModel, TextModel
-from engine.studies.distillation.setup import DistillationStudy, Task
+from engine.studies.distillation.setup import DistillationStudy
+from engine.studies.distillation.tasks import Task
 
 
-def start_of(study: DistillationStudy, key: SetKey, task: Task, learner: FunctionalModel) -> Tensor:
-    """Where the inputs start: real samples of each class, or noise of the size of real ones; of the seed alone.
+def initial_inputs(study: DistillationStudy, task: Task, model: FunctionalModel, key: SetKey) -> Tensor:
+    """The first inputs (N, …): real samples of each class, or noise of the size of real ones; of the seed alone.
 
-    A text of `length` tokens is as many random real ones, one after the other, as it takes. Raises WinnowError where a
+    A text of `length` tokens is as many random real ones, one after the other, as it takes. Raises WinnowError if a
     class has too few samples, or the student's context is too short.
     """
     settings, rng = study.recipe.synthetic, stream_rng(Stream.INITIALIZATION, key.seed)
@@ -28,23 +29,23 @@ def start_of(study: DistillationStudy, key: SetKey, task: Task, learner: Functio
             f"{task.data.class_names[int(counts.argmin())]} has {counts.min()} training samples; ask for fewer."
         )
     count = task.classes * key.per_class
-    if not isinstance(learner, TextModel):
+    if not isinstance(model, TextModel):
         if settings.initialization == "noise":
             generator = torch.Generator().manual_seed(key.seed)
-            return torch.randn(count, *task.data.inputs.shape[1:], generator=generator).to(learner.device)
-        picked = [rng.choice(np.flatnonzero(labels == label), key.per_class, False) for label in range(task.classes)]
-        return task.inputs("train", np.concatenate(picked))[0].clone()
-    around = len(learner.prefix) + len(learner.suffix)
-    if settings.length + around > learner.context:
+            return torch.randn(count, *task.data.inputs.shape[1:], generator=generator).to(model.device)
+        chosen = [rng.choice(np.flatnonzero(labels == label), key.per_class, False) for label in range(task.classes)]
+        return task.inputs("train", np.concatenate(chosen))[0].clone()
+    special = len(model.prefix) + len(model.suffix)
+    if settings.length + special > model.context:
         raise WinnowError(
-            f"synthetic.length is {settings.length}, and with {around} special tokens that is more than the "
-            f"{learner.context} tokens {key.student} can read; lower it."
+            f"synthetic.length is {settings.length}, and with {special} special tokens that is more than the "
+            f"{model.context} tokens {key.student} can read; lower it."
         )
     if settings.initialization == "noise":
         generator = torch.Generator().manual_seed(key.seed)
-        spread = float(learner.table.std())
-        noise = torch.randn(count, settings.length, learner.table.shape[1], generator=generator)
-        return (spread * noise).to(learner.device)
+        std = float(model.table.std())
+        noise = torch.randn(count, settings.length, model.table.shape[1], generator=generator)
+        return (std * noise).to(model.device)
     rows = []
     for label in range(task.classes):
         order = rng.permutation(np.flatnonzero(labels == label))
@@ -52,7 +53,7 @@ def start_of(study: DistillationStudy, key: SetKey, task: Task, learner: Functio
             # Each input begins with another sample, and goes on with those that come after it.
             ids: list[int] = []
             for sample in np.roll(order, -place * max(1, len(order) // key.per_class)):
-                ids += _bare(task, int(sample))
+                ids += _text_ids(task, int(sample))
                 if len(ids) >= settings.length:
                     break
             if not ids:
@@ -61,11 +62,11 @@ def start_of(study: DistillationStudy, key: SetKey, task: Task, learner: Functio
                     'nothing can start from them; set synthetic.initialization = "noise", or choose another student.'
                 )
             rows.append((ids * (settings.length // len(ids) + 1))[: settings.length])
-    return learner.table[torch.tensor(rows, device=learner.device)].clone()
+    return model.table[torch.tensor(rows, device=model.device)].clone()
 
 
-def _bare(task: Task, sample: int) -> list[int]:
-    """The tokens of one training sample without special ones."""
+def _text_ids(task: Task, sample: int) -> list[int]:
+    """The token ids of one training sample without special ones."""
     assert task.tokenizer is not None
     special = set(task.tokenizer.all_special_ids)
     ids = task.inputs("train", np.array([sample]))[0][0].tolist()
