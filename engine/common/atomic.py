@@ -48,6 +48,12 @@ def write_folder_atomically(folder: Path, fill: Callable[[Path], object]) -> Pat
     return folder
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed while writing `folder` has left beside it. Only the holder of its lock may."""
+    for leftover in folder.parent.glob(f".{folder.name}.*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
 def put_in_place(file: Path, path: Path) -> None:
     """Rename a file that is flushed already, and flush the renaming. Raises OSError."""
     file.replace(path)

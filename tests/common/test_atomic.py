@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.common.atomic import write_atomically, write_folder_atomically
+from engine.common.atomic import remove_leftovers, write_atomically, write_folder_atomically
 from engine.common.errors import WinnowError
 from engine.common.paths import CHECKOUT
 
@@ -51,6 +51,15 @@ def test_write_that_fails_otherwise_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / "file.txt", fill)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    """Protects the disk: a half-written folder of a killed process goes, other folders and the finished one stay."""
+    for name in (".model.0a1b2c3d.tmp", ".model-2.0a1b2c3d.tmp", "model"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_text("x")
+    remove_leftovers(tmp_path / "model")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".model-2.0a1b2c3d.tmp", "model"]
 
 
 WRITE = """

@@ -17,7 +17,7 @@ from filelock import FileLock
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from engine.common.atomic import write_folder_atomically
+from engine.common.atomic import remove_leftovers, write_folder_atomically
 from engine.common.errors import WinnowError
 from engine.config.models import ScratchModel
 from engine.models.checkpoint import load_checkpoint, save_checkpoint
@@ -34,6 +34,7 @@ SAVE_SECONDS = 20.0
 def tokenizer_once(workspace: Workspace, folder: Path, learn: Callable[[], PreTrainedTokenizerBase]) -> Path:
     """Learn and save the tokenizer of `folder` unless it is there. Returns the folder."""
     with _lock(workspace, folder):
+        remove_leftovers(folder)
         if not folder.exists():
             write_folder_atomically(folder, learn().save_pretrained)
     return folder
@@ -57,6 +58,7 @@ def train_once(
     moment the training goes on from a checkpoint that is at most SAVE_SECONDS old.
     """
     with _lock(workspace, folder):
+        remove_leftovers(folder)
         if folder.exists():
             return None
         model = build()
