@@ -2,7 +2,7 @@
 
 Parts and their rows in the ledger are never rewritten: a part of an earlier version stays in the folder named after its
 table as it was called then, with its columns as they were called then, and is read under today's names. The ledger's
-own tables hold no truth that a file repeats, so they are renamed where the workspace may be changed.
+own tables are renamed when it is opened, unless the workspace is read-only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Parts: append-only Parquet files of one table of one run, written atomically and then recorded in the ledger."""
+"""Parts: append-only Parquet files of one table of one run, written atomically and then recorded in the ledger.
+
+Parts are the truth; the store is made from them.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,7 @@ def write_part(
     """Write one part atomically, and return what the ledger records of it.
 
     `columns` is a mapping of column to values, or a list of row objects. The `run` column is filled in here.
-    `seconds` is what the part took to compute; it travels in the file, so that a killed run still knows it.
+    `seconds` is what the part took to compute; it is stored in the file, so that a resumed run still knows it.
     Raises WinnowError if the disk is full, pyarrow.ArrowInvalid if the values do not fit the schema.
     """
     schema = SCHEMAS[table]
@@ -112,7 +115,7 @@ def _renamed(schema: pa.Schema, names: Mapping[str, str]) -> pa.Schema:
 def read_table(workspace: Workspace, parts: Sequence[Part], table: str) -> pa.Table:
     """Every row of the given parts of one table, in the order the parts were recorded.
 
-    Raises WinnowError if a part is missing or torn.
+    Raises WinnowError if a part is missing or damaged.
     """
     found = []
     for part in parts:
@@ -120,6 +123,6 @@ def read_table(workspace: Workspace, parts: Sequence[Part], table: str) -> pa.Ta
             found.append(read_part(part.path(workspace), table))
         except (OSError, pa.ArrowInvalid) as error:
             raise WinnowError(
-                f"The part {part.path(workspace)} is missing or torn; run `python -m engine doctor`."
+                f"The part {part.path(workspace)} is missing or damaged; run `python -m engine doctor`."
             ) from error
     return pa.concat_tables(found) if found else SCHEMAS[table].empty_table()

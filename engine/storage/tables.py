@@ -1,8 +1,4 @@
-"""The schema of every table, and writing a part.
-
-A part is one append-only Parquet file: written to a temporary name, flushed, renamed, then recorded in the ledger.
-Parts are the truth; the store is made from them. Scores are stored so that high = keep.
-"""
+"""The schema of every table. Scores are stored so that high = keep."""
 
 from __future__ import annotations
 
@@ -10,10 +6,7 @@ import pyarrow as pa
 
 SAMPLES = pa.schema(
     [
-        (
-            "dataset",
-            pa.string(),
-        ),  # id of the prepared data: source, columns, template, limits, split, tokenizer
+        ("dataset", pa.string()),  # hash of the source, columns, template, limits, split and tokenizer
         ("row", pa.int32()),  # position in the source, so that it can be found again
         ("content_id", pa.string()),  # hash of the text alone, stable across files and orders
         ("split", pa.string()),  # "train" or "valid"
@@ -24,7 +17,7 @@ SAMPLES = pa.schema(
         ("length", pa.int32()),  # tokens of prompt and response together, as the models read them
         ("response_length", pa.int32()),  # tokens of the response, end token included
         ("truncated", pa.bool_()),  # the row was longer than the models' context
-        ("image", pa.binary()),  # PNG; null where the sample is text or numbers
+        ("image", pa.binary()),  # PNG; null if the sample is text or numbers
         ("label", pa.string()),  # name of the class, or the number to be predicted; null for instruction sets
     ]
 )
@@ -36,7 +29,7 @@ SCORES = pa.schema(
         ("epoch", pa.int32()),  # 1 = before any training
         ("row", pa.int32()),
         ("metric", pa.string()),
-        ("value", pa.float32()),  # nats per token, or a share; NaN where a model gave no number
+        ("value", pa.float32()),  # nats per token, or a share; NaN if a model gave NaN
     ]
 )
 TOKEN_SCORES = pa.schema(
@@ -44,7 +37,7 @@ TOKEN_SCORES = pa.schema(
         ("run", pa.string()),
         ("epoch", pa.int32()),
         ("row", pa.int32()),
-        # Lists of one length: position i has read token i and predicts what follows it.
+        # Lists of equal length: position i has read token i and predicts the next one.
         ("tokens", pa.list_(pa.string())),
         ("response_start", pa.int32()),  # first position whose prediction belongs to the response
         ("kl", pa.list_(pa.float32())),
@@ -62,7 +55,7 @@ SELECTIONS = pa.schema(
         ("epoch", pa.int32()),
         ("row", pa.int32()),
         ("kept", pa.bool_()),
-        ("tau", pa.float64()),  # null for arms that have no threshold
+        ("tau", pa.float64()),  # null for arms without a threshold
     ]
 )
 METRICS = pa.schema(
@@ -77,6 +70,29 @@ METRICS = pa.schema(
         ("value", pa.float64()),
     ]
 )
+"""The names in this table. Epoch 0 holds the student before any training (split valid).
+
+- `loss`: mean cross-entropy per counted token, nats (split train or valid)
+- `perplexity`: exp(loss) (split valid)
+- `accuracy`: share of counted tokens whose top prediction is right (split valid)
+- `tau`: threshold of this epoch
+- `samples`: samples trained on in this epoch
+- `tokens`: tokens trained on in this epoch, prompt and response
+- `steps`: optimizer steps in this epoch
+- `seconds_scoring`: seconds spent scoring for this epoch
+- `seconds_training`: seconds spent training in this epoch
+- `parameters`: weights of a teacher or student of a grid
+- `cache_bytes`: bytes of the cached outputs of a teacher
+- `outer_loss`: cross-entropy on real batches after the inner steps, mean since the last snapshot (split train)
+- `inner_rate`: learned rate of an inner step, whose number from 1 is the epoch
+- `seconds_distilling`: seconds of a distillation up to a snapshot
+
+In a grid of students an arm is `teacher NAME`, `score NAME` or `student`, followed by ` noise 0.2` if labels are
+flipped; epoch is its last one, and seed -1 is for what all seeds share.
+
+In a distillation the arm is SetKey.name, epoch is 0, step is the outer step of a snapshot, and `accuracy` (split valid)
+is the mean over `outer.snapshot_seeds` fresh initializations.
+"""
 GRID = pa.schema(
     [
         ("run", pa.string()),
@@ -89,19 +105,19 @@ GRID = pa.schema(
         ("seed", pa.int32()),
         ("samples", pa.int32()),  # kept and trained on
         ("flipped", pa.int32()),  # of them, with a flipped label
-        ("valid", pa.float64()),  # accuracy (R² where numbers are predicted) on the held-out part of train
-        ("accuracy", pa.float64()),  # the same on the test set, after the last epoch; NaN where the cell failed
+        ("valid", pa.float64()),  # accuracy (R² for regression) on the held-out part of train
+        ("accuracy", pa.float64()),  # the same on the test set, after the last epoch; NaN if the cell failed
         ("loss", pa.float64()),  # on the test set: cross-entropy, or squared error in variances of the labels
         ("epochs", pa.float64()),
         ("steps", pa.int32()),
-        ("seconds", pa.float64()),  # this student's share of the training it was done in
-        ("failed", pa.string()),  # one sentence; empty where the cell is done
+        ("seconds", pa.float64()),  # this student's share of the time of its group
+        ("failed", pa.string()),  # one sentence; empty if the cell is done
     ]
 )
 SET_KEY = [
-    # One distillation (synthetic.SetKey).
+    # One distillation (config.distillation.SetKey).
     ("task", pa.string()),  # "main" or "other"
-    ("student", pa.string()),  # distilled for it
+    ("student", pa.string()),  # the model it was distilled for
     ("per_class", pa.int32()),
     ("inner_steps", pa.int32()),
     ("seed", pa.int32()),
@@ -130,8 +146,8 @@ DISTILLED_TOKENS = pa.schema(
         ("step", pa.int32()),
         ("input", pa.int32()),
         ("position", pa.int32()),
-        ("start", pa.string()),  # the token this vector started at (nearest to it, where it started as noise)
-        ("nearest", pa.list_(pa.string())),  # five tokens, nearest first; the first one is what is read
+        ("start", pa.string()),  # the token this vector started at (nearest to it, if it started as noise)
+        ("nearest", pa.list_(pa.string())),  # five tokens, nearest first; the decoded text is made of the first
         ("similarity", pa.list_(pa.float32())),  # of each; cosine, minus the L2 distance, or dot product: high = near
     ]
 )
@@ -139,12 +155,12 @@ EVALUATION = pa.schema(
     [
         ("run", pa.string()),
         *SET_KEY,  # for "full" per_class, inner_steps are 0 and seed is -1
-        ("method", pa.string()),  # synthetic.METHODS, MERGED, REPLAYS or PROMPTS
+        ("method", pa.string()),  # of config.distillation: METHODS, MERGED, REPLAYS or PROMPTS
         ("trained", pa.string()),  # the model that was trained, or prompted; another than `student` is a transfer
         ("eval_seed", pa.int32()),  # which fresh initialization (and which draw of random samples)
         ("samples", pa.int32()),  # trained on, or shown in the prompt
-        ("learning_rate", pa.float64()),  # chosen on held-out samples; NaN where the set brings its own rates
-        ("steps", pa.int32()),  # taken, chosen on held-out samples
+        ("learning_rate", pa.float64()),  # best on held-out samples; NaN if the set has its own rates
+        ("steps", pa.int32()),  # taken; best on held-out samples
         ("valid", pa.float64()),  # accuracy on the held-out part of train, NaN for prompts
         ("accuracy", pa.float64()),  # on the test set
         ("loss", pa.float64()),  # cross-entropy on the test set, nats
@@ -163,28 +179,3 @@ SCHEMAS: dict[str, pa.Schema] = {
     "distilled_tokens": DISTILLED_TOKENS,
     "evaluation": EVALUATION,
 }
-
-METRIC_NAMES = {
-    "loss": "mean cross-entropy per counted token, nats (split train or valid)",
-    "perplexity": "exp(loss) (split valid)",
-    "accuracy": "share of counted tokens whose top prediction is right (split valid)",
-    "tau": "threshold of this epoch",
-    "samples": "samples trained on in this epoch",
-    "tokens": "tokens trained on in this epoch, prompt and response",
-    "steps": "optimizer steps in this epoch",
-    "seconds_scoring": "seconds spent scoring for this epoch",
-    "seconds_training": "seconds spent training in this epoch",
-    "parameters": "weights of a teacher or student of a grid",
-    "cache_bytes": "bytes of the cached outputs of a teacher",
-    "outer_loss": "cross-entropy on real batches after the inner steps, mean since the last snapshot (split train)",
-    "inner_rate": "learned rate of the inner step that stands as epoch, from 1",
-    "seconds_distilling": "seconds of a distillation up to a snapshot",
-}
-"""The names found in the metrics table. Epoch 0 holds the student before any training (split valid).
-
-In a grid of distilled students an arm is `teacher NAME`, `score NAME` or `student`, followed by ` noise 0.2` where
-labels are flipped; epoch is its last one, and seed -1 stands for what all seeds share.
-
-In a distillation the arm is SetKey.name, epoch is 0, step is the outer step of a snapshot, and `accuracy` (split valid)
-is the mean over `outer.snapshot_seeds` fresh heads.
-"""

@@ -1,4 +1,4 @@
-"""Where things lie in one workspace, whether it may be changed, and how a file is put in place whole.
+"""Where everything is in one workspace, and whether it may be changed.
 
 A workspace is one folder (default `cache/` in the checkout, or `WINNOW_WORKSPACE`). Everything in it except the
 ledger and the parts can be deleted and is made again.
@@ -18,7 +18,7 @@ from engine.common.paths import CHECKOUT
 class Workspace:
     root: Path
     read_only: bool = False
-    own: Path | None = None  # a folder of this machine alone, where several machines share `root`
+    own: Path | None = None  # a folder of this machine alone, if several machines share `root`
 
     @property
     def ledger(self) -> Path:
@@ -59,12 +59,12 @@ class Workspace:
 
     @property
     def outputs(self) -> Path:
-        """`outputs/<key>.safetensors`: what teachers say and scores are, shared by every run that needs the same."""
+        """`outputs/<key>.safetensors`: logits of teachers and scores, shared by every run that needs the same."""
         return self.root / "outputs"
 
     @property
     def staging(self) -> Path:
-        """`staging/<run>/<worker>/…`: parts that nodes of a cluster have written and nobody has recorded yet."""
+        """`staging/<run>/<worker>/…`: parts that nodes of a cluster have written and that are not recorded yet."""
         return self.root / "staging"
 
     @property
@@ -72,7 +72,7 @@ class Workspace:
         return self.root / "uploads"
 
     def require_writable(self, action: str) -> None:
-        """Raise ReadOnlyError where this workspace is being presented; `action` completes "cannot …"."""
+        """Raises ReadOnlyError if this workspace is open read-only; `action` completes "cannot …"."""
         if self.read_only:
             raise ReadOnlyError(
                 f"This workspace is open read-only, so Winnow cannot {action}; "
@@ -80,7 +80,7 @@ class Workspace:
             )
 
     def create(self) -> Workspace:
-        """Make the folder if it is missing. Raises WinnowError where that is impossible."""
+        """Make the folder if it is missing. Raises WinnowError if that is impossible."""
         try:
             for folder in (self.root, self.parts, self.logs, self.locks):
                 folder.mkdir(parents=True, exist_ok=True)

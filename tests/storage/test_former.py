@@ -76,8 +76,9 @@ def from_store(workspace: Workspace, run: str) -> tuple[pd.DataFrame, pd.DataFra
     with closing(Store(workspace)) as store:
         store.sync(Ledger(workspace))
         assert store.problems() == []
-        key = next(store.distilled_sets(run).itertuples(index=False))
-        return store.evaluations(run), store.distilled(run, distillation_recipe().sets()[0]).assign(step=key.step)
+        return store.evaluations(run), store.distilled(run, distillation_recipe().sets()[0]).assign(
+            step=store.distilled_sets(run)["step"].iloc[0]
+        )
 
 
 def on_disk(workspace: Workspace) -> dict[str, bytes]:

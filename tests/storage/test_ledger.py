@@ -1,4 +1,4 @@
-"""The ledger: what was asked for, who works on it, what people decided; shared by several processes."""
+"""The ledger: what was submitted, which process runs it, what people decided; shared by several processes."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_names_that_make_no_folder(name: str) -> None:
 
 
 def test_runs_by_the_beginning_of_their_id(ledger: Ledger) -> None:
-    """Protects typing a short id: it works where it is unambiguous and says so where it is not."""
+    """Protects typing a short id: it works if it is unambiguous and is refused if not."""
     first, second = ledger.submit(recipe("alpha")), ledger.submit(recipe("alpine"))
     assert ledger.run("alpha").id == first
     assert ledger.run(second).id == second
@@ -150,7 +150,7 @@ def test_states(actions: list[tuple[str, int]]) -> None:
 
 
 def test_a_cancelled_run_reopened_goes_on(ledger: Ledger) -> None:
-    """Protects a repair: a run queued again because parts were lost is not cancelled by an old wish."""
+    """Protects a repair: a run queued again because parts were lost is not cancelled by an old request."""
     run = ledger.submit(recipe())
     ledger.cancel(run)
     ledger.reopen(run)
@@ -158,7 +158,7 @@ def test_a_cancelled_run_reopened_goes_on(ledger: Ledger) -> None:
 
 
 def test_a_failed_run_says_why_until_it_is_resumed(ledger: Ledger) -> None:
-    """Protects the sentence people read on the Runs page, and that it goes when the run goes on."""
+    """Protects the sentence on the Runs page, and that it is gone once the run is resumed."""
     run = ledger.submit(recipe())
     claimed = ledger.claim(run)
     assert claimed is not None
@@ -224,8 +224,8 @@ def test_no_run_is_done_twice(workspace: Workspace, ledger: Ledger) -> None:
     assert sorted(outputs) == sorted(runs)
 
 
-def test_a_run_of_a_killed_worker_is_taken_up(workspace: Workspace, ledger: Ledger) -> None:
-    """Protects resuming: while the worker lives nobody else gets its run, and when it was killed the next one does."""
+def test_a_run_of_a_killed_worker_is_resumed(workspace: Workspace, ledger: Ledger) -> None:
+    """Protects resuming: while the worker is alive no other gets its run, and once it is killed the next one does."""
     run = ledger.submit(recipe())
     worker = process(HOLD, workspace)
     try:
@@ -243,8 +243,8 @@ def test_a_run_of_a_killed_worker_is_taken_up(workspace: Workspace, ledger: Ledg
         worker.communicate()
 
 
-def test_a_run_started_here_is_nobody_elses(ledger: Ledger) -> None:
-    """Protects `run` in the foreground: an engine that is alive beside it never gets hold of it."""
+def test_a_run_started_here_cannot_be_claimed(ledger: Ledger) -> None:
+    """Protects `run` in the foreground: an engine that is alive beside it cannot claim it."""
     found, lock = ledger.start(recipe())
     assert found.state == "running"
     assert ledger.claim() is None
@@ -253,7 +253,7 @@ def test_a_run_started_here_is_nobody_elses(ledger: Ledger) -> None:
 
 
 def test_interrupted(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Protects the word "interrupted": a run nothing was heard of for a while, which a heartbeat revives."""
+    """Protects the word "interrupted": a run without a heartbeat for a while, until the next one."""
     run = ledger.submit(recipe())
     claimed = ledger.claim()
     assert claimed is not None
@@ -388,7 +388,7 @@ def test_requests_are_answered_once(ledger: Ledger) -> None:
 
 
 def test_engines(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Protects the engine chip: alive after a heartbeat, not after a silence or a goodbye."""
+    """Protects the engine chip: alive after a heartbeat, not without one for a while or after its end."""
     assert not ledger.engine_alive()
     ledger.beat_engine(time.time())
     assert ledger.engine_alive()
@@ -444,7 +444,7 @@ READING = {
 
 
 def test_every_method_is_known_to_read_or_write() -> None:
-    """Protects the next test from a method nobody thought of."""
+    """Protects the next test from a forgotten method."""
     methods = {name for name, _ in inspect.getmembers(Ledger, inspect.isfunction) if not name.startswith("_")}
     assert methods == set(WRITING) | READING
 
@@ -508,7 +508,7 @@ print([part.name for part in ledger.parts()])
 
 
 def test_a_full_disk(workspace: Workspace) -> None:
-    """Protects a run on a full disk: one sentence, nothing half recorded, and on it goes once there is room."""
+    """Protects a run on a full disk: one sentence, nothing half recorded, and it goes on once there is room."""
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(workspace.root)], cwd=CHECKOUT, capture_output=True, text=True, check=True
     )
@@ -519,7 +519,7 @@ def test_a_full_disk(workspace: Workspace) -> None:
 
 
 def test_a_full_disk_is_named(workspace: Workspace) -> None:
-    """Protects people from a sentence about a rollback where the disk is what is wrong."""
+    """Protects people from a sentence about a rollback if the disk is full."""
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(workspace.root)], cwd=CHECKOUT, capture_output=True, text=True, check=True
     )
@@ -547,14 +547,14 @@ def test_many_writers_at_once(ledger: Ledger) -> None:
 
 
 def test_every_attempt_at_a_work_unit_is_kept(ledger: Ledger) -> None:
-    """Protects the page that shows which node did what: what was lost stays beside what was done in its place."""
+    """Protects the page of nodes: an attempt that was lost stays beside the one in its place."""
     run, other = ledger.submit(recipe("run")), ledger.submit(recipe("other"))
     lost, kept = ledger.begin_unit(run, "scores 0", "a"), ledger.begin_unit(run, "scores 1", "b")
     open_elsewhere = ledger.begin_unit(other, "scores 0", "a")
     ledger.end_units(run, "lost", "the node was lost", [lost])
     ledger.end_units(run, "done", attempts=[kept])
     again = ledger.begin_unit(run, "scores 0", "b")
-    ledger.end_units(run, "cancelled")  # whatever is still open
+    ledger.end_units(run, "cancelled")  # all that are still open
     found = {attempt.id: (attempt.name, attempt.node, attempt.outcome, attempt.why) for attempt in ledger.attempts(run)}
     assert found == {
         lost: ("scores 0", "a", "lost", "the node was lost"),
@@ -566,7 +566,7 @@ def test_every_attempt_at_a_work_unit_is_kept(ledger: Ledger) -> None:
 
 
 def test_facts_of_many_workers_are_all_kept(ledger: Ledger) -> None:
-    """Protects what several workers note at once about one run: none writes over what another has added."""
+    """Protects what several workers record at once about one run: none overwrites what another has added."""
     run = ledger.submit(recipe("run"))
     threads = [
         threading.Thread(target=ledger.extend_provenance, args=(run,), kwargs={"sets": {str(i): i}, "notes": [i]})

@@ -1,4 +1,4 @@
-"""Parts: what is written is what was meant, whole or not at all."""
+"""Parts: what is written is what was given, atomically."""
 
 from __future__ import annotations
 
@@ -93,16 +93,16 @@ def test_token_scores_can_be_looked_up_singly(workspace: Workspace) -> None:
     assert pq.ParquetFile(part.path(workspace)).metadata.num_row_groups == 4
 
 
-def test_a_torn_part_is_named(workspace: Workspace) -> None:
+def test_a_damaged_part_is_named(workspace: Workspace) -> None:
     """Protects `table` and every reader: a part cut short or gone is one sentence with its path."""
     at = {"arm": "base", "seed": -1, "epoch": 1, "metric": "kl"}
     part = write_part(workspace, "run", "scores", "a", [at | {"row": n, "value": 1.0} for n in range(100)])
     path = part.path(workspace)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(WinnowError, match=r"The part .*scores/a.parquet is missing or torn; run `python -m engine"):
+    with pytest.raises(WinnowError, match=r"The part .*scores/a.parquet is missing or damaged; run `python -m engine"):
         read_table(workspace, [part], "scores")
     path.unlink()
-    with pytest.raises(WinnowError, match="missing or torn"):
+    with pytest.raises(WinnowError, match="missing or damaged"):
         read_table(workspace, [part], "scores")
     assert read_table(workspace, [], "scores").num_rows == 0
 
@@ -125,7 +125,7 @@ except WinnowError as error:
 
 
 def test_a_full_disk(workspace: Workspace) -> None:
-    """Protects a run on a full disk: one sentence that says what to do, and no torn part under the final name."""
+    """Protects a run on a full disk: one sentence that says what to do, and no partial file under the final name."""
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(workspace.root)], cwd=CHECKOUT, capture_output=True, text=True, check=True
     )
@@ -151,7 +151,7 @@ for number in range(10_000):
 
 @pytest.mark.kill
 def test_killed_while_writing(workspace: Workspace) -> None:
-    """Protects resuming: whatever stands under a part's name after `kill -9` is a whole part."""
+    """Protects resuming: whatever has a part's name after `kill -9` is a whole part."""
     chance = random.Random(1)
     for _ in range(6):
         writer = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The ledger: what was asked for, how far it is, which parts are finished, and what people decided.
+"""The ledger: which runs were submitted, how far they are, which parts are finished, and what people decided.
 
 One SQLite file in WAL mode that the app, the engine and the command line may all write at once. A run belongs to the
 process that holds its lock file; the operating system releases the lock when a process dies, however it dies, so no

@@ -1,4 +1,4 @@
-"""Which parts are finished: a part counts once it stands here."""
+"""Which parts are finished: a part counts once it is recorded here."""
 
 from __future__ import annotations
 

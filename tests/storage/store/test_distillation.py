@@ -1,4 +1,4 @@
-"""What the store says about distilled sets, against the parts it was made from."""
+"""Queries of distilled sets, against the parts it was made from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
 from engine.config.distillation import MAIN, OTHER, SetKey
@@ -18,7 +17,7 @@ from engine.storage.store import Store, rebuild
 from engine.storage.tables import DISTILLED, DISTILLED_TOKENS, EVALUATION
 from engine.storage.workspace import Workspace
 from tests.fixtures.distillation_workspace import distillation_recipe, fill_distilled_workspace
-from tests.fixtures.store_parts import submit
+from tests.fixtures.store_parts import submit, table
 
 KEY = list(SetKey._fields)
 ONE = SetKey(MAIN, "tiny", 1, 5, 0)
@@ -35,10 +34,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, str,
     store.close()
 
 
-def table(folder: Path, name: str) -> pd.DataFrame:
-    return pd.concat([pq.read_table(path).to_pandas() for path in sorted((folder / name).glob("*.parquet"))])
-
-
 def of(frame: pd.DataFrame, key: SetKey) -> pd.DataFrame:
     return frame[(frame[KEY] == list(key)).all(axis=1)]
 
@@ -51,19 +46,19 @@ def plain(value: Any) -> Any:
 
 
 def same(found: pd.DataFrame, expected: pd.DataFrame) -> bool:
-    told = [[plain(value) for value in row] for row in found.to_numpy(dtype=object)]
-    return told == [[plain(value) for value in row] for row in expected[found.columns].to_numpy(dtype=object)]
+    values = [[plain(value) for value in row] for row in found.to_numpy(dtype=object)]
+    return values == [[plain(value) for value in row] for row in expected[found.columns].to_numpy(dtype=object)]
 
 
 def inputs_part(
     workspace: Workspace, run: str, name: str, text: str, steps: dict[int, bool], key: SetKey = ONE
 ) -> Part:
-    """One input of a set at some steps, each chosen or not."""
+    """One input of a set at some steps, each the best one or not."""
     rows = [
         key._asdict()
-        | {"step": step, "best": chosen, "input": 0, "label": "a", "labels": [1.0, 0.0], "text": f"{text} {step}"}
+        | {"step": step, "best": best, "input": 0, "label": "a", "labels": [1.0, 0.0], "text": f"{text} {step}"}
         | {"changed": 1, "length": 2, "image": None, "near_rows": [], "near_values": []}
-        for step, chosen in steps.items()
+        for step, best in steps.items()
     ]
     return write_part(workspace, run, "distilled", name, rows)
 
@@ -76,12 +71,12 @@ def tokens_part(workspace: Workspace, run: str, name: str, token: str, steps: Se
     return write_part(workspace, run, "distilled_tokens", name, rows)
 
 
-def worth_part(workspace: Workspace, run: str, name: str, accuracies: dict[int, float]) -> Part:
+def evaluation_part(workspace: Workspace, run: str, name: str, accuracies: dict[int, float]) -> Part:
     rows = [
         ONE._asdict()
-        | {"method": "text", "trained": "tiny", "eval_seed": head, "samples": 2, "learning_rate": 1e-4, "steps": 9}
+        | {"method": "text", "trained": "tiny", "eval_seed": eval_seed, "samples": 2, "learning_rate": 1e-4, "steps": 9}
         | {"valid": value, "accuracy": value, "loss": 1.0, "seconds": 0.1, "flops": 1e9}
-        for head, value in accuracies.items()
+        for eval_seed, value in accuracies.items()
     ]
     return write_part(workspace, run, "evaluation", name, rows)
 
@@ -97,13 +92,13 @@ def test_every_finished_set_once(made: tuple[Store, str, Path]) -> None:
         mine = mine[mine["best"]]
         assert (row.step, row.inputs) == (mine["step"].iloc[0], len(mine))
         assert (row.changed, row.length) == (mine["changed"].sum(), mine["length"].sum())
-    found["inputs"] = 0  # what is handed out is one's own
+    found["inputs"] = 0  # each caller has a copy
     assert store.distilled_sets(run)["inputs"].min() > 0
 
 
 @pytest.mark.parametrize("step", [None, 0, 500])
 def test_a_snapshot_is_that_of_the_parts(made: tuple[Store, str, Path], step: int | None) -> None:
-    """Protects the film of a set: every input and token of a step as it was recorded, escape sequences included."""
+    """Protects the trajectory of a set: every input and token of a step as recorded, escape sequences included."""
     store, run, folder = made
     key = SetKey(MAIN, "tiny", 5, 5, 1)
     assert store.snapshots(run, key) == sorted(of(table(folder, "distilled"), key)["step"].unique())
@@ -116,15 +111,15 @@ def test_a_snapshot_is_that_of_the_parts(made: tuple[Store, str, Path], step: in
     assert isinstance(found["labels"][0], list)
     tokens = of(table(folder, "distilled_tokens"), key)
     tokens = tokens[tokens["step"] == inputs["step"].iloc[0]]
-    tokens = tokens.drop_duplicates(["input", "position"])  # the chosen snapshot is recorded twice
-    told = store.distilled_tokens(run, key, step)
-    assert {*told.columns, "run", "step", *KEY} == {*DISTILLED_TOKENS.names}
-    assert len(told) == 120
-    assert same(told, tokens)
+    tokens = tokens.drop_duplicates(["input", "position"])  # the best snapshot is recorded twice
+    found = store.distilled_tokens(run, key, step)
+    assert {*found.columns, "run", "step", *KEY} == {*DISTILLED_TOKENS.names}
+    assert len(found) == 120
+    assert same(found, tokens)
 
 
 def test_a_key_out_of_a_frame(made: tuple[Store, str, Path]) -> None:
-    """Protects pages, whose keys come from a frame and so hold numpy's numbers."""
+    """Protects pages, whose keys come from a frame and so hold NumPy numbers."""
     store, run, _ = made
     key = SetKey(*store.distilled_sets(run)[KEY].iloc[0])
     assert len(store.distilled(run, key)) == 2
@@ -135,8 +130,8 @@ def test_a_key_out_of_a_frame(made: tuple[Store, str, Path]) -> None:
     assert store.snapshots(run, key._replace(task=OTHER, seed=9)) == []
 
 
-def test_worth_is_every_row_once(made: tuple[Store, str, Path]) -> None:
-    """Protects the comparison: each measurement with all of its columns, and nothing twice."""
+def test_every_evaluation_once(made: tuple[Store, str, Path]) -> None:
+    """Protects the comparison: each evaluation with all of its columns, and nothing twice."""
     store, run, folder = made
     found, order = store.evaluations(run), [*KEY, "method", "trained", "eval_seed"]
     assert list(found.columns) == [name for name in EVALUATION.names if name != "run"]
@@ -146,8 +141,8 @@ def test_worth_is_every_row_once(made: tuple[Store, str, Path]) -> None:
     assert set(found["trained"]) == {"tiny", "large", "wide", "Qwen/Qwen2.5-0.5B"}
 
 
-def test_the_last_word_counts(workspace: Workspace, ledger: Ledger) -> None:
-    """Protects what is done again, in one go and in two: the newest snapshot, choice, tokens and measurement count."""
+def test_the_last_record_counts(workspace: Workspace, ledger: Ledger) -> None:
+    """Protects what is done again, in one or two ingests: the last snapshot, best step, tokens and evaluation count."""
     run = submit(ledger)
     two = ONE._replace(seed=1)
 
@@ -162,9 +157,9 @@ def test_the_last_word_counts(workspace: Workspace, ledger: Ledger) -> None:
         assert not store.distilled(run, ONE, 20)["best"].any()
         assert store.distilled_tokens(run, ONE)["nearest"].tolist() == [["new"]]
         assert store.distilled_tokens(run, ONE, 20)["nearest"].tolist() == [["old"]]
-        worth = store.evaluations(run)
-        assert worth["eval_seed"].tolist() == [0, 1, 2]
-        assert worth["accuracy"].tolist() == [0.5, 0.7, 0.8]
+        evaluations = store.evaluations(run)
+        assert evaluations["eval_seed"].tolist() == [0, 1, 2]
+        assert evaluations["accuracy"].tolist() == [0.5, 0.7, 0.8]
 
     with closing(Store(workspace)) as store:
         ledger.record_parts(
@@ -172,7 +167,7 @@ def test_the_last_word_counts(workspace: Workspace, ledger: Ledger) -> None:
                 inputs_part(workspace, run, "z-first", "old", {0: False, 10: False, 20: True}),
                 inputs_part(workspace, run, "other-seed", "old", {20: True}, two),
                 tokens_part(workspace, run, "z-first", "old", [10, 20]),
-                worth_part(workspace, run, "z-first", {0: 0.5, 1: 0.6}),
+                evaluation_part(workspace, run, "z-first", {0: 0.5, 1: 0.6}),
             ]
         )
         store.sync(ledger)
@@ -182,33 +177,33 @@ def test_the_last_word_counts(workspace: Workspace, ledger: Ledger) -> None:
             [
                 inputs_part(workspace, run, "a-again", "new", {10: True, 20: False}),
                 tokens_part(workspace, run, "a-again", "new", [10]),
-                worth_part(workspace, run, "a-again", {1: 0.7, 2: 0.8}),
+                evaluation_part(workspace, run, "a-again", {1: 0.7, 2: 0.8}),
             ]
         )
         store.sync(ledger)
         check(store)
     assert rebuild(workspace, ledger) == []
-    with closing(Store(workspace)) as store:  # all parts in one go
+    with closing(Store(workspace)) as store:  # all parts in one ingest
         check(store)
 
 
-def test_a_struck_part_is_forgotten(workspace: Workspace, ledger: Ledger) -> None:
-    """Protects a repaired run: what was struck is gone from each table, what stays is not taken in twice."""
+def test_a_removed_part_is_dropped(workspace: Workspace, ledger: Ledger) -> None:
+    """Protects a repaired run: what was removed is gone from each table, what stays is not ingested twice."""
     run = submit(ledger)
-    struck = [
-        inputs_part(workspace, run, "one", "struck", {0: False, 10: True}),
-        tokens_part(workspace, run, "one", "struck", [10]),
-        worth_part(workspace, run, "one", {0: 0.5}),
+    removed = [
+        inputs_part(workspace, run, "one", "removed", {0: False, 10: True}),
+        tokens_part(workspace, run, "one", "removed", [10]),
+        evaluation_part(workspace, run, "one", {0: 0.5}),
     ]
     stay = [
         inputs_part(workspace, run, "two", "stays", {0: True}),
         tokens_part(workspace, run, "two", "stays", [0]),
-        worth_part(workspace, run, "two", {1: 0.6}),
+        evaluation_part(workspace, run, "two", {1: 0.6}),
     ]
-    ledger.record_parts([*struck, *stay])
+    ledger.record_parts([*removed, *stay])
     with closing(Store(workspace)) as store:
         store.sync(ledger)
-        ledger.forget_parts(struck)
+        ledger.forget_parts(removed)
         store.sync(ledger)
         assert store.snapshots(run, ONE) == [0]
         assert store.distilled(run, ONE)["text"].tolist() == ["stays 0"]
@@ -216,8 +211,8 @@ def test_a_struck_part_is_forgotten(workspace: Workspace, ledger: Ledger) -> Non
         assert store.evaluations(run)["eval_seed"].tolist() == [1]
 
 
-def test_a_set_under_way(workspace: Workspace, ledger: Ledger) -> None:
-    """Protects a page that is open while a run works: snapshots are there, but no set before one is chosen."""
+def test_an_unfinished_set(workspace: Workspace, ledger: Ledger) -> None:
+    """Protects a page that is open during a run: snapshots are there, but no set before its best one is known."""
     run = fill_distilled_workspace(workspace, distillation_recipe(), state="running", sets=0)
     with closing(Store(workspace)) as store:
         store.sync(ledger)

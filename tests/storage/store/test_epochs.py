@@ -1,4 +1,4 @@
-"""What the store says about a run over its epochs, against the parts the made-up run left behind."""
+"""Queries of a run over its epochs, against the parts of a made-up run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
 from engine.common.errors import WinnowError
@@ -15,6 +14,7 @@ from engine.storage.ledger import Ledger
 from engine.storage.store import SampleQuery, Store
 from engine.storage.workspace import Workspace
 from tests.fixtures.pruning_workspace import NAN_ROW, fill_workspace
+from tests.fixtures.store_parts import table
 
 EPOCHS = 3
 
@@ -29,10 +29,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, str,
     store.close()
 
 
-def table(folder: Path, name: str) -> pd.DataFrame:
-    return pd.concat([pq.read_table(path).to_pandas() for path in sorted((folder / name).glob("*.parquet"))])
-
-
 def test_what_can_be_ranked(made: tuple[Store, str, Path]) -> None:
     """Protects the choice of epochs: one shared first scoring, then one for each seed, every metric in each."""
     store, run, folder = made
@@ -43,8 +39,8 @@ def test_what_can_be_ranked(made: tuple[Store, str, Path]) -> None:
     assert store.scoring(run, 5, 2, "kl").seed == 5
 
 
-def test_history_and_sparks(made: tuple[Store, str, Path]) -> None:
-    """Protects the scores of one sample over the epochs, first scoring included, other seeds left out of its spark."""
+def test_the_scores_of_one_sample(made: tuple[Store, str, Path]) -> None:
+    """Protects the scores of one sample over the epochs, first scoring included, other seeds not in its sparkline."""
     store, run, folder = made
     scores = table(folder, "scores")
     row = int(scores["row"].iloc[20])
@@ -57,38 +53,40 @@ def test_history_and_sparks(made: tuple[Store, str, Path]) -> None:
         mine.set_index(key)["value"].astype(float).sort_index(),
         check_index_type=False,
     )
-    sparks = store.values_by_epoch(run, [row, NAN_ROW], "kl", 5)
+    values = store.values_by_epoch(run, [row, NAN_ROW], "kl", 5)
     seen = mine[(mine["metric"] == "kl") & mine["seed"].isin([-1, 5])].sort_values("epoch")["value"]
-    np.testing.assert_array_equal(sparks[row], seen.astype(float))
-    assert np.isnan(sparks[NAN_ROW]).all()
-    assert len(sparks[NAN_ROW]) == EPOCHS
+    np.testing.assert_array_equal(values[row], seen.astype(float))
+    assert np.isnan(values[NAN_ROW]).all()
+    assert len(values[NAN_ROW]) == EPOCHS
 
 
 def test_selections_usage_and_thresholds(made: tuple[Store, str, Path]) -> None:
     """Protects the kept counts, the tokens and how often samples were used."""
     store, run, folder = made
-    chosen, samples = table(folder, "selections"), table(folder, "samples")
-    chosen = chosen.merge(samples[["row", "length"]], on="row")
+    selections, samples = table(folder, "selections"), table(folder, "samples")
+    selections = selections.merge(samples[["row", "length"]], on="row")
     found = store.selections(run).set_index(["arm", "seed", "epoch"])
-    for key, group in chosen.groupby(["arm", "seed", "epoch"]):
+    for key, group in selections.groupby(["arm", "seed", "epoch"]):
         line = found.loc[key]
         assert line["kept"] == group["kept"].sum()
         assert line["tokens"] == group.loc[group["kept"], "length"].sum()
         np.testing.assert_equal(line["tau"], group["tau"].iloc[0] if group["tau"].notna().any() else np.nan)
-    times = chosen.groupby(["arm", "seed", "row"])["kept"].sum().reset_index()
+    times = selections.groupby(["arm", "seed", "row"])["kept"].sum().reset_index()
     expected = times.groupby(["arm", "kept"]).size() / 2  # two seeds
     usage = store.usage(run).set_index(["arm", "times"])["samples"]
     assert usage.to_dict() == expected.to_dict()
-    dynamic = chosen[chosen["arm"] == "dynamic"].drop_duplicates(["seed", "epoch"]).sort_values(["seed", "epoch"])
+    dynamic = (
+        selections[selections["arm"] == "dynamic"].drop_duplicates(["seed", "epoch"]).sort_values(["seed", "epoch"])
+    )
     assert store.thresholds(run)["tau"].tolist() == dynamic["tau"].tolist()
 
 
 def test_crossings(made: tuple[Store, str, Path]) -> None:
-    """Protects who crossed τ between two epochs, as numbers and as rows."""
+    """Protects which samples crossed τ between two epochs, as numbers and as rows."""
     store, run, folder = made
-    chosen = table(folder, "selections")
-    chosen = chosen[(chosen["arm"] == "dynamic") & (chosen["seed"] == 5)]
-    early, late = (chosen[chosen["epoch"] == epoch].set_index("row")["kept"] for epoch in (1, 3))
+    selections = table(folder, "selections")
+    selections = selections[(selections["arm"] == "dynamic") & (selections["seed"] == 5)]
+    early, late = (selections[selections["epoch"] == epoch].set_index("row")["kept"] for epoch in (1, 3))
     word = {True: "kept", False: "pruned"}
     expected: dict[tuple[str, str], list[int]] = {}
     for row in sorted(early.index):
@@ -122,7 +120,7 @@ def test_metrics_and_samples(made: tuple[Store, str, Path]) -> None:
 
 
 def test_token_scores(made: tuple[Store, str, Path]) -> None:
-    """Protects the token heat: the tokens of the very sample and epoch asked for, and none where none were kept."""
+    """Protects the token heatmap: the tokens of the very sample and epoch, and none if none were recorded."""
     store, run, folder = made
     kept = table(folder, "token_scores")
     for epoch in (1, EPOCHS):
@@ -135,16 +133,15 @@ def test_token_scores(made: tuple[Store, str, Path]) -> None:
             assert found["student_probs"][0] == list(expected["student_probs"][0])
             assert found["response_start"] == expected["response_start"]
             scoring = store.scoring(run, 0, epoch, "kl")
-            value = store.score_history(run, int(row)).query(f"metric == 'kl' and epoch == {epoch} and seed != 5")[
-                "value"
-            ]
+            history = store.score_history(run, int(row))
+            value = history.query(f"metric == 'kl' and epoch == {epoch} and seed != 5")["value"]
             assert np.mean(found["kl"]) == pytest.approx(value.iloc[0], rel=1e-5), scoring
     assert store.token_scores(run, 1, NAN_ROW) is None
     assert store.token_scores(run, EPOCHS + 1, int(row)) is None
 
 
-def test_token_scores_of_a_torn_part(workspace: Workspace, ledger: Ledger) -> None:
-    """Protects the drawer of a sample from a traceback when the part behind it was lost after it was taken in."""
+def test_token_scores_of_a_damaged_part(workspace: Workspace, ledger: Ledger) -> None:
+    """Protects the drawer of a sample from a traceback when the part behind it was lost after it was ingested."""
     run = fill_workspace(workspace, samples=60, epochs=1, seeds=(0,))
     store = Store(workspace)
     store.sync(ledger)

@@ -176,8 +176,8 @@ def test_a_deleted_file(workspace: Workspace, ledger: Ledger) -> None:
 
 
 def test_a_folder_that_cannot_be_written(workspace: Workspace) -> None:
-    """Protects people from a traceback where the workspace has no room for a store."""
-    workspace.store.write_text("a file where the folder should be")
+    """Protects people from a traceback if the workspace has no room for a store."""
+    workspace.store.write_text("a file instead of the folder")
     with pytest.raises(WinnowError, match=r"The store .* cannot be written \(.*\); free some disk space"):
         Store(workspace)
 
@@ -205,7 +205,7 @@ print(store.sync(ledger) == len(ledger.parts()))
 
 
 def test_a_full_disk(workspace: Workspace, ledger: Ledger) -> None:
-    """Protects people from a full disk: one sentence, nothing half taken in, and all of it once there is room."""
+    """Protects people from a full disk: one sentence, nothing half ingested, and all of it once there is room."""
     run = fill_workspace(workspace, samples=1500, epochs=3, seeds=(0,))
     out, _ = python(FULL, workspace.root, run).communicate(timeout=120)
     sentence, rankings, whole = out.splitlines()
@@ -242,7 +242,7 @@ for number in range(first, 400):
 
 
 @pytest.mark.kill
-def test_killed_while_taking_parts_in(workspace: Workspace, ledger: Ledger) -> None:
+def test_killed_while_ingesting(workspace: Workspace, ledger: Ledger) -> None:
     """Protects every row against the app being killed at any moment: the store opens and holds each part once."""
     run = submit(ledger)
     ledger.record_parts([samples_part(workspace, run, "all", [Row(n, 0) for n in range(100)])])

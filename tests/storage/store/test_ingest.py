@@ -1,4 +1,4 @@
-"""What comes in shard by shard: the store ends as if it had come at once, and does no more than the shard asks for."""
+"""Parts ingested one by one: the store ends as if all had come at once, and each ingest costs only its own rows."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ FIELDS = st.dictionaries(st.sampled_from(["task", "note"]), st.sampled_from("abc
 
 
 @settings(max_examples=25)
-@given(shards=st.lists(st.lists(FIELDS, min_size=1, max_size=4), min_size=1, max_size=5), reopened=st.booleans())
-def test_fields_are_facets_or_text_whenever_they_come(shards: list[list[dict[str, str]]], reopened: bool) -> None:
-    """Protects the filters: shard by shard, a field has the values it would have had if all had come at once."""
+@given(batches=st.lists(st.lists(FIELDS, min_size=1, max_size=4), min_size=1, max_size=5), reopened=st.booleans())
+def test_fields_are_facets_or_text_whenever_they_come(batches: list[list[dict[str, str]]], reopened: bool) -> None:
+    """Protects the filters: batch by batch, a field has the values it would have had if all had come at once."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(ingest, "FACET_VALUES", 3)
         workspace = Workspace(Path(folder)).create()
         ledger = Ledger(workspace)
         run, number = submit(ledger), 0
         store = Store(workspace)
-        for shard in shards:
-            rows = [Row(number + n, 0.0, fields=fields) for n, fields in enumerate(shard)]
+        for batch in batches:
+            rows = [Row(number + n, 0.0, fields=fields) for n, fields in enumerate(batch)]
             ledger.record_parts([samples_part(workspace, run, f"samples-{number}", rows)])
-            number += len(shard)
+            number += len(batch)
             store.sync(ledger)
             if reopened:
                 store.close()
@@ -41,7 +41,7 @@ def test_fields_are_facets_or_text_whenever_they_come(shards: list[list[dict[str
             at_once.sync(ledger)
             found = store.facets(run)
             assert found.equals(at_once.facets(run))
-        every = [fields for shard in shards for fields in shard]
+        every = [fields for batch in batches for fields in batch]
         values = {name: {fields[name] for fields in every if name in fields} for name in ("task", "note")}
         expected = {
             (name, value, sum(fields.get(name) == value for fields in every))
@@ -53,7 +53,7 @@ def test_fields_are_facets_or_text_whenever_they_come(shards: list[list[dict[str
 
 
 def test_samples_that_come_twice(workspace: Workspace, ledger: Ledger) -> None:
-    """Protects samples of two runs on one dataset, whose shards overlap, from standing there twice."""
+    """Protects samples of two runs on one dataset, whose parts overlap, from being stored twice."""
     runs = [submit(ledger, name) for name in ("first", "second")]
     rows = [Row(n, 0.0, fields={"task": str(n % 2)}) for n in range(9)]
     with closing(Store(workspace)) as store:
@@ -65,27 +65,27 @@ def test_samples_that_come_twice(workspace: Workspace, ledger: Ledger) -> None:
             assert sorted(store.facets(run)["samples"]) == [4, 5]
 
 
-def test_an_ended_run_is_laid_down_without_its_parts(workspace: Workspace, ledger: Ledger) -> None:
+def test_an_ended_run_is_compacted_without_its_parts(workspace: Workspace, ledger: Ledger) -> None:
     """Protects the end of a long run from reading everything again: the scores are in the store already."""
     run, other = submit(ledger), submit(ledger, "other")
     values = {n: float(n * 7 % 20) - 5 for n in range(20)} | {7: float("nan")}
-    shards = [{n: values[n] for n in range(start, start + 5)} for start in range(0, 20, 5)]
+    batches = [{n: values[n] for n in range(start, start + 5)} for start in range(0, 20, 5)]
     with closing(Store(workspace)) as store:
-        for number, shard in enumerate(shards):
+        for number, batch in enumerate(batches):
             for owner in (run, other):
-                ledger.record_parts([scores_part(workspace, owner, f"part-{number}", shard)])
+                ledger.record_parts([scores_part(workspace, owner, f"part-{number}", batch)])
                 store.sync(ledger)
             part_path(workspace, run, "scores", f"part-{number}").unlink()
         before = store.page(SampleQuery(store.scoring(run, 0, 1, "kl")), 0, 100)
         ledger.finish(run, "done")
         assert store.sync(ledger) == 0
         assert store.problems() == []
-        lying = store._rows(
+        stored = store._rows(
             "SELECT g.run, s.row, s.value FROM scores s JOIN scorings g ON g.id = s.scoring ORDER BY s.rowid"
         )
-        of_run = [each["row"] for each in lying if each["run"] == run]
+        of_run = [each["row"] for each in stored if each["run"] == run]
         assert of_run == sorted(values, key=lambda n: (n == 7, -values[n], n))
-        assert sorted(each["row"] for each in lying if each["run"] == other) == sorted(values)
+        assert sorted(each["row"] for each in stored if each["run"] == other) == sorted(values)
     with closing(Store(workspace)) as store:
         for owner in (run, other):
             page = store.page(SampleQuery(store.scoring(owner, 0, 1, "kl")), 0, 100)
@@ -93,8 +93,8 @@ def test_an_ended_run_is_laid_down_without_its_parts(workspace: Workspace, ledge
         assert store.scorings(run)["samples"].tolist() == [20]
 
 
-def test_what_comes_leaves_other_answers_alone(workspace: Workspace, ledger: Ledger) -> None:
-    """Protects whoever studies a large run while others go on: what was read of it is not read again."""
+def test_what_is_ingested_leaves_other_cached_results(workspace: Workspace, ledger: Ledger) -> None:
+    """Protects the speed of pages of a large run while other runs go on: what was read of it is not read again."""
     runs = [submit(ledger, name) for name in ("studied", "sharing", "going-on")]
     rows = [Row(n, 0.0, response="some text") for n in range(6)]
     for run, dataset in zip(runs, ("made", "made", "other"), strict=True):
@@ -116,8 +116,8 @@ def test_what_comes_leaves_other_answers_alone(workspace: Workspace, ledger: Led
         assert len(store._lengths(runs[0])) == 6
 
 
-def test_another_handle_takes_in_part_of_it(workspace: Workspace, ledger: Ledger) -> None:
-    """Protects an answer of a run whose parts another handle took in, while this one takes in those of a second run."""
+def test_another_store_ingests_some_of_it(workspace: Workspace, ledger: Ledger) -> None:
+    """Protects results of a run whose parts another store ingested, while this one ingests those of a second run."""
     runs = [submit(ledger, name) for name in ("first", "second")]
     for run in runs:
         ledger.record_parts([scores_part(workspace, run, "scores", {0: 1.0})])
@@ -136,7 +136,7 @@ def test_another_handle_takes_in_part_of_it(workspace: Workspace, ledger: Ledger
 def test_a_field_that_was_text_in_other_samples(
     workspace: Workspace, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Protects samples that were written anew from what was known of the fields of the old ones."""
+    """Protects samples that were written again from what was stored of the fields of the old ones."""
     monkeypatch.setattr(ingest, "FACET_VALUES", 2)
     run = submit(ledger)
     with closing(Store(workspace)) as store:

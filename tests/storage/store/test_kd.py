@@ -1,4 +1,4 @@
-"""What the store says about a grid of distilled students, against the parts it was made from."""
+"""Queries of a grid of students, against the parts it was made from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
 from engine.config.grid import noise_label, selection_arm
@@ -20,7 +19,7 @@ from engine.storage.store import SampleQuery, Store, rebuild
 from engine.storage.tables import GRID
 from engine.storage.workspace import Workspace
 from tests.fixtures.kd_workspace import fill_grid_workspace, grid_recipe
-from tests.fixtures.store_parts import Row, samples_part, scores_part, submit
+from tests.fixtures.store_parts import Row, samples_part, scores_part, submit, table
 
 CELL = ["score", "fraction", "kd_weight", "teacher", "noise", "seed"]
 
@@ -35,12 +34,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, str,
     store.close()
 
 
-def table(folder: Path, name: str) -> pd.DataFrame:
-    return pd.concat([pq.read_table(path).to_pandas() for path in sorted((folder / name).glob("*.parquet"))])
-
-
 def grid_part(workspace: Workspace, run: str, name: str, *cells: tuple[int, float]) -> Part:
-    """Cells of one score, told apart by their seed, each with its accuracy; NaN stands for one that failed."""
+    """Cells of one score that differ in their seed, each with its accuracy, NaN for one that failed."""
     same = {
         "cell": "key", "score": "random", "fraction": 0.1, "kd_weight": 0.5, "teacher": "self", "noise": 0.0,
         "samples": 10, "flipped": 0, "loss": 1.0, "epochs": 1.0, "steps": 1, "seconds": 0.1,
@@ -63,12 +58,12 @@ def test_every_cell_once_in_a_stable_order(made: tuple[Store, str, Path]) -> Non
     pd.testing.assert_frame_equal(found.sort_values(order, ignore_index=True), expected, check_dtype=False)
     assert found["noise"].is_monotonic_increasing
     assert found[found["noise"] == 0]["fraction"].is_monotonic_decreasing
-    found["accuracy"] = 0.0  # what is handed out is one's own
+    found["accuracy"] = 0.0  # each caller has a copy
     assert store.grid(run)["accuracy"].max() > 0
 
 
-def test_the_last_word_on_a_cell_counts(workspace: Workspace, ledger: Ledger) -> None:
-    """Protects a failed cell that was done again, whatever its part is called and in however many goes it came."""
+def test_the_last_record_of_a_cell_counts(workspace: Workspace, ledger: Ledger) -> None:
+    """Protects a failed cell that was trained again, whatever the name of its part and the number of ingests."""
     run = submit(ledger)
     with closing(Store(workspace)) as store:
         ledger.record_parts([grid_part(workspace, run, "z-first", (0, math.nan), (1, 0.5))])
@@ -80,12 +75,12 @@ def test_the_last_word_on_a_cell_counts(workspace: Workspace, ledger: Ledger) ->
         assert again["accuracy"].tolist() == [0.7, 0.5]
         assert again["failed"].tolist() == ["", ""]
     assert rebuild(workspace, ledger) == []
-    with closing(Store(workspace)) as store:  # both parts in one go
+    with closing(Store(workspace)) as store:  # both parts in one ingest
         assert store.grid(run)["accuracy"].tolist() == [0.7, 0.5]
 
 
-def test_a_struck_part_is_forgotten(workspace: Workspace, ledger: Ledger) -> None:
-    """Protects a repaired run: what was struck is gone, what stays is not taken in twice."""
+def test_a_removed_part_is_dropped(workspace: Workspace, ledger: Ledger) -> None:
+    """Protects a repaired run: what was removed is gone, what stays is not ingested twice."""
     run = submit(ledger)
     first, second = grid_part(workspace, run, "one", (0, 0.5)), grid_part(workspace, run, "two", (1, 0.6))
     ledger.record_parts([first, second])
@@ -100,7 +95,7 @@ def test_a_struck_part_is_forgotten(workspace: Workspace, ledger: Ledger) -> Non
 
 
 def test_what_an_arm_keeps(made: tuple[Store, str, Path]) -> None:
-    """Protects the gallery: only rows the arm kept (or pruned), the same ones each time, no more than asked for."""
+    """Protects the gallery: only rows the arm kept (or pruned), the same ones each time, no more than the limit."""
     store, run, folder = made
     name = selection_arm("el2n", 0.25, 0.2)
     mine = table(folder, "selections")
@@ -114,7 +109,7 @@ def test_what_an_arm_keeps(made: tuple[Store, str, Path]) -> None:
     assert set(drawn) <= pruned
     assert drawn == store.random_rows(run, name, False, 9)
     assert drawn != store.random_rows(run, name, False, 9, seed=1)
-    assert store.random_rows(run, "nobody", True, 9) == []
+    assert store.random_rows(run, "no such arm", True, 9) == []
     assert name in store.selection_arms(run)
 
 
@@ -125,26 +120,26 @@ def test_overlap(made: tuple[Store, str, Path]) -> None:
     one, other = selection_arm("el2n", 0.5, 0.0), selection_arm("random", 0.25, 0.0)
     a, b = (set(table_[(table_["arm"] == name) & table_["kept"]]["row"]) for name in (one, other))
     assert store.overlap(run, one, other) == (len(a & b), len(a - b), len(b - a))
-    assert store.overlap(run, one, "nobody") == (0, len(a), 0)
+    assert store.overlap(run, one, "no such arm") == (0, len(a), 0)
 
 
 def test_pictures_and_labels_of_a_few_rows(made: tuple[Store, str, Path]) -> None:
-    """Protects the pictures: byte for byte those of the parts, and only of the rows that were asked for."""
+    """Protects the pictures: byte for byte those of the parts, and only of the given rows."""
     store, run, folder = made
     samples = table(folder, "samples").set_index("row")
     rows = [3, 50, 9999]
     assert store.images(run, rows) == {row: samples["image"][row] for row in (3, 50)}
-    told = store.labelled_samples(run, rows)
-    assert {row: sample["label"] for row, sample in told.items()} == {row: samples["label"][row] for row in (3, 50)}
-    assert told[3]["has_image"]
+    found = store.labelled_samples(run, rows)
+    assert {row: sample["label"] for row, sample in found.items()} == {row: samples["label"][row] for row in (3, 50)}
+    assert found[3]["has_image"]
     sample = store.sample(run, 3)
     assert sample is not None
     assert (sample["label"], sample["has_image"]) == (samples["label"][3], True)
     assert store.images(run, []) == {}
 
 
-def test_where_one_sample_stands(made: tuple[Store, str, Path]) -> None:
-    """Protects the drawer: each score of a sample with how many are above it, and what every arm did with it."""
+def test_the_ranks_of_a_sample(made: tuple[Store, str, Path]) -> None:
+    """Protects the drawer: each score of a sample with how many are above it, and which arms keep it."""
     store, run, folder = made
     scores, row = table(folder, "scores"), 11
     found = store.sample_ranks(run, row).set_index(["arm", "metric"])
@@ -156,14 +151,14 @@ def test_where_one_sample_stands(made: tuple[Store, str, Path]) -> None:
         assert (mine["above"], mine["samples"]) == ((others["value"] > value).sum(), len(others))
         assert mine["below"] == (others["value"] < value).sum()
     assert noise_label("base", 0.0) in found.index.get_level_values(0)
-    chosen = table(folder, "selections")
-    expected = chosen[chosen["row"] == row].set_index("arm")["kept"].to_dict()
+    selections = table(folder, "selections")
+    expected = selections[selections["row"] == row].set_index("arm")["kept"].to_dict()
     kept = store.kept_by_arm(run, row)
     assert dict(zip(kept["arm"], kept["kept"], strict=True)) == expected
 
 
 def test_samples_without_picture_or_label(workspace: Workspace, ledger: Ledger) -> None:
-    """Protects instruction sets, which have neither: a page of them says so and nothing else changes."""
+    """Protects instruction sets, which have neither: a page of them has neither and nothing else changes."""
     run = submit(ledger)
     ledger.record_parts(
         [samples_part(workspace, run, "s", [Row(1, 0.5)]), scores_part(workspace, run, "v", {1: 0.5, 2: 0.1})]

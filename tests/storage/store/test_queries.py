@@ -1,9 +1,10 @@
-"""Every answer of the store, against plain loops over the same random data."""
+"""Every result of the store, against plain loops over the same random data."""
 
 from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from engine.common.errors import WinnowError
 from engine.storage.ledger import Ledger
 from engine.storage.store import Facet, SampleQuery, Store
 from engine.storage.workspace import Workspace
-from tests.fixtures.store_parts import Row, SecondOpinion, samples_part, scores_part, submit
+from tests.fixtures.store_parts import Reference, Row, samples_part, scores_part, submit
 
 VALUES = st.one_of(
     st.sampled_from([0.0, 0.1, 0.5, 0.5, 1.0, float("nan"), float("inf"), -0.25]),
@@ -40,7 +41,7 @@ def tables(draw: st.DrawFn) -> list[Row]:
             response=draw(TEXTS),
             fields={"task": draw(st.sampled_from(["x", "y", "<i>"]))} if draw(st.booleans()) else {},
             length=draw(st.integers(1, 500)),
-            content_id=draw(st.sampled_from(["", "twin"])),  # one text may stand in several rows
+            content_id=draw(st.sampled_from(["", "twin"])),  # several rows may have one text
         )
         for number in numbers
     ]
@@ -65,7 +66,7 @@ def queries(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @contextmanager
-def store_of(rows: list[Row], cut: int = 0):
+def store_of(rows: list[Row], cut: int = 0) -> Iterator[tuple[Store, str]]:
     """A store in memory that holds `rows`, their scores in two parts."""
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder)).create()
@@ -80,16 +81,16 @@ def store_of(rows: list[Row], cut: int = 0):
 
 
 @SOME
-@given(rows=tables(), asked=st.lists(queries(), min_size=1, max_size=6), data=st.data())
-def test_pages_counts_and_neighbours(rows: list[Row], asked: list[dict[str, Any]], data: st.DataObject) -> None:
-    """Protects the order, the filters, the cut and the ranks that people see, with ties, NaN and odd texts."""
-    opinion = SecondOpinion(rows)
+@given(rows=tables(), cases=st.lists(queries(), min_size=1, max_size=6), data=st.data())
+def test_pages_counts_and_neighbours(rows: list[Row], cases: list[dict[str, Any]], data: st.DataObject) -> None:
+    """Protects the order, the filters, the threshold and the ranks that people see, with ties, NaN and odd texts."""
+    reference = Reference(rows)
     with store_of(rows, len(rows) // 2) as (store, run):
         if not rows:
             return
-        for settings_ in asked:
+        for settings_ in cases:
             query = SampleQuery(store.scoring(run, 0, 1, "kl"), **settings_)
-            expected = opinion.chosen(query)
+            expected = reference.result(query)
             overrides = dict(query.overrides)
             count = store.count(query)
             assert (count.samples, count.tokens) == (len(expected), sum(row.length for row in expected))
@@ -99,16 +100,16 @@ def test_pages_counts_and_neighbours(rows: list[Row], asked: list[dict[str, Any]
             shown = expected[offset : offset + limit]
             assert page["row"].tolist() == [row.row for row in shown]
             assert page["rank"].tolist() == list(range(offset + 1, offset + 1 + len(shown)))
-            assert page["kept"].tolist() == [opinion.kept(row, query.tau, overrides) for row in shown]
+            assert page["kept"].tolist() == [reference.kept(row, query.tau, overrides) for row in shown]
             assert page["decision"].tolist() == [overrides.get(r.content_id or f"id-{r.row}", "") for r in shown]
             assert page["response"].tolist() == [row.response for row in shown]
             assert page["fields"].tolist() == [row.fields for row in shown]
-            values = [opinion.values[row.row] if opinion.has_number(row) else np.nan for row in shown]
+            values = [reference.values[row.row] if reference.is_known(row) else np.nan for row in shown]
             np.testing.assert_array_equal(page["value"].to_numpy(dtype=float), values)
 
             tau = data.draw(st.sampled_from([0.0, 0.1, 0.5, 3.0]))
-            numbers = [opinion.values[row.row] for row in expected if opinion.has_number(row)]
-            before = [value > tau if query.descending else value <= tau for value in numbers]
+            known = [reference.values[row.row] for row in expected if reference.is_known(row)]
+            before = [value > tau if query.descending else value <= tau for value in known]
             assert store.offset_at(query, tau) == sum(before)
 
             order = [row.row for row in expected]
@@ -122,12 +123,12 @@ def test_pages_counts_and_neighbours(rows: list[Row], asked: list[dict[str, Any]
 @given(rows=tables().filter(bool), settings_=queries())
 def test_neighbours_of_a_sample_outside_the_query(rows: list[Row], settings_: dict[str, Any]) -> None:
     """Protects stepping on from a sample that has just left the filter: nothing is skipped, nothing comes twice."""
-    opinion = SecondOpinion(rows)
+    reference = Reference(rows)
     with store_of(rows) as (store, run):
         query = SampleQuery(store.scoring(run, 0, 1, "kl"), **settings_)
-        inside = [row.row for row in opinion.chosen(query)]
+        inside = [row.row for row in reference.result(query)]
         everything = SampleQuery(query.scoring, descending=query.descending)
-        order = [row.row for row in opinion.chosen(everything)]
+        order = [row.row for row in reference.result(everything)]
         for place, row in enumerate(order):
             if row not in inside:
                 previous = [r for r in order[:place] if r in inside]
@@ -140,34 +141,34 @@ def test_neighbours_of_a_sample_outside_the_query(rows: list[Row], settings_: di
 @SOME
 @given(rows=tables().filter(bool), settings_=queries(), bins=st.integers(1, 12), taus=st.lists(st.floats(-10, 10)))
 def test_shapes(rows: list[Row], settings_: dict[str, Any], bins: int, taus: list[float]) -> None:
-    """Protects the histogram and the counts under the τ slider, which are read off an order and not counted."""
-    opinion = SecondOpinion(rows)
-    numbers = np.array([opinion.values[row.row] for row in rows if opinion.has_number(row)])
+    """Protects the histogram and the counts under the τ slider, which come from the order of the values."""
+    reference = Reference(rows)
+    known = np.array([reference.values[row.row] for row in rows if reference.is_known(row)])
     with store_of(rows) as (store, run):
         scoring = store.scoring(run, 0, 1, "kl")
         for tau, count in zip(taus, store.kept_counts(scoring, taus), strict=True):
-            above = [row for row in rows if opinion.kept(row, tau, {})]
+            above = [row for row in rows if reference.kept(row, tau, {})]
             assert (count.samples, count.tokens) == (len(above), sum(row.length for row in above))
 
         query = SampleQuery(scoring, **settings_)
         seen = store.histogram(scoring, bins, query)
-        assert seen.missing == len(rows) - len(numbers)
-        chosen = [opinion.values[row.row] for row in opinion.chosen(query) if opinion.has_number(row)]
-        np.testing.assert_array_equal(seen.counts, np.histogram(numbers, seen.edges)[0])
-        np.testing.assert_array_equal(seen.filtered_counts, np.histogram(chosen, seen.edges)[0])
-        assert seen.below + seen.above + seen.counts.sum() == len(numbers)
+        assert seen.missing == len(rows) - len(known)
+        passing = [reference.values[row.row] for row in reference.result(query) if reference.is_known(row)]
+        np.testing.assert_array_equal(seen.counts, np.histogram(known, seen.edges)[0])
+        np.testing.assert_array_equal(seen.filtered_counts, np.histogram(passing, seen.edges)[0])
+        assert seen.below + seen.above + seen.counts.sum() == len(known)
         assert len(seen.edges) == bins + 1
         quantiles = store.quantiles(scoring, [0, 0.25, 0.5, 1])
-        if not len(numbers):
+        if not len(known):
             assert np.isnan(quantiles).all()
             assert np.isnan([seen.minimum, seen.maximum]).all()
             return
-        np.testing.assert_allclose(quantiles, np.quantile(numbers, [0, 0.25, 0.5, 1]), atol=1e-12)
-        assert (seen.minimum, seen.maximum) == (numbers.min(), numbers.max())
+        np.testing.assert_allclose(quantiles, np.quantile(known, [0, 0.25, 0.5, 1]), atol=1e-12)
+        assert (seen.minimum, seen.maximum) == (known.min(), known.max())
 
         samples, of = store.half_of_total(scoring)
-        falling = np.sort(np.maximum(numbers, 0))[::-1]
-        assert of == len(numbers)
+        falling = np.sort(np.maximum(known, 0))[::-1]
+        assert of == len(known)
         if falling.sum() > 0:
             assert falling[:samples].sum() >= falling.sum() / 2 * (1 - 1e-12)
             assert falling[: samples - 1].sum() < falling.sum() / 2 * (1 + 1e-12)
@@ -181,8 +182,8 @@ def test_shapes(rows: list[Row], settings_: dict[str, Any], bins: int, taus: lis
 @SOME
 @given(rows=tables().filter(bool), tau=st.sampled_from([0.0, 0.1, 0.5]))
 def test_fields(rows: list[Row], tau: float) -> None:
-    """Protects what the chips say: samples, kept and mean of each value of a field."""
-    opinion = SecondOpinion(rows)
+    """Protects the chips: samples, kept and mean of each value of a field."""
+    reference = Reference(rows)
     with store_of(rows) as (store, run):
         expected = Counter(row.fields["task"] for row in rows if "task" in row.fields)
         facets = store.facets(run)
@@ -191,36 +192,36 @@ def test_fields(rows: list[Row], tau: float) -> None:
         assert set(table.index) == set(expected)
         for value, line in table.iterrows():
             having = [row for row in rows if row.fields.get("task") == value]
-            numbers = [opinion.values[row.row] for row in having if opinion.has_number(row)]
+            known = [reference.values[row.row] for row in having if reference.is_known(row)]
             assert line["samples"] == len(having)
-            assert line["kept"] == sum(opinion.kept(row, tau, {}) for row in having)
-            assert line["mean"] == pytest.approx(np.mean(numbers) if numbers else np.nan, nan_ok=True)
+            assert line["kept"] == sum(reference.kept(row, tau, {}) for row in having)
+            assert line["mean"] == pytest.approx(np.mean(known) if known else np.nan, nan_ok=True)
 
 
 @SOME
 @given(rows=tables().filter(bool), settings_=queries(), fraction=st.one_of(st.none(), st.floats(0.01, 1)))
 def test_kept_rows(rows: list[Row], settings_: dict[str, Any], fraction: float | None) -> None:
-    """Protects the export: exactly round(fraction · n) by the rule, ties by row, then what people decided."""
-    opinion = SecondOpinion(rows)
+    """Protects the export: exactly round(fraction · n) by the threshold, ties by row, then decisions by hand."""
+    reference = Reference(rows)
     settings_ = settings_ | {"show": "all"}
     with store_of(rows) as (store, run):
         query = SampleQuery(store.scoring(run, 0, 1, "kl"), **settings_)
         overrides = dict(query.overrides)
-        ranked = [row for row in opinion.chosen(SampleQuery(query.scoring)) if opinion.has_number(row)]
+        ranked = [row for row in reference.result(SampleQuery(query.scoring)) if reference.is_known(row)]
         first = {row.row for row in ranked[: round((fraction or 0) * len(ranked))]}
-        by_rule = {r.row for r in rows if (r.row in first if fraction else opinion.kept(r, query.tau, {}))}
+        by_threshold = {r.row for r in rows if (r.row in first if fraction else reference.kept(r, query.tau, {}))}
         expected = []
-        for row in sorted(opinion.chosen(query), key=lambda row: row.row):
+        for row in sorted(reference.result(query), key=lambda row: row.row):
             decision = overrides.get(row.content_id or f"id-{row.row}")
-            if decision == "keep" or (decision is None and row.row in by_rule):
-                expected.append((row.row, row.row not in by_rule, row.response))
+            if decision == "keep" or (decision is None and row.row in by_threshold):
+                expected.append((row.row, row.row not in by_threshold, row.response))
         found = store.kept_rows(query, fraction)
         assert [(r["row"], r["by_hand"], r["response"]) for r in found.to_pylist()] == expected
         assert store.kept_count(query, fraction).samples == len(expected)
 
 
 def test_texts_of_many_values_are_no_facets(workspace: Workspace, ledger: Ledger) -> None:
-    """Protects pages from a chip for every sample: a field is a facet only where it has few values."""
+    """Protects pages from a chip for every sample: a field is a facet only if it has few values."""
     run = submit(ledger)
     rows = [Row(n, n, fields={"few": str(n % 21), "many": f"text {n}", "one": "same"}) for n in range(150)]
     ledger.record_parts([samples_part(workspace, run, "all", rows)])
@@ -230,8 +231,8 @@ def test_texts_of_many_values_are_no_facets(workspace: Workspace, ledger: Ledger
         assert set(store.facets(run, most=21)["field"]) == {"few", "one"}
 
 
-def test_only_samples_without_a_number(workspace: Workspace, ledger: Ledger) -> None:
-    """Protects a page and its histogram where a model gave NaN for everything."""
+def test_only_nan(workspace: Workspace, ledger: Ledger) -> None:
+    """Protects a page and its histogram if a model gave NaN for everything."""
     run = submit(ledger)
     rows = [Row(n, float("nan")) for n in (4, 2, 9)]
     ledger.record_parts([samples_part(workspace, run, "all", rows)])
@@ -245,7 +246,7 @@ def test_only_samples_without_a_number(workspace: Workspace, ledger: Ledger) -> 
         assert store.half_of_total(scoring) == (0, 0)
 
 
-def test_a_ranking_that_is_not_there(workspace: Workspace, ledger: Ledger) -> None:
+def test_an_unknown_ranking(workspace: Workspace, ledger: Ledger) -> None:
     """Protects a stale link from a traceback: the sentence names run, metric, seed and epoch."""
     run = submit(ledger)
     with closing(Store(workspace)) as store:

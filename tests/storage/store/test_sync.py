@@ -1,4 +1,4 @@
-"""Every recorded part is taken in exactly once, whatever happens around it."""
+"""Every recorded part is ingested exactly once, whatever happens around it."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def contents(part: int, version: int) -> dict[int, float]:
 
 ACTIONS = st.one_of(
     st.tuples(st.just("record"), st.integers(0, PARTS - 1), st.integers(0, 2)),
-    st.tuples(st.just("strike"), st.integers(0, PARTS - 1), st.just(0)),
-    st.tuples(st.just("tear"), st.integers(0, PARTS - 1), st.just(0)),
+    st.tuples(st.just("remove"), st.integers(0, PARTS - 1), st.just(0)),
+    st.tuples(st.just("damage"), st.integers(0, PARTS - 1), st.just(0)),
     st.tuples(st.sampled_from(["sync", "reopen", "finish"]), st.just(0), st.just(0)),
 )
 
@@ -47,15 +47,15 @@ ACTIONS = st.one_of(
 def test_any_order_of_events(actions: list[tuple[str, int, int]]) -> None:
     """Protects the one promise of the store: after a sync it holds what is recorded and whole, nothing else.
 
-    A part that is struck is gone, one recorded again with other content is replaced, one torn before it was taken in
-    is left out and named; one torn afterwards stays until its table is taken in again.
+    A part that is removed is gone, one recorded again with other content is replaced, one damaged before it was
+    ingested is left out and named; one damaged afterwards stays until its table is ingested again.
     """
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder)).create()
         ledger = Ledger(workspace)
         run = submit(ledger)
         recorded: dict[int, tuple[Part, dict[int, float]]] = {}
-        torn: set[int] = set()
+        damaged: set[int] = set()
         store = Store(workspace)
         for action, number, version in actions:
             name = f"part-{number}"
@@ -63,14 +63,14 @@ def test_any_order_of_events(actions: list[tuple[str, int, int]]) -> None:
                 part = scores_part(workspace, run, name, contents(number, version))
                 ledger.record_parts([part])
                 recorded[number] = (part, contents(number, version))
-                torn.discard(number)
-            elif action == "strike" and number in recorded:
+                damaged.discard(number)
+            elif action == "remove" and number in recorded:
                 ledger.forget_parts([recorded.pop(number)[0]])
-            elif action == "tear" and number in recorded:
-                store.sync(ledger)  # so that it is known what was taken in before
+            elif action == "damage" and number in recorded:
+                store.sync(ledger)  # so that it is known what was ingested before
                 path = part_path(workspace, run, "scores", name)
                 path.write_bytes(path.read_bytes()[:-7])
-                torn.add(number)
+                damaged.add(number)
             elif action == "reopen":
                 store.close()
                 store = Store(workspace)
@@ -79,7 +79,7 @@ def test_any_order_of_events(actions: list[tuple[str, int, int]]) -> None:
             else:
                 store.sync(ledger)
         store.sync(ledger)
-        for number in torn & set(recorded):  # a torn part is in the store or named as a problem, whole either way
+        for number in damaged & set(recorded):  # such a part is in the store whole, or named as a problem
             held = set(contents(number, 0)) & set(values_of(store, run))
             named = any(f"scores/part-{number} " in sentence for sentence in store.problems())
             assert (held == set(contents(number, 0))) != named
@@ -90,7 +90,7 @@ def test_any_order_of_events(actions: list[tuple[str, int, int]]) -> None:
             expected |= held_values
         assert values_of(store, run) == expected
         assert store.problems() == []
-        store.sync(ledger)  # may lay the scores of an ended run down in order
+        store.sync(ledger)  # may compact the scores of an ended run
         assert values_of(store, run) == expected
         assert store.sync(ledger) == 0
         store.close()
@@ -102,13 +102,13 @@ def test_threads_that_sync_at_once(workspace: Workspace, ledger: Ledger) -> None
     ledger.record_parts([samples_part(workspace, run, "all", [Row(n, 0) for n in range(60)])])
     store = Store(workspace)
     failures: list[BaseException] = []
-    taken: list[int] = []
+    counts: list[int] = []
     over = threading.Event()
 
     def keep_syncing() -> None:
         try:
             while not over.is_set():
-                taken.append(store.sync(ledger))
+                counts.append(store.sync(ledger))
                 seen = values_of_quietly(store, run)
                 assert len(seen) % 3 == 0  # never half a part
         except BaseException as error:  # noqa: BLE001 - reported below, in the main thread
@@ -124,9 +124,9 @@ def test_threads_that_sync_at_once(workspace: Workspace, ledger: Ledger) -> None
     over.set()
     for thread in threads:
         thread.join()
-    taken.append(store.sync(ledger))
+    counts.append(store.sync(ledger))
     assert failures == []
-    assert sum(taken) == 21
+    assert sum(counts) == 21
     assert values_of(store, run) == {n: n - n % 3 + n % 3 / 4 for n in range(60)}
     store.close()
 
@@ -139,8 +139,8 @@ def values_of_quietly(store: Store, run: str) -> list[int]:
     return rows
 
 
-def test_answers_follow_what_is_taken_in(workspace: Workspace, ledger: Ledger) -> None:
-    """Protects against yesterday's answer: what is remembered is forgotten when something new comes in."""
+def test_results_follow_what_is_ingested(workspace: Workspace, ledger: Ledger) -> None:
+    """Protects against stale results: what is cached is dropped when something new is ingested."""
     run = submit(ledger)
     rows = [Row(n, n, response=f"text {n % 2}", fields={"task": str(n % 2)}) for n in range(20)]
     with closing(Store(workspace)) as store:
@@ -154,12 +154,12 @@ def test_answers_follow_what_is_taken_in(workspace: Workspace, ledger: Ledger) -
             assert store.facets(run)["samples"].sum() == stop
         assert store.page(query, 0)["row"].tolist() == list(range(19, 0, -2))
         ledger.finish(run, "done")
-        store.sync(ledger)  # lays the scores down in order
+        store.sync(ledger)  # compacts the scores
         assert store.page(query, 0)["row"].tolist() == list(range(19, 0, -2))
 
 
 def test_runs_that_share_a_dataset(workspace: Workspace, ledger: Ledger) -> None:
-    """Protects samples from being taken in twice, and from vanishing with one of the runs that use them."""
+    """Protects samples from being ingested twice, and from vanishing with one of the runs that use them."""
     rows = [Row(n, n) for n in range(6)]
     runs = [submit(ledger, name) for name in ("first", "second")]
     parts = [samples_part(workspace, run, "all", rows) for run in runs]
@@ -181,7 +181,7 @@ def test_runs_that_share_a_dataset(workspace: Workspace, ledger: Ledger) -> None
 
 
 def test_samples_recorded_again_with_other_texts(workspace: Workspace, ledger: Ledger) -> None:
-    """Protects a page from old texts when the samples of a run were written anew."""
+    """Protects a page from old texts when the samples of a run were written again."""
     run = submit(ledger)
     ledger.record_parts([scores_part(workspace, run, "scores", {0: 1.0, 1: 2.0})])
     with closing(Store(workspace)) as store:
@@ -195,7 +195,7 @@ def test_samples_recorded_again_with_other_texts(workspace: Workspace, ledger: L
 
 
 def test_scores_without_their_samples(workspace: Workspace, ledger: Ledger) -> None:
-    """Protects a page when the part with the texts is lost: the ranking stands, the sentence says what is missing."""
+    """Protects a page if the part with the texts is lost: the ranking is there, the sentence names what is missing."""
     run = submit(ledger)
     part = samples_part(workspace, run, "all", [Row(0, 0)])
     ledger.record_parts([part, scores_part(workspace, run, "scores", {0: 1.0, 7: 2.0})])
@@ -237,7 +237,7 @@ def test_a_part_with_a_flipped_bit(workspace: Workspace, ledger: Ledger) -> None
 
 
 def test_in_memory_holds_one_run(workspace: Workspace, ledger: Ledger) -> None:
-    """Protects the command line: it answers like the app's store, beside which it may run, and takes in one run."""
+    """Protects the command line: it gets the results of the app's store, may run beside it, and ingests one run."""
     runs = [fill_workspace(workspace, samples=60, epochs=2, seeds=(0,), name=name) for name in ("one", "two")]
     with closing(Store(workspace)) as store, closing(Store.in_memory(workspace, runs[1])) as memory:
         store.sync(ledger)
