@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from ray.cluster_utils import Cluster
 
-from engine.config.load import Recipe
+from engine.config.kinds import Recipe
 from engine.runtime.worker import execute
 from engine.storage.ledger import Ledger
 from engine.storage.workspace import Workspace

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 
 from engine.config.kd import PrunedKdRecipe
 from engine.storage.ledger import Ledger
@@ -14,6 +15,8 @@ from engine.storage.workspace import Workspace, open_workspace
 from tests.runtime.cluster.conftest import Machines, do, until
 from tests.studies.test_kd import CELL
 from tests.studies.test_kd import recipe as tiny_grid
+
+pytestmark = pytest.mark.cluster
 
 
 def recipe(**changes: Any) -> PrunedKdRecipe:

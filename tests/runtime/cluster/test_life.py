@@ -28,6 +28,8 @@ from tests.fixtures.tiny import tiny_recipe, write_rows
 from tests.runtime.cluster.conftest import OBJECTS, Machines, do, until
 from tests.runtime.cluster.test_pruning import assert_same, local
 
+pytestmark = pytest.mark.cluster
+
 __all__ = ["local"]  # a fixture
 
 

@@ -11,13 +11,14 @@ from fsspec.implementations.local import LocalFileSystem
 
 from engine.common.errors import WinnowError
 from engine.config.load import parse_recipe
+from engine.models.tensor_cache import load_tensors, save_tensors
 from engine.runtime.cluster import artifacts
 from engine.runtime.cluster.artifacts import ArtifactSync
 from engine.runtime.cluster.coordinator import Coordinator
 from engine.runtime.cluster.storage import Storage
 from engine.storage.ledger import Ledger
 from engine.storage.parts import Part, read_table, write_part
-from engine.storage.workspace import Workspace
+from engine.storage.workspace import Workspace, open_workspace
 
 RECIPE = {"kind": "score", "data": {"source": "x"}, "models": {"teacher": "t", "student": "s"}}
 
@@ -166,6 +167,22 @@ def test_a_storage_that_has_lost_parts_gets_them_again(
     ArtifactSync(storage, Actor(Coordinator(workspace.root, run, address)), f"staging/{run}/engine").restore(parts)
     assert lost.read_bytes() == parts[0].path(workspace).read_bytes()
     assert kept.read_text() == "as it is"
+
+
+def test_checkpoints_stay_on_their_node(tmp_path: Path) -> None:
+    """A finished set goes to every node; a checkpoint, which still changes, stays where it is."""
+    address = f"file://{tmp_path / 'storage'}"
+    one, other = (open_workspace(tmp_path / name, read_only=False) for name in ("one", "other"))
+    save_tensors(one, "finished", {}, {"step": 3})
+    (one.outputs / "begun.training.safetensors").write_bytes(b"of one node")
+    here, there = Storage(address, one.root), Storage(address, other.root)
+    here.push(here.local_files("outputs"), "staging/one")
+    assert there.remote_files("outputs") == ["outputs/finished.safetensors"]
+    assert there.pull("outputs/finished.safetensors")
+    found = load_tensors(other, "finished")
+    assert found is not None
+    assert found.facts == {"step": 3}
+    assert [path.name for path in other.outputs.iterdir()] == ["finished.safetensors"]
 
 
 class Actor:

@@ -15,6 +15,8 @@ from engine.storage.workspace import Workspace, open_workspace
 from tests.fixtures.tiny import tiny_recipe, write_rows
 from tests.runtime.cluster.conftest import Machines, do
 
+pytestmark = pytest.mark.cluster
+
 TABLES = {
     "scores": ["arm", "seed", "epoch", "row", "metric"],
     "token_scores": ["epoch", "row"],
