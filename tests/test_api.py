@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,7 @@ def test_every_name_is_there_and_nothing_heavy_is_imported_first() -> None:
     answer = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False"
     with pytest.raises(AttributeError, match="has no attribute scores"):
-        _ = engine.scores  # type: ignore[attr-defined]
+        _ = engine.scores
 
 
 def test_scores_are_those_of_the_run(study: engine.RunResults) -> None:
@@ -63,7 +64,8 @@ def test_rank_and_choose(study: engine.RunResults) -> None:
     assert scores.loc[kept, "kl"].min() >= scores.loc[~kept, "kl"].max()
     tau = float(scores["kl"].median())
     assert engine.choose(scores, tau=tau).equals((scores["kl"].astype(float) > tau).rename("kept"))
-    for wrong in ({}, {"tau": 0.1, "fraction": 0.5}):
+    wrongs: list[dict[str, Any]] = [{}, {"tau": 0.1, "fraction": 0.5}]
+    for wrong in wrongs:
         with pytest.raises(engine.WinnowError, match="either tau or fraction"):
             engine.choose(scores, **wrong)
     with pytest.raises(engine.WinnowError, match="no column loss"):
@@ -73,11 +75,11 @@ def test_rank_and_choose(study: engine.RunResults) -> None:
 def test_token_kl_is_the_plain_sum() -> None:
     """Protects the exact KL of hidden states: equal to the sum over the whole vocabulary in float64."""
     generator = torch.Generator().manual_seed(0)
-    hidden = [torch.randn(7, width, generator=generator) for width in (12, 8)]
-    weights = [torch.randn(101, width, generator=generator) for width in (12, 8)]
-    logs = [(h.double() @ w.double().T).log_softmax(-1) for h, w in zip(hidden, weights, strict=True)]
-    expected = (logs[0].exp() * (logs[0] - logs[1])).sum(-1)
-    torch.testing.assert_close(engine.token_kl(*hidden, *weights, tile=64), expected, rtol=1e-5, atol=1e-7)
+    h_t, h_s = (torch.randn(7, width, generator=generator) for width in (12, 8))
+    w_t, w_s = (torch.randn(101, width, generator=generator) for width in (12, 8))
+    log_t, log_s = ((h.double() @ w.double().T).log_softmax(-1) for h, w in ((h_t, w_t), (h_s, w_s)))
+    expected = (log_t.exp() * (log_t - log_s)).sum(-1)
+    torch.testing.assert_close(engine.token_kl(h_t, h_s, w_t, w_s, tile=64), expected, rtol=1e-5, atol=1e-7)
 
 
 def test_results_are_read_again(study: engine.RunResults) -> None:

@@ -23,7 +23,7 @@ def _metrics(perplexity: dict[tuple[str, int], list[float]], tokens: dict[str, i
             rows += [at | {"split": "valid", "name": "loss", "value": math.log(value)}]
             if epoch:
                 rows += [at | {"split": "train", "name": "loss", "value": math.log(value) - 0.5}]
-                cost = {"tokens": (tokens or {}).get(arm, 100), "steps": 10, "samples": 40}
+                cost: dict[str, float] = {"tokens": (tokens or {}).get(arm, 100), "steps": 10, "samples": 40}
                 cost |= {"seconds_scoring": 2.0, "seconds_training": 3.0}
                 rows += [at | {"split": "", "name": name, "value": float(v)} for name, v in cost.items()]
     return pd.DataFrame(rows)

@@ -49,7 +49,7 @@ def test_the_closed_form_is_that_of_students_really_fitted(setting: Regression, 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_the_simulation_agrees_with_the_closed_form(setting: Regression) -> None:
     """At every weight, within twice the half width of the interval it reports."""
-    found = simulate(setting, WEIGHTS, repeats=1500, seed=1)
+    found = simulate(setting, list(WEIGHTS), repeats=1500, seed=1)
     expected = expected_risk(setting, WEIGHTS)
     assert (np.abs(found.mean - expected) < (found.high - found.low)).all()
     assert (found.low < found.mean).all()
@@ -99,9 +99,9 @@ def test_the_noise_scales_the_risk_and_draws_follow_the_seed() -> None:
     """Twice the noise, four times the risk: in the formula and in every draw."""
     one, two = Regression(noise=1.0), Regression(noise=2.0)
     np.testing.assert_allclose(expected_risk(two, WEIGHTS), 4 * expected_risk(one, WEIGHTS))
-    found = simulate(one, WEIGHTS, repeats=5)
-    np.testing.assert_allclose(simulate(two, WEIGHTS, repeats=5).mean, 4 * found.mean)
-    assert (simulate(one, WEIGHTS, repeats=5, seed=1).mean != found.mean).all()
+    found = simulate(one, list(WEIGHTS), repeats=5)
+    np.testing.assert_allclose(simulate(two, list(WEIGHTS), repeats=5).mean, 4 * found.mean)
+    assert (simulate(one, list(WEIGHTS), repeats=5, seed=1).mean != found.mean).all()
 
 
 def test_sets_too_small_have_no_closed_form() -> None:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from engine.batching.batch import Batch, collate
+from engine.common.choices import LossOn
 from engine.training.finetune import logits_of
 from tests.fixtures.models import FAMILIES, build, random_samples
 
@@ -15,7 +16,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("loss_on", ["response", "all"])
-def test_a_batch_counts_what_it_should(loss_on: str) -> None:
+def test_a_batch_counts_what_it_should(loss_on: LossOn) -> None:
     """Tokens and labels are those of the samples, one after the other; prompts count only if asked for."""
     samples = random_samples([5, 3, 5, 1])
     starts = [sample.response_start if loss_on == "response" else 0 for sample in samples]

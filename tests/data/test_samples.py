@@ -32,7 +32,7 @@ def rows_of(pairs: list[tuple[str, str]], skip: int = 0) -> Rows:
 def prepared(
     pairs: list[tuple[str, str]], tokenizer: PreTrainedTokenizerFast, max_length: int = 512, **changes: Any
 ) -> Prepared:
-    settings = {"template": "plain", "valid_fraction": 0.1, "split_seed": 0} | changes
+    settings: dict[str, Any] = {"template": "plain", "valid_fraction": 0.1, "split_seed": 0} | changes
     return prepare(rows_of(pairs), tokenizer=tokenizer, max_length=max_length, **settings)
 
 

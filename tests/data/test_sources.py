@@ -115,7 +115,8 @@ def test_fingerprint_follows_content_and_position() -> None:
         columns = ColumnMap(instruction="instruction", input="input", response="output")
         return to_rows(Records("a list", [], records, skip, None), columns).fingerprint
 
-    plain, bare = ("i", "p", "o", {"f": "v"}), ("i", "p", "o", {})
+    plain: Any = ("i", "p", "o", {"f": "v"})
+    bare: Any = ("i", "p", "o", {})
     others = [
         fingerprint(("i", "po", "o", {"f": "v"})),
         fingerprint(("ip", "", "o", {"f": "v"})),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -75,7 +75,7 @@ def test_neighbours_are_those_of_brute_force(
     assert allowed[ids].all()
     truth = brute(vectors, table, similarity)
     expected = truth.masked_fill(~allowed, -math.inf).topk(count).values
-    near = {"rtol": 1e-6, "atol": 1e-6 * scale}
+    near: dict[str, Any] = {"rtol": 1e-6, "atol": 1e-6 * scale}
     torch.testing.assert_close(values.double(), expected, **near)
     torch.testing.assert_close(truth.gather(-1, ids), expected, **near)
     assert all(len(set(row)) == count for row in ids.reshape(-1, count).tolist())
@@ -256,5 +256,5 @@ def test_nothing_allowed_is_said() -> None:
             call(torch.zeros(1, 2, 4), torch.zeros(5, 4), torch.zeros(5, dtype=torch.bool), *_rest(call))
 
 
-def _rest(call: object) -> list[str]:
+def _rest(call: object) -> list[Any]:
     return ["l2"] if call is nearest_tokens else []

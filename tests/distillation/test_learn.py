@@ -82,7 +82,7 @@ def synthetic_set(kind: LabelKind = "unrestricted", steps: int = 3, attention: b
 def outer_of(
     synthetic: SyntheticSet | None = None, name: InnerOptimizer = "sgd", window: int = 99, **changes: Any
 ) -> OuterLoop:
-    given = {"steps": STEPS, "rates": RATES, "backoff": Backoff(8, window), "seed": 4} | changes
+    given: dict[str, Any] = {"steps": STEPS, "rates": RATES, "backoff": Backoff(8, window), "seed": 4} | changes
     return OuterLoop(Small(), synthetic or synthetic_set(), Optimizer(name), **given)
 
 

@@ -65,7 +65,7 @@ def mlp(seed: int = 0) -> Problem:
 def bert(attention: str = "eager") -> Problem:
     """The smallest BERT, which reads vectors in the inner loop and tokens in the outer one; its word table is fixed."""
     torch.manual_seed(0)
-    config = BertConfig(
+    config = BertConfig(  # type: ignore[call-arg]
         vocab_size=30,
         hidden_size=8,
         num_hidden_layers=2,

@@ -203,7 +203,7 @@ def test_a_cut_that_is_none(
     ledger: Ledger,
     finished: tuple[Store, str],
     tmp_path: Path,
-    cut: dict[str, float],
+    cut: dict[str, Any],
     sentence: str,
 ) -> None:
     """Protects people from an empty export: one sentence that says what is wrong, and no files."""

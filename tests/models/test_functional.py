@@ -143,7 +143,8 @@ def test_a_pooling_layer_that_was_saved_is_body(tmp_path: Path) -> None:
 
 def test_a_head_of_other_classes_is_drawn_afresh(tmp_path: Path) -> None:
     """A folder of a classifier keeps its body; its own head has no say, whether the classes are as many or not."""
-    model = BertForSequenceClassification(BertConfig(**SMALL, max_position_embeddings=POSITIONS, num_labels=3))
+    config = BertConfig(**SMALL, max_position_embeddings=POSITIONS, num_labels=3)  # type: ignore[call-arg]
+    model = BertForSequenceClassification(config)
     for classes in (3, 5):
         learner = text_learner(tmp_path, "bert", classes, model)
         start = by_name(learner, 0)
@@ -324,7 +325,9 @@ def test_a_network_made_here_starts_afresh_as_a_whole(settings: NetworkSettings)
 def vision(name: str) -> PreTrainedModel:
     if name == "resnet":
         return ResNetForImageClassification(
-            ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic", num_labels=6)
+            ResNetConfig(  # type: ignore[call-arg]
+                embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic", num_labels=6
+            )
         )
     config = ViTConfig(
         image_size=8, patch_size=4, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16

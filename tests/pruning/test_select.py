@@ -104,13 +104,13 @@ def test_equal_scores_are_ordered_by_seed_not_by_row() -> None:
 
 def test_a_window_is_what_lies_below_the_hardest() -> None:
     """Ten scores, the top two left out, three kept."""
-    kept = select(np.arange(10), 0.3, "window", None, 0.2)
+    kept = select(np.arange(10.0), 0.3, "window", None, 0.2)
     assert np.flatnonzero(kept).tolist() == [5, 6, 7]
 
 
 def test_what_cannot_be_kept_after_skipping_is_one_sentence() -> None:
     with pytest.raises(WinnowError, match=r"0\.9 keeps 9 of 10 samples, but skip_hardest = 0\.2 leaves only 8; lower"):
-        select(np.arange(10), 0.9, "window", None, 0.2)
+        select(np.arange(10.0), 0.9, "window", None, 0.2)
 
 
 def test_strata_cover_the_range_where_the_top_does_not() -> None:
@@ -176,11 +176,11 @@ def test_classes_that_were_emptied_are_named() -> None:
 def test_what_makes_no_sense_is_refused() -> None:
     """An option that would be ignored is not accepted."""
     with pytest.raises(ValueError, match="no rule"):
-        select(np.arange(3), 0.5, "best")  # type: ignore[arg-type]
+        select(np.arange(3.0), 0.5, "best")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="needs labels"):
-        select(np.arange(3), 0.5, "quota")
+        select(np.arange(3.0), 0.5, "quota")
     with pytest.raises(ValueError, match="belongs to window and strata"):
-        select(np.arange(3), 0.5, "top", None, 0.1)
+        select(np.arange(3.0), 0.5, "top", None, 0.1)
 
 
 def test_the_random_numbers_of_others_are_left_alone() -> None:

@@ -57,7 +57,7 @@ def test_check_head_accepts_known_families(family: str) -> None:
 def test_check_head_refuses_unknown_changes() -> None:
     """A model that does something else to its logits is named, not scored wrongly."""
 
-    class Cooled(type(build("llama"))):  # type: ignore[misc]
+    class Cooled(type(build("llama"))):
         def forward(self, *args, **kwargs):  # type: ignore[no-untyped-def]
             out = super().forward(*args, **kwargs)
             out.logits = out.logits * 0.9

@@ -56,8 +56,8 @@ def plain(z_t: Tensor, z_s: Tensor, labels: Tensor) -> dict[str, Tensor]:
 def test_two_tokens_closed_form() -> None:
     """A vocabulary of two: KL, reverse KL, losses and entropy as one writes them by hand."""
     p, q = 0.8, 0.3
-    logits = [torch.tensor([[math.log(a), math.log(1 - a)]] * 2) for a in (p, q)]
-    scores = score_logits(*logits, tile=1)
+    z_t, z_s = (torch.tensor([[math.log(a), math.log(1 - a)]] * 2) for a in (p, q))
+    scores = score_logits(z_t, z_s, tile=1)
     expected = {
         "kl": p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q)),
         "reverse_kl": q * math.log(q / p) + (1 - q) * math.log((1 - q) / (1 - p)),
@@ -204,9 +204,10 @@ def test_one_infinite_logit_is_reported_and_contained() -> None:
 
 def score_logits_directly(z_t: Tensor, z_s: Tensor) -> TokenScores:
     """As score_logits, with the student's logits as a bias of one row at a time: infinity times zero would be NaN."""
+    zero = torch.zeros(1, 1)
     rows = [
-        score(torch.zeros(1, 1), torch.zeros(1, 1), *(LmHead(torch.zeros(40, 1), z) for z in pair), 40, tile=16)
-        for pair in zip(z_t, z_s, strict=True)
+        score(zero, zero, LmHead(torch.zeros(40, 1), t), LmHead(torch.zeros(40, 1), s), 40, tile=16)
+        for t, s in zip(z_t, z_s, strict=True)
     ]
     return TokenScores(*map(torch.cat, zip(*rows, strict=True)))
 

@@ -35,7 +35,7 @@ def units_of(stages: list[int]) -> list[WorkUnit]:
 class Noting:
     """A run whose units only note that they were done; and a cluster that only notes what it was given."""
 
-    gpus, room = False, 2
+    gpus, capacity = False, 2
 
     def __init__(self) -> None:
         self.done: list[Any] = []

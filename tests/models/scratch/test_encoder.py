@@ -309,7 +309,7 @@ def test_an_encoder_killed_while_it_is_made_goes_on(tmp_path: Path, monkeypatch:
             with pytest.raises(Killed):
                 make(workspace, kill_at(step))
         seen: list[int] = []
-        folder, _ = make(workspace, lambda done, total, seen=seen: seen.append(done))  # type: ignore[misc]
+        folder, _ = make(workspace, lambda done, total, seen=seen: seen.append(done))
         assert seen[0] == (9 if kills else 1)  # the step that was killed before it was saved is done again
         weights.append(BertForPreTraining.from_pretrained(folder).state_dict())
     assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items())

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ def store(workspace: Workspace, ledger: Ledger, run: str) -> Store:
     return store
 
 
-def query(store: Store, run: str, **changes: float | None) -> SampleQuery:
+def query(store: Store, run: str, **changes: Any) -> SampleQuery:
     scoring = store.scoring(run, 0, 1, "kl")
     return replace(SampleQuery(scoring, tau=store.quantiles(scoring, [0.4])[0]), **changes)
 
