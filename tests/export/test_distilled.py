@@ -171,7 +171,7 @@ def test_the_program_beside_a_set_trains(
     names = [name for name in before if "word_embeddings" not in name]
     parameters = [model.get_parameter(name) for name in names]
     inner = Optimizer(optimizer)
-    state = inner.start([weight.detach().clone() for weight in parameters])
+    state = inner.init([weight.detach().clone() for weight in parameters])
     for step, rate in enumerate(data["rates"]):
         with torch.no_grad():
             for weight, value in zip(parameters, state, strict=False):
