@@ -1,6 +1,6 @@
 """What the nodes of a cluster did for a run, computed from its attempts. Names still need escaping where drawn.
 
-An attempt that has not ended counts up to `until`: now while the run is alive, else the last that was heard of it.
+An attempt that has not ended counts up to `until`: now while the run is active, else its last heartbeat.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ from engine.common.formats import count
 from engine.storage.ledger import Attempt
 
 NODE_LOST = "the node was lost"
-"""What the engine gives as the reason where a whole node was lost, not only a worker on it."""
-PAUSE, PAUSE_SHARE = 60.0, 0.05  # a pause is this many seconds, and this share of the time at work, or it is none
+"""The reason that the engine records if a whole node was lost, not only a worker on it."""
+PAUSE, PAUSE_SHARE = 60.0, 0.05  # the least seconds of a pause, and its least share of the busy time
 
 
 @dataclass(frozen=True)
 class Node:
     name: str
-    done: int  # shards it finished
-    seconds: float  # with at least one shard in hand
-    now: tuple[str, ...]  # shards in hand now
+    done: int  # work units it finished
+    seconds: float  # in which at least one work unit was in progress on it
+    now: tuple[str, ...]  # work units in progress now
     lost: int  # attempts that were lost on it
     gone: bool  # it was lost itself
 
 
 @dataclass(frozen=True)
-class Shard:
-    """Every attempt at one shard, oldest first."""
+class UnitHistory:
+    """Every attempt at one work unit, oldest first."""
 
     name: str
     attempts: tuple[Attempt, ...]
 
     @property
     def outcome(self) -> str:
-        """`done` once any attempt was, "" while one is at work, else how the last one came out."""
+        """`done` if any attempt was, "" while one is in progress, else how the last one ended."""
         found = [attempt.outcome for attempt in self.attempts]
         return "done" if "done" in found else "" if "" in found else found[-1]
 
     @property
-    def again(self) -> bool:
+    def repeated(self) -> bool:
         return len(self.attempts) > 1
 
 
@@ -52,7 +52,7 @@ def end(attempt: Attempt, until: float) -> float:
 
 
 def busy(attempts: Iterable[Attempt], until: float) -> list[tuple[float, float]]:
-    """From when to when at least one attempt was at work; earliest first, no two of them touch."""
+    """The spans of time with at least one attempt in progress; earliest first, no two of them touch."""
     spans: list[tuple[float, float]] = []
     for began, ended in sorted((attempt.began, end(attempt, until)) for attempt in attempts):
         if spans and began <= spans[-1][1]:
@@ -83,65 +83,69 @@ def nodes(attempts: Iterable[Attempt], until: float, live: bool, known: Iterable
     return found
 
 
-def shards(attempts: Iterable[Attempt]) -> list[Shard]:
-    """The attempts at each shard, in the order in which shards were first begun."""
+def units(attempts: Iterable[Attempt]) -> list[UnitHistory]:
+    """The attempts at each work unit, in the order in which the units were first begun."""
     of: dict[str, list[Attempt]] = defaultdict(list)
     for attempt in attempts:
         of[attempt.name].append(attempt)
-    return [Shard(name, tuple(tried)) for name, tried in of.items()]
+    return [UnitHistory(name, tuple(tried)) for name, tried in of.items()]
 
 
-def sentence(did: Sequence[Node], tried: Sequence[Shard], live: bool) -> str:
-    """`3 nodes did 40 shards; 1 node was lost, and 2 shards were done again.` of what `nodes` and `shards` gave."""
+def sentence(did: Sequence[Node], tried: Sequence[UnitHistory], live: bool) -> str:
+    """`3 nodes did 40 work units; 1 node was lost, and 2 work units were done again.` from `nodes` and `units`."""
     if not tried:
-        return "No node has begun a shard yet." if live else "No node has begun a shard."
-    told = _setbacks(did, tried, live)
-    more = " and ".join([", ".join(told[:-1]) + ",", told[-1]] if len(told) > 1 else told)
-    if not more and not any(node.lost for node in did):
-        more = "nothing was lost"
-    return f"{_did(did, tried, live)}{'; ' * bool(more)}{more}."
+        return "No node has begun a work unit yet." if live else "No node has begun a work unit."
+    setbacks = _setbacks(did, tried, live)
+    end = " and ".join([", ".join(setbacks[:-1]) + ",", setbacks[-1]] if len(setbacks) > 1 else setbacks)
+    if not end and not any(node.lost for node in did):
+        end = "nothing was lost"
+    return f"{_progress(did, tried, live)}{'; ' * bool(end)}{end}."
 
 
-def _did(did: Sequence[Node], tried: Sequence[Shard], live: bool) -> str:
-    done = sum(shard.outcome == "done" for shard in tried)
+def _progress(did: Sequence[Node], tried: Sequence[UnitHistory], live: bool) -> str:
+    done = sum(unit.outcome == "done" for unit in tried)
     able = sum(node.done > 0 for node in did)
     if done:
         who = count(able, "node") if able == len(did) else f"{able:,} of {count(len(did), 'node')}"
         verb = ("has done" if able == 1 else "have done") if live else "did"
-        return f"{who} {verb} {count(done, 'shard')}{' so far' * live}"
+        return f"{who} {verb} {_units(done)}{' so far' * live}"
     working = sum(bool(node.now) for node in did)
     if working:
-        first = sum(len(node.now) for node in did)
-        return f"{count(working, 'node')} {_be(working, 'is', 'are')} at work on {count(first, 'shard')}, none done yet"
-    return f"No shard {'is done yet' if live else 'was done'} on {count(len(did), 'node')}"
+        begun = sum(len(node.now) for node in did)
+        return f"{count(working, 'node')} {_be(working, 'is', 'are')} working on {_units(begun)}, none done yet"
+    return f"No work unit {'is done yet' if live else 'was done'} on {count(len(did), 'node')}"
 
 
-def _setbacks(did: Sequence[Node], tried: Sequence[Shard], live: bool) -> list[str]:
-    """What went wrong, and what became of it; empty where all went well."""
-    gone = sum(node.gone for node in did)
-    again = sum(shard.again and shard.outcome == "done" for shard in tried)
-    anew = sum(shard.again and not shard.outcome for shard in tried)
-    left = {name: sum(shard.outcome == name for shard in tried) for name in ("", "lost", "failed", "cancelled")}
-    told = []
-    if gone:
-        told.append(f"{count(gone, 'node')} {_be(gone)} lost")
-    if again:
-        told.append(f"{count(again, 'shard')} {_be(again)} done again")
-    if anew and live:
-        told.append(f"{count(anew, 'shard')} {_be(anew, 'is', 'are')} being done again")
+def _setbacks(did: Sequence[Node], tried: Sequence[UnitHistory], live: bool) -> list[str]:
+    """What went wrong, and whether it was made up for; empty if all went well."""
+    lost_nodes = sum(node.gone for node in did)
+    redone = sum(unit.repeated and unit.outcome == "done" for unit in tried)
+    retried = sum(unit.repeated and not unit.outcome for unit in tried)
+    left = {name: sum(unit.outcome == name for unit in tried) for name in ("", "lost", "failed", "cancelled")}
+    parts = []
+    if lost_nodes:
+        parts.append(f"{count(lost_nodes, 'node')} {_be(lost_nodes)} lost")
+    if redone:
+        parts.append(f"{_units(redone)} {_be(redone)} done again")
+    if retried and live:
+        parts.append(f"{_units(retried)} {_be(retried, 'is', 'are')} being done again")
     if lost := left["lost"]:
-        told.append(
-            f"{count(lost, 'shard')} {_be(lost, 'is', 'are')} still to be done again"
+        parts.append(
+            f"{_units(lost)} {_be(lost, 'is', 'are')} still to be done again"
             if live
-            else f"{count(lost, 'shard')} {_be(lost)} lost and not done again"
+            else f"{_units(lost)} {_be(lost)} lost and not done again"
         )
     if failed := left["failed"]:
-        told.append(f"{count(failed, 'shard')} failed")
+        parts.append(f"{_units(failed)} failed")
     if cancelled := left["cancelled"]:
-        told.append(f"{count(cancelled, 'shard')} {_be(cancelled)} cancelled")
-    if (unheard := left[""]) and not live:
-        told.append(f"{count(unheard, 'shard')} {_be(unheard)} in hand when the run was last heard of")
-    return told
+        parts.append(f"{_units(cancelled)} {_be(cancelled)} cancelled")
+    if (unfinished := left[""]) and not live:
+        parts.append(f"{_units(unfinished)} {_be(unfinished)} in progress when the run was last heard of")
+    return parts
+
+
+def _units(number: int) -> str:
+    return count(number, "work unit")
 
 
 def _be(number: int, one: str = "was", many: str = "were") -> str:
@@ -161,7 +165,7 @@ def lanes(attempts: Iterable[Attempt], until: float) -> dict[int, int]:
 
 
 def pauses(attempts: Iterable[Attempt], until: float) -> list[tuple[float, float]]:
-    """From when to when nobody was at work for long, as between a run that was cancelled and the same one resumed."""
+    """The long spans without an attempt in progress, as between a run that was cancelled and the same one resumed."""
     spans = busy(attempts, until)
     least = max(PAUSE, PAUSE_SHARE * sum(ended - began for began, ended in spans))
     gaps = [(earlier[1], later[0]) for earlier, later in pairwise(spans)]

@@ -136,7 +136,8 @@ def _expected(scores: dict[str, Any], position: int) -> str:
     sure, less = (share(float(scores[f"{model}_probs"][position][0]), 1) for model in ("teacher", "student"))
     if teacher == student:
         return f"there both expect “{visible_token(teacher)}”, the teacher with {sure}, the student with {less}"
-    return f"there the teacher expects “{visible_token(teacher)}” ({sure}), the student “{visible_token(student)}” ({less})"
+    teacher, student = visible_token(teacher), visible_token(student)
+    return f"there the teacher expects “{teacher}” ({sure}), the student “{student}” ({less})"
 
 
 def finds(field: str, by_field: pd.DataFrame, label: str) -> str:

@@ -1,4 +1,4 @@
-"""One known set of data as a card: what it is, how much, who read it, and what can be done with it."""
+"""Cards of the page: a set of data with what can be done with it, and a pair of models."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import re
 import streamlit as st
 
 from engine.analysis import run_labels
+from engine.analysis.datasets import DataSet, amount, place, remove
+from engine.analysis.model_pairs import Pair, model_size, shared
 from engine.common import formats
 from engine.config.data import DataSettings
 from engine.config.load import load_recipe, to_dict
 from engine.storage.store import Store
 from pages.data import preview
-from pages.data.known import Known, place, remove
 from pages.pruning import form
 from pages.shared import links, session
 from pages.shared.escape import escape_markdown
@@ -20,13 +21,13 @@ from pages.shared.escape import escape_markdown
 MANY_ROWS = 2000  # a form that starts from larger data offers this many of its rows
 
 
-def draw(data: Known, position: int, store: Store) -> None:
+def dataset(data: DataSet, position: int, store: Store) -> None:
     """The card; `position` on the page tells its widgets apart."""
     with st.container(border=True, gap="small"):
         with st.container(horizontal=True, vertical_alignment="top", gap="small"):
             with st.container(gap=None, width="stretch"):
                 st.markdown(f"**{escape_markdown(data.name)}**")
-                st.markdown(escape_markdown(said(data, store)))
+                st.markdown(escape_markdown(amount(data, store)))
                 st.caption(escape_markdown(" · ".join(_facts(data))))
             _actions(data, position, store)
         if data.info.get("rows"):
@@ -36,24 +37,7 @@ def draw(data: Known, position: int, store: Store) -> None:
                     preview.draw(data.info, f"data_{position}")
 
 
-def said(data: Known, store: Store) -> str:
-    """How much there is, from the preview where there was one, else from the newest run that read it. Plain text."""
-    if data.info:
-        return preview.counted(data.info)
-    for run in data.runs:
-        splits = store.splits(run.id).set_index("split")
-        if len(splits):
-            samples, tokens, cut = (int(splits[name].sum()) for name in ("samples", "tokens", "truncated"))
-            held = int(splits["samples"].get("valid", 0))
-            truncated = f"; {cut:,} were cut to what the models read" if cut else ""
-            return (
-                f"{formats.count(samples, 'sample')}, {held:,} of them held back for validation, "
-                f"{formats.count(tokens, 'token')}{truncated}."
-            )
-    return "Not read yet; how much it holds is known once a run has started."
-
-
-def _facts(data: Known) -> list[str]:
+def _facts(data: DataSet) -> list[str]:
     where = place(session.workspace(), data.source)
     parts = [where if data.source == "demo" else f"{where}: {data.source}"]
     if data.settings.get("split", "train") != "train":
@@ -64,7 +48,7 @@ def _facts(data: Known) -> list[str]:
     return parts
 
 
-def _actions(data: Known, position: int, store: Store) -> None:
+def _actions(data: DataSet, position: int, store: Store) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", width="content"):
         scored = next((run for run in data.runs if len(store.scorings(run.id))), None)
         if scored is not None:
@@ -84,12 +68,12 @@ def _actions(data: Known, position: int, store: Store) -> None:
                 )  # fmt: skip
 
 
-def _start(data: Known) -> None:
+def _start(data: DataSet) -> None:
     form.begin_with(recipe_with(data))
     st.session_state["data_start"] = True
 
 
-def recipe_with(data: Known) -> dict[str, object]:
+def recipe_with(data: DataSet) -> dict[str, object]:
     """What the form of the Dynamic pruning page starts from: a ready-made recipe that reads this data."""
     recipe = to_dict(load_recipe("demo-kl" if data.source == "demo" else "alpaca-kl"))
     if data.source != "demo":
@@ -100,3 +84,17 @@ def recipe_with(data: Known) -> dict[str, object]:
         recipe["data"] = settings.model_dump(mode="json")
         recipe["name"] = re.sub(r"[^A-Za-z0-9]+", "-", data.name).strip("-").lower()[:30] or "my-data"
     return recipe
+
+
+def models(pair: Pair) -> None:
+    """One pair as a card: the teacher, the student, and what they share."""
+    with st.container(border=True, gap="small"):
+        for column, role, model in zip(
+            st.columns(2, gap="large"), ("Teacher", "Student"), (pair.teacher, pair.student), strict=True
+        ):
+            with column.container(gap=None):
+                st.caption(role)
+                st.markdown(f"**{escape_markdown(model.name)}**")
+                st.markdown(escape_markdown(model.origin))
+                st.caption(escape_markdown(model_size(model, pair.dtype)))
+        st.caption(escape_markdown(shared(pair)))

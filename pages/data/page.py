@@ -1,4 +1,4 @@
-"""Data & models: what is there to score, and who has read it?"""
+"""Data & models: what is there to score, and which models have read it?"""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ import streamlit as st
 from pages.shared import links, session
 from pages.shared.escape import escape_markdown
 
-st.title("What is there to score, and who has read it?", anchor=False)
+st.title("What is there to score, and which models have read it?", anchor=False)
 
-from pages.data import add, cards, models
-from pages.data import known as data_known
+from engine.analysis import datasets, model_pairs
+from pages.data import add, cards
 
 if st.session_state.pop("data_start", False):
     links.switch("pruning")
 ledger, store = session.ledger(), session.store()
-known = data_known.known(ledger)
-pairs = models.pairs(ledger.runs())
+known, pairs = datasets.datasets(ledger), model_pairs.pairs(ledger.runs())
 
 # 1. What this workspace knows, in a sentence, and each set of data.
 if known:
-    st.markdown(f"### {data_known.sentence(known)}")
+    st.markdown(f"### {datasets.sentence(known)}")
 else:
     st.subheader("No data yet.", anchor=False)
     st.markdown(
@@ -30,9 +29,9 @@ else:
         width=760,
     )
 if name := st.session_state.pop("data_kept", None):
-    st.success(f"{escape_markdown(name)} is kept. Start a run on it whenever you like.", icon=":material/check:")
+    st.success(f"{escape_markdown(name)} is saved. A run can be started on it at any time.", icon=":material/check:")
 for position, data in enumerate(known):
-    cards.draw(data, position, store)
+    cards.dataset(data, position, store)
 
 # 2. Another one.
 if session.read_only():
@@ -42,11 +41,11 @@ else:
     st.header("Add data", anchor=False)
     add.draw(pairs)
 
-# 3. Who reads it.
+# 3. The models that read it.
 st.header("Models", anchor=False)
-st.markdown(models.sentence(pairs, session.workspace()))
+st.markdown(model_pairs.sentence(pairs, session.workspace()))
 for pair in pairs:
-    models.draw(pair)
+    cards.models(pair)
 session.explain(
     "The teacher is the larger model, the student the smaller one. Both must cut text into the same pieces, which the "
     "tokenizer does; only then can their guesses be compared."

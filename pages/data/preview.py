@@ -1,4 +1,4 @@
-"""What the engine saw when it looked at a set of data: the sentence, how long samples are, and the first rows."""
+"""The preview of a set of data as the engine made it: how long samples are, and the first rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
-from engine.common import formats
+from engine.analysis.datasets import length_summary
 from engine.common.text import escape_text, one_line
 from pages.shared import charts, session
 from pages.shared.escape import escape_markdown
@@ -17,51 +17,30 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 ROLES = ("instruction", "input", "response")
-KEPT_ROWS = 10  # of the first rows, remembered with data that is kept
+KEPT_ROWS = 10  # of the first rows, stored with the data
 KEPT_CHARACTERS = 2000  # of each of their texts
 
 
-def counted(look: Mapping[str, Any]) -> str:
-    """`52,002 rows. Of the first 2,000, 1,972 can be used: 28 have no response.` Plain text."""
-    total, read, dropped = look["total"], look["read"], look["dropped"]
-    whole = f"{formats.count(total, 'row')}." if total is not None else f"At least {formats.count(read, 'row')}."
-    first = "" if total == read else f"Of the first {read:,}, "
-    if not dropped:
-        return f"{whole} {f'{first}all' if first else 'All of them'} can be used."
-    usable = read - sum(dropped.values())
-    why = " and ".join(f"{count:,} {'has' if count == 1 else 'have'} {reason}" for reason, count in dropped.items())
-    return f"{whole} {first}{usable:,} can be used: {why}."
-
-
-def long(lengths: Mapping[str, Any]) -> str:
-    """`Half of the samples have at most 61 tokens, 95 % at most 142; the longest has 512.` Plain text."""
-    unit = lengths["unit"]
-    return (
-        f"Half of the samples have at most {lengths['median']:,} {unit}, 95 % at most {lengths['p95']:,}; "
-        f"the longest has {lengths['max']:,}, prompt and response together."
-    )
-
-
-def remembered(look: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of an answer that is kept beside saved data."""
+def stored(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a preview that is stored with the data."""
     rows = [
         {column: text if text is None else text[:KEPT_CHARACTERS] for column, text in row.items()}
-        for row in look["rows"][:KEPT_ROWS]
+        for row in found["rows"][:KEPT_ROWS]
     ]
-    return {**look, "rows": rows}
+    return {**found, "rows": rows}
 
 
-def draw(look: Mapping[str, Any], key: str) -> None:
+def draw(found: Mapping[str, Any], key: str) -> None:
     """How long the samples are and the first rows."""
-    if look["lengths"]:
+    if found["lengths"]:
         with st.container(gap="xsmall"):
-            st.text(long(look["lengths"]))
-            charts.show(strip(look["lengths"]), key=f"{key}_lengths", alt=long(look["lengths"]))
+            st.text(length_summary(found["lengths"]))
+            charts.show(strip(found["lengths"]), key=f"{key}_lengths", alt=length_summary(found["lengths"]))
             session.explain(
                 "Models read pieces of words, called tokens. Longer samples take more time and memory; what is longer "
                 "than a model can read is cut."
             )
-    first_rows(look, key)
+    first_rows(found, key)
 
 
 def strip(lengths: Mapping[str, Any]) -> go.Figure:
@@ -91,13 +70,13 @@ def strip(lengths: Mapping[str, Any]) -> go.Figure:
     return figure
 
 
-def first_rows(look: Mapping[str, Any], key: str) -> None:
+def first_rows(found: Mapping[str, Any], key: str) -> None:
     """The first rows as plain text: what is read as instruction, input and response first, the other columns after."""
-    mapping = {role: column for role, column in (look["mapping"] or {}).items() if column}
+    mapping = {role: column for role, column in (found["mapping"] or {}).items() if column}
     roles = {column: role for role, column in mapping.items()}
-    order = [*mapping.values(), *(column for column in look["columns"] if column not in roles)]
+    order = [*mapping.values(), *(column for column in found["columns"] if column not in roles)]
     frame = pd.DataFrame(
-        [[one_line(row.get(column) or "", 200) for column in order] for row in look["rows"]],
+        [[one_line(row.get(column) or "", 200) for column in order] for row in found["rows"]],
         columns=[str(position) for position in range(len(order))],
     )
     st.dataframe(
@@ -121,13 +100,13 @@ def _heading(column: str, role: str | None) -> str:
     return shown if role is None or role == column else f"{role} ← {shown}"
 
 
-def problem(look: Mapping[str, Any]) -> None:
-    """Why the columns could not be understood, where they could not."""
-    if look["problem"]:
-        st.error(escape_markdown(look["problem"]), icon=":material/view_column:")
+def problem(found: Mapping[str, Any]) -> None:
+    """Why the columns could not be mapped, if they could not."""
+    if found["problem"]:
+        st.error(escape_markdown(found["problem"]), icon=":material/view_column:")
         st.markdown("Choose below which column is which.")
 
 
-def origin(look: Mapping[str, Any]) -> str:
+def origin(found: Mapping[str, Any]) -> str:
     """Where the rows come from, in the engine's words. Plain text."""
-    return escape_text(str(look["origin"] or ""))
+    return escape_text(str(found["origin"] or ""))

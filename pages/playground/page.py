@@ -10,7 +10,6 @@ st.title("Where do two models part on your own words?", anchor=False)
 
 from pages.playground import answer, form
 from pages.shared import links, requests, waiting
-from pages.shared.escape import escape_markdown
 
 runs = form.can_be_asked(session.scored_runs())
 if not runs:
@@ -42,10 +41,5 @@ wrong = form.sample(run, student)
 if wrong:
     st.warning(wrong, icon=":material/edit_note:")
 
-question = requests.asked(form.KEY)
-if question is not None and question.answer is None:
-    requests.wait(form.KEY, "Both models are reading your words", height=300)
-elif question is not None and question.answer is not None and question.state == "refused":
-    st.error(escape_markdown(str(question.answer.get("error"))), icon=":material/error:")
-elif question is not None and question.answer is not None:
-    answer.draw(session.store(), run, question.payload, question.answer)
+if request := requests.answered(form.KEY, "Both models are reading your text", height=300):
+    answer.draw(session.store(), run, request.payload, request.answer or {})

@@ -29,10 +29,10 @@ class Style:
     hatch: str
 
 
-# Clear of the blue and the vermilion that mean kept and pruned; what was not done is hatched, each in its own way.
+# Clear of the blue and the vermilion that mean kept and pruned; outcomes other than done are hatched, each in its own way.
 STYLES = {
     "done": Style("done", "#00936B", ""),
-    "": Style("at work", "#2E9FB0", "."),
+    "": Style("in progress", "#2E9FB0", "."),
     "lost": Style("lost", "#B5558B", "x"),
     "failed": Style("failed", "#AD7B00", "\\"),
     "cancelled": Style("cancelled", charts.QUIET, "/"),
@@ -41,9 +41,9 @@ UNITS = ((3 * 3600, 3600, "hours"), (180, 60, "minutes"), (0, 1, "seconds"))
 
 
 def timeline(attempts: Sequence[Attempt], order: Sequence[str], until: float, live: bool) -> go.Figure:
-    """When each node tried what and how it came out; `order` names the nodes from the top.
+    """When each node tried what and how it ended; `order` names the nodes from the top.
 
-    A node that has several shards in hand at once has a row for each. Pauses are left out: a dotted line is one.
+    A node with several work units in progress at once has a row for each. A pause is left out, and a dotted line drawn.
     """
     lanes = cluster.lanes(attempts, until)
     rows = _rows(attempts, order, lanes)
@@ -61,7 +61,7 @@ def timeline(attempts: Sequence[Attempt], order: Sequence[str], until: float, li
         mine = [attempt for attempt in attempts if attempt.outcome == outcome]
         if not mine:
             continue
-        name = style.name if outcome or live else "not heard of again"
+        name = style.name if outcome or live else "no outcome known"
         spans = [cluster.end(attempt, until) - attempt.began for attempt in mine]
         drawn.add_bar(
             orientation="h", name=name, width=0.76, y=[rows[attempt.node][lanes[attempt.id]] for attempt in mine],
@@ -73,7 +73,7 @@ def timeline(attempts: Sequence[Attempt], order: Sequence[str], until: float, li
                 "line": {"width": 1 if style.hatch else 0.5, "color": style.colour},  # seen however short
                 "pattern": {**charts.HATCH, "shape": style.hatch},
             },
-            customdata=[_said(attempt, span) for attempt, span in zip(mine, spans, strict=True)],
+            customdata=[_hover(attempt, span) for attempt, span in zip(mine, spans, strict=True)],
             hovertemplate=f"%{{customdata}}<extra>{name}</extra>",
         )  # fmt: skip
     for began, _ in left_out:
@@ -82,7 +82,7 @@ def timeline(attempts: Sequence[Attempt], order: Sequence[str], until: float, li
     _names(drawn, rows)
     drawn.update_yaxes(range=[bottom - 0.5, -0.5], fixedrange=True, showgrid=False, zeroline=False)
     drawn.update_xaxes(
-        title=f"{unit} since the first of these shards",
+        title=f"{unit} since the first of these attempts",
         range=[0, max(width, 1e-3) * 1.01 / scale],
         fixedrange=True,
         zeroline=False,
@@ -103,7 +103,7 @@ def _rows(attempts: Sequence[Attempt], order: Sequence[str], lanes: Mapping[int,
 
 
 def _names(drawn: go.Figure, rows: Mapping[str, range]) -> None:
-    """The name of a node in the middle of its rows and a line under them; where there are too many, every few nodes."""
+    """The name of a node in the middle of its rows and a line under them; if there are too many, every few nodes."""
     every = -(-len(rows) // LABELS)
     named = list(rows.items())[::every]
     drawn.update_yaxes(
@@ -120,8 +120,8 @@ def _short(node: str) -> str:
     return line if len(line) <= 22 else f"{line[:13]}…{line[-8:]}"
 
 
-def _said(attempt: Attempt, seconds: float) -> str:
-    """What one bar says of itself, in lines for plotly."""
+def _hover(attempt: Attempt, seconds: float) -> str:
+    """What stands beside the pointer at one bar, in lines for plotly."""
     began = time.strftime("%H:%M:%S", time.localtime(attempt.began))
     took = f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
     lines = [one_line(attempt.name, 60), f"on {one_line(attempt.node, 60)}", f"{began}, {took}"]

@@ -21,18 +21,18 @@ def nothing(heading: str, explanation: str) -> None:
 
 
 def demo(recipes: Sequence[str], *, key: str, help: str, label: str = "Run the demo", opens: str = "") -> None:
-    """The button that queues ready-made recipes, those that are there.
+    """The button that queues ready-made recipes, as far as they are in this checkout.
 
     `opens` is the key in the address that names the run on the page; the first of them is shown next.
     """
-    there = [name for name in recipes if name in ready_made()]
-    if not there:
+    known = [name for name in recipes if name in ready_made()]
+    if not known:
         return
     if session.read_only():
         st.caption("This workspace is open read-only; open it without `--read-only` to start the demo.")
         return
     st.button(
-        label, type="primary", icon=":material/play_arrow:", key=key, on_click=_submit, args=(there, opens), help=help
+        label, type="primary", icon=":material/play_arrow:", key=key, on_click=_submit, args=(known, opens), help=help
     )
 
 

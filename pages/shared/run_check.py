@@ -22,7 +22,7 @@ def draw(recipe: Recipe | None) -> None:
     """The button of the check, its result, and the button that starts; `recipe` is None while it cannot be run."""
     if run := st.session_state.pop(STARTED, None):
         links.switch("runs", run_open=run)
-    request = requests.asked(KEY)
+    request = requests.sent(KEY)
     same = recipe is not None and request is not None and _is_about(request, recipe)
     waiting = request is not None and request.answer is None
     ready = recipe is not None and request is not None and _ready(request, recipe)
@@ -55,7 +55,7 @@ def _check(recipe: Recipe | None) -> None:
 def _start(recipe: Recipe | None) -> None:
     """Queue the recipe, if the engine found no problem with exactly this one."""
     with session.show_errors():
-        request = requests.asked(KEY)
+        request = requests.sent(KEY)
         if recipe is None or request is None or not _ready(request, recipe):
             return
         st.session_state[STARTED] = session.ledger().submit(recipe)

@@ -1,4 +1,4 @@
-"""Which run a page shows, and how that run is: the head of every page of results."""
+"""Which run a page shows, its state and its progress: the head of every page of results."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def of_kind(kind: Kind[Any]) -> list[Run]:
 
 
 def choose(runs: Sequence[Run], key: str) -> Run:
-    """The run that the address names under `key`, else one that is going on, else the newest that has begun."""
+    """The run that the address names under `key`, else one that is running, else the newest that has started."""
     ids = [run.id for run in runs]
-    going = [place for place, each in enumerate(runs) if each.state == "running"]
-    newest = going[0] if going else next((place for place, each in enumerate(runs) if each.state != "queued"), 0)
+    running = [place for place, each in enumerate(runs) if each.state == "running"]
+    newest = running[0] if running else next((place for place, each in enumerate(runs) if each.state != "queued"), 0)
     forget_unless(key, ids)
     chosen = st.selectbox("Run", ids, index=newest, key=key, bind="query-params", width=340)
     return runs[ids.index(chosen)] if chosen in ids else runs[newest]

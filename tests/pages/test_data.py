@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import plotly.graph_objects as go
 import pytest
@@ -12,19 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from engine.common.errors import ReadOnlyError, WinnowError
+from engine.common.errors import WinnowError
 from engine.config.data import DataSettings
 from engine.config.load import parse_recipe
-from engine.data.preview import preview
+from engine.data.preview import preview as make_preview
 from engine.storage.ledger import Ledger
 from engine.storage.workspace import Workspace
-from pages.data import known as data_known
-from pages.data import models
-from pages.data import preview as data_preview
-from pages.data import upload as data_upload
-from pages.data.known import Known
+from pages.data import preview
+from pages.data.preview import stored, strip
 from tests.fixtures.app import Show, opener
-from tests.fixtures.pruning_workspace import fill_workspace, synthetic_recipe
+from tests.fixtures.pruning_workspace import fill_workspace
 
 ROWS = [
     {"question": "What is 2 + 2?", "answer": "4", "kind": "sum"},
@@ -64,7 +60,7 @@ def answered(app: AppTest, ledger: Ledger) -> AppTest:
     assert ask is not None
     assert ask.kind == "preview"
     try:
-        ledger.answer(ask.id, preview(DataSettings.model_validate(ask.payload["data"])))
+        ledger.answer(ask.id, make_preview(DataSettings.model_validate(ask.payload["data"])))
     except WinnowError as error:
         ledger.answer(ask.id, {"error": str(error)}, refused=True)
     app.run()
@@ -72,9 +68,9 @@ def answered(app: AppTest, ledger: Ledger) -> AppTest:
     return app
 
 
-def look_at(app: AppTest, path: Path) -> AppTest:
+def request_preview(app: AppTest, path: Path) -> AppTest:
     app.text_input("data_path").set_value(str(path))
-    return press(app, "Look at it")
+    return press(app, "Preview")
 
 
 def test_empty_workspace(workspace: Workspace, show: Show) -> None:
@@ -88,19 +84,19 @@ def test_empty_workspace(workspace: Workspace, show: Show) -> None:
 def test_path_is_looked_at_mapped_and_kept(workspace: Workspace, ledger: Ledger, rows: Path, show: Show) -> None:
     """From a path to saved data: the counts, the rows as plain text, and the columns that were found."""
     app = show(workspace, data_from="A path on this machine")
-    look_at(app, rows)
-    assert "No engine is at work" in "\n".join(warning.value for warning in app.warning)
+    request_preview(app, rows)
+    assert "No engine is running" in "\n".join(warning.value for warning in app.warning)
     answered(app, ledger)
     assert "3 rows\\. 2 can be used\\: 1 has no response\\." in said(app).replace("\u2060", "")
     table = app.dataframe[0].value
     assert list(table.iloc[1]) == ["Say <script>alert(1)</script> ␛[31m", "[x](javascript:alert(1))", "odd"]
     app.text_input("data_name").set_value("my rows")
-    press(app, "Keep this data")
+    press(app, "Save this data")
     (kept,) = ledger.datasets()
     assert (kept["name"], kept["settings"]["source"]) == ("my rows", str(rows))
     assert kept["settings"]["columns"] == {"instruction": "question", "input": "", "response": "answer"}
     assert kept["info"]["lengths"]["unit"] == "characters"
-    assert "my rows is kept" in said(app)
+    assert "my rows is saved" in said(app)
     assert "One set of data, read by no run yet." in said(app)
 
 
@@ -109,25 +105,25 @@ def test_columns_can_be_mapped_by_hand(workspace: Workspace, ledger: Ledger, tmp
     path = tmp_path / "odd.jsonl"
     path.write_text('{"eins": "What is 1 + 1?", "zwei": "2"}\n', encoding="utf-8")
     app = show(workspace, data_from="A path on this machine")
-    answered(look_at(app, path), ledger)
+    answered(request_preview(app, path), ledger)
     assert "response" in app.error[0].value
-    assert not [button for button in app.button if button.label == "Keep this data"]
+    assert not [button for button in app.button if button.label == "Save this data"]
     app.selectbox("data_column_response").set_value("zwei").run()
     answered(app, ledger)
     app.selectbox("data_column_instruction").set_value("eins").run()
     answered(app, ledger)
     assert not app.error
-    press(app, "Keep this data")
+    press(app, "Save this data")
     assert ledger.datasets()[0]["settings"]["columns"] == {"instruction": "eins", "input": "", "response": "zwei"}
 
 
 def test_upload_is_stored_and_looked_at(workspace: Workspace, ledger: Ledger, show: Show) -> None:
     """An upload lies in the workspace under a safe name, and is what the engine is asked about."""
     app = show(workspace, data_from="Upload a file")
-    press(app, "Look at it")
+    press(app, "Preview")
     assert "No file has been chosen" in app.error[0].value
     app.file_uploader(key="data_upload").upload("my rows.jsonl", json.dumps(ROWS[0]).encode())
-    answered(press(app, "Look at it"), ledger)
+    answered(press(app, "Preview"), ledger)
     (stored,) = workspace.uploads.iterdir()
     assert stored.read_text(encoding="utf-8") == json.dumps(ROWS[0])
     assert "1 row" in said(app)
@@ -138,9 +134,9 @@ def test_refusal_and_missing_source_are_sentences(
 ) -> None:
     """Nothing named, and a file that is not there: one sentence each, no traceback."""
     app = show(workspace, data_from="A path on this machine")
-    press(app, "Look at it")
-    assert "Nothing was named" in app.error[0].value
-    answered(look_at(app, tmp_path / "absent.jsonl"), ledger)
+    press(app, "Preview")
+    assert "No source was given" in app.error[0].value
+    answered(request_preview(app, tmp_path / "absent.jsonl"), ledger)
     assert "There is no file" in app.error[0].value
 
 
@@ -149,7 +145,7 @@ def test_waiting_can_be_stopped(workspace: Workspace, ledger: Ledger, show: Show
     ledger.beat_engine(0.0)
     app = show(workspace)
     app.text_input("data_hub").set_value("some/set")
-    press(app, "Look at it")
+    press(app, "Preview")
     assert "Reading the first rows" in said(app)
     press(app, "Stop waiting")
     app.run()
@@ -191,23 +187,6 @@ def test_removing_data_asks_first(workspace: Workspace, ledger: Ledger, show: Sh
     assert ledger.datasets() == []
 
 
-def test_uploaded_file_goes_with_the_last_that_reads_it(workspace: Workspace, ledger: Ledger) -> None:
-    """A file nobody reads any more is deleted; one that a run reads, or that was never uploaded, stays."""
-    upload = data_upload.save_upload(workspace, "a.jsonl", b"{}")
-    used = data_upload.save_upload(workspace, "b.jsonl", b"{}")
-    outside = workspace.root / "c.jsonl"
-    outside.write_bytes(b"{}")
-    recipe = synthetic_recipe("r", 50, 1, [0], ["dynamic"])
-    ledger.submit(recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": str(used)})}))
-    for path in (upload, used, outside):
-        ledger.add_dataset(path.name, DataSettings(source=str(path)).model_dump(mode="json"), {})
-    for data in data_known.known(ledger):
-        data_known.remove(ledger, data)
-    assert not upload.exists()
-    assert used.exists()
-    assert outside.exists()
-
-
 def test_hostile_names_are_inert(workspace: Workspace, ledger: Ledger, show: Show) -> None:
     """Names and sources that are Markdown or HTML reach the page escaped."""
     ledger.add_dataset(HOSTILE_NAME, DataSettings(source=HOSTILE_NAME).model_dump(mode="json"), {})
@@ -227,91 +206,11 @@ def test_presented_workspace_offers_no_change(workspace: Workspace, ledger: Ledg
     assert not app.text_input
 
 
-@given(st.text(max_size=80))
-def test_upload_names_are_safe(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
-    """Whatever a file is called, it lies directly in the folder of uploads, under plain characters."""
-    workspace = Workspace(tmp_path_factory.getbasetemp() / "uploads-of-any-name").create()
-    path = data_upload.save_upload(workspace, f"{name}.jsonl", b"{}")
-    assert path.parent == workspace.uploads
-    assert path.is_file()
-    assert all(character.isascii() and (character.isalnum() or character in "-_.") for character in path.name)
-    assert data_upload.is_upload(workspace, str(path))
-
-
-def test_uploads_that_are_refused(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another kind of file, an empty one, one that is too large, and any in a presented workspace."""
-    for name, content, sentence in (
-        ("a.exe", b"x", "is not a JSONL, JSON, CSV or Parquet file"),
-        ("a.csv", b"", "is empty"),
-    ):
-        with pytest.raises(WinnowError, match=sentence):
-            data_upload.save_upload(workspace, name, content)
-    monkeypatch.setattr(data_upload, "LIMIT_MB", 0)
-    with pytest.raises(WinnowError, match="give its path instead"):
-        data_upload.save_upload(workspace, "a.csv", b"x,y")
-    with pytest.raises(ReadOnlyError):
-        data_upload.save_upload(Workspace(workspace.root, read_only=True), "a.csv", b"x,y")
-    assert not workspace.uploads.exists()
-
-
-def test_same_upload_is_stored_once(workspace: Workspace) -> None:
-    """The same file twice is one file; other content under the same name is another."""
-    first = data_upload.save_upload(workspace, "a.csv", b"x,y")
-    assert data_upload.save_upload(workspace, "a.csv", b"x,y") == first
-    assert data_upload.save_upload(workspace, "a.csv", b"x,z") != first
-
-
-def test_names_for_sources() -> None:
-    """A source gets a short name, and a number where that is taken."""
-    assert data_known.name_of("tatsu-lab/alpaca") == "alpaca"
-    assert data_known.name_of("/data/my.rows.jsonl") == "my.rows"
-    assert data_known.name_of("tatsu-lab/alpaca", ["alpaca", "alpaca-2"]) == "alpaca-3"
-
-
-def test_data_is_known_once(ledger: Ledger) -> None:
-    """A run on saved data does not make a second entry, another split of it does."""
-    recipe = synthetic_recipe("r", 50, 1, [0], ["dynamic"])
-    ledger.add_dataset("saved", recipe.data.model_copy(update={"limit": None}).model_dump(mode="json"), {})
-    ledger.submit(recipe)
-    (only,) = data_known.known(ledger)
-    assert (only.name, len(only.runs)) == ("saved", 1)
-    ledger.submit(recipe.model_copy(update={"data": recipe.data.model_copy(update={"split": "test"})}))
-    assert [known.added is None for known in data_known.known(ledger)] == [False, True]
-
-
-def test_pairs_are_told_apart_by_where_they_were_read(ledger: Ledger) -> None:
-    """Two runs of one pair are one pair; the same names from other folders are another."""
-    runs = [ledger.submit(synthetic_recipe("r", 50, 1, [0], ["dynamic"])) for _ in range(3)]
-    for run, folder in zip(runs, ("a", "a", "b"), strict=True):
-        ledger.set_provenance(run, teacher_source=folder, student_source=folder)
-    assert sorted(len(pair.runs) for pair in models.pairs(ledger.runs())) == [1, 2]
-
-
-LOOK: dict[str, Any] = {"total": 10, "read": 10, "dropped": {}}
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({}, "10 rows. All of them can be used."),
-        ({"total": 52002, "read": 2000}, "52,002 rows. Of the first 2,000, all can be used."),
-        ({"total": None}, "At least 10 rows. Of the first 10, all can be used."),
-        (
-            {"dropped": {"no response": 2, "no instruction": 1}},
-            "10 rows. 7 can be used: 2 have no response and 1 has no instruction.",
-        ),
-    ],
-)
-def test_what_a_look_found_in_words(change: dict[str, Any], sentence: str) -> None:
-    """Counts are said with what they are counts of."""
-    assert data_preview.counted(LOOK | change) == sentence
-
-
 @given(st.tuples(*[st.integers(1, 10**6)] * 3).map(sorted))
 def test_strip_of_lengths_ends_where_the_sentence_says(lengths: list[int]) -> None:
     """The bars add up to the longest sample, or say that it lies beyond the picture."""
     median, p95, longest = lengths
-    figure: go.Figure = data_preview.strip({"unit": "tokens", "median": median, "p95": p95, "max": longest})
+    figure: go.Figure = strip({"unit": "tokens", "median": median, "p95": p95, "max": longest})
     whole = sum(bar.x[0] for bar in figure.data)
     assert whole == min(longest, 3 * p95)
     assert all(bar.x[0] >= 0 for bar in figure.data)
@@ -319,23 +218,6 @@ def test_strip_of_lengths_ends_where_the_sentence_says(lengths: list[int]) -> No
 
 def test_kept_preview_is_bounded() -> None:
     """What is kept beside saved data stays small whatever the rows hold."""
-    kept = data_preview.remembered({"rows": [{"a": "x" * 10**5, "b": None}] * 20})
-    assert len(kept["rows"]) == data_preview.KEPT_ROWS
-    assert kept["rows"][0] == {"a": "x" * data_preview.KEPT_CHARACTERS, "b": None}
-
-
-def test_place_in_words(workspace: Workspace) -> None:
-    """A source is told to be on the Hub, on this machine, uploaded, or Winnow's own."""
-    upload = data_upload.save_upload(workspace, "a.csv", b"x,y")
-    places = [data_known.place(workspace, source) for source in ("demo", "a/b", "/x/y", "rows.csv", str(upload))]
-    assert [place.split()[0] for place in places] == ["Written", "From", "On", "On", "Uploaded"]
-    assert Known("x", {"source": "a/b"}, {}, None, []).source == "a/b"
-
-
-def test_sets_in_a_sentence() -> None:
-    """How many sets, and how many of them a run has read."""
-    unread, read = Known("x", {"source": "a/b"}, {}, 0.0, []), Known("x", {"source": "a/b"}, {}, 0.0, [object()])  # type: ignore[list-item]
-    assert data_known.sentence([read]) == "One set of data, read by 1 run."
-    assert data_known.sentence([unread, unread]) == "2 sets of data, none of them read by a run."
-    assert data_known.sentence([unread, read]) == "2 sets of data, 1 of them read by a run."
-    assert data_known.sentence([read, read]) == "2 sets of data, all of them read by a run."
+    kept = stored({"rows": [{"a": "x" * 10**5, "b": None}] * 20})
+    assert len(kept["rows"]) == preview.KEPT_ROWS
+    assert kept["rows"][0] == {"a": "x" * preview.KEPT_CHARACTERS, "b": None}

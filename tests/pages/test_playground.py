@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
+from engine.analysis.traces import ordinal
 from engine.storage.ledger import Ledger, Request
 from engine.storage.store import SampleQuery, Store
 from engine.storage.workspace import Workspace
-from pages.playground import answer as try_answer
 from pages.playground import form
 from pages.playground.examples import EXAMPLES
+from pages.shared import charts
 from tests.fixtures.app import Show, opener
 from tests.fixtures.pruning_workspace import fill_workspace
+from tests.fixtures.traces import trace
 
 HOSTILE = "<script>alert(1)</script> :red[x] \x1b[31m"
 
@@ -55,24 +54,6 @@ def ask(app: AppTest, instruction: str, response: str) -> AppTest:
     return press(app, "See where they part")
 
 
-def trace(words: str = "Paris", kl: float = 1.5) -> dict[str, Any]:
-    """An answer of the shape the engine gives: two tokens of prompt, then one of the response and the end."""
-    return {
-        "tokens": ["Where?", "\n", words],
-        "response_start": 1,
-        "kl": [9.0, 2.0, 0.1],
-        "teacher_tokens": [["\n"], [words, " no"], ["<end>"]],
-        "teacher_probs": [[0.9], [0.92, 0.01], [0.9]],
-        "student_tokens": [[" x"], [" London", words], ["<end>"]],
-        "student_probs": [[0.2], [0.31, 0.2], [0.8]],
-        "metrics": {"kl": kl, "kl_response": 1.0, "disagreement": math.nan},
-        "truncated": False,
-        "teacher": "scratch:teacher",
-        "student": "scratch:student",
-        "seconds": 0.4,
-    }
-
-
 def answered(app: AppTest, ledger: Ledger, answer: dict[str, Any], refused: bool = False) -> Request:
     taken = ledger.next_request()
     assert taken is not None
@@ -94,23 +75,23 @@ def test_question_and_answer(workspace: Workspace, ledger: Ledger, run: str, sho
     """What was typed is what the engine is asked; the answer is a sentence, a rank, the tokens and a chart."""
     ledger.beat_engine(0.0)
     app = ask(show(workspace), "Where?", "Paris")
-    assert "Both models are reading your words" in said(app)
+    assert "Both models are reading your text" in said(app)
     taken = answered(app, ledger, trace())
     assert taken.payload == {
         "run": run, "student": "base", "instruction": "Where?", "input": "", "response": "Paris",
     }  # fmt: skip
     words = plain(app)
-    assert "part most at “Paris”: the teacher expects “Paris” (92 %), the student “London” (31 %)." in words
+    assert "differ most at “Paris”: the teacher expects “Paris” (92 %), the student “London” (31 %)." in words
     store = Store.in_memory(workspace, run)
     store.sync(ledger)
     scoring = store.scoring(run, -1, 1, "kl")
     values = store.page(SampleQuery(scoring), 0, 100)["value"].to_numpy()
     rank = 1 + int(np.sum(values > 1.5))
-    assert f"Its KL of 1.5 would rank {try_answer.ordinal(rank)} among the {np.sum(values == values)} samples" in words
+    assert f"Its KL of 1.5 would rank {ordinal(rank)} among the {np.sum(values == values)} samples" in words
     assert "so the run would keep it" in words
     assert len(app.get("plotly_chart")) == 1
     scores = app.dataframe[0].value.set_index("score")
-    assert scores.loc["share of positions where the top tokens differ", "value"] == "no number"
+    assert scores.loc["share of positions where the top tokens differ", "value"] == "NaN"
 
 
 def test_student_after_training(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
@@ -146,7 +127,7 @@ def test_link_is_asked_once(workspace: Workspace, ledger: Ledger, run: str, show
     """A link that carries a sample shows its answer; drawing the page again does not ask again."""
     app = show(workspace, try_instruction="Where?", try_response="Paris")
     answered(app, ledger, trace())
-    assert "part most at" in said(app)
+    assert "differ most at" in said(app)
     app.run()
     assert ledger.next_request() is None
 
@@ -201,27 +182,6 @@ def test_presented_workspace_asks_nothing(workspace: Workspace, ledger: Ledger, 
     assert ledger.next_request() is None
 
 
-def test_agreement_on_the_token_is_said(workspace: Workspace) -> None:
-    """Where both expect the same token and only their certainty differs, that is what the sentence says."""
-    same = trace() | {"student_tokens": [[" x"], ["Paris"], ["<end>"]], "student_probs": [[0.2], [0.4], [0.8]]}
-    assert try_answer.parting(same).endswith("both expect “Paris”, the teacher with 92 %, the student with 40 %.")
-
-
-def test_end_of_response_and_missing_numbers() -> None:
-    """The models may part at the end of the text, and may give no number at all."""
-    assert "part most at its end:" in try_answer.parting(trace() | {"kl": [9.0, 0.1, 2.0]})
-    assert try_answer.parting(trace() | {"kl": [9.0, math.nan, None]}) == "The models gave no number for this response."
-
-
-@given(st.integers(1, 10**6))
-def test_ordinals(number: int) -> None:
-    """1st, 2nd, 3rd, and the teens that break the rule."""
-    ending = try_answer.ordinal(number)[-2:]
-    assert (ending == "st") == (number % 10 == 1 and number % 100 != 11)
-    assert (ending == "nd") == (number % 10 == 2 and number % 100 != 12)
-    assert (ending == "rd") == (number % 10 == 3 and number % 100 != 13)
-
-
 def test_histogram_holds_every_sample(workspace: Workspace, ledger: Ledger, run: str) -> None:
     """Kept and pruned bars add up to the scored samples, kept to those above tau, outliers included."""
     store = Store.in_memory(workspace, run)
@@ -230,8 +190,8 @@ def test_histogram_holds_every_sample(workspace: Workspace, ledger: Ledger, run:
     tau = store.quantiles(scoring, [0.4])[0]
     query = SampleQuery(scoring, tau=tau, show="kept")
     found = store.histogram(scoring, bins=20, query=query)
-    bars = {bar.name: int(sum(bar.y)) for bar in try_answer.placed(found, tau, "kl", ("this one", 1e9)).data}
+    bars = {bar.name: int(sum(bar.y)) for bar in charts.ranking(found, tau, "kl", ("this one", 1e9)).data}
     assert bars["kept"] == store.count(query).samples
     assert sum(bars.values()) + found.missing == store.count(SampleQuery(scoring)).samples
-    (whole,) = try_answer.placed(found, None, "kl").data
+    (whole,) = charts.ranking(found, None, "kl").data
     assert sum(whole.y) == sum(bars.values())

@@ -8,7 +8,6 @@ from contextlib import closing
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine.analysis import run_labels
 from engine.config.load import parse_recipe, to_dict
 from engine.storage.ledger import Ledger
 from engine.storage.workspace import Workspace
@@ -205,13 +204,6 @@ def test_hostile_recipe(workspace: Workspace, show: Show) -> None:
     assert "[a](" not in drawn
     assert "&lt;img" in markup(app)
     assert "<img" not in markup(app)
-
-
-def test_times_in_words() -> None:
-    """Ages are told in the largest unit that fits."""
-    now = run_labels.time.time()
-    ages = [run_labels.ago(now - seconds) for seconds in (3, 125, 7300, 90_000, 200_000)]
-    assert ages == ["just now", "2 min ago", "2 h ago", "1 day ago", "2 days ago"]
 
 
 def test_tail_of_a_missing_log(workspace: Workspace) -> None:

@@ -1,4 +1,4 @@
-"""The pairs of models that runs have used: where each comes from, how large it is, what it takes on disk."""
+"""The pairs of models that runs have used: where each comes from, how large it is. All text is plain."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import streamlit as st
-
 from engine.analysis import run_labels
 from engine.common import formats
 from engine.config.models import scratch_name
 from engine.storage.ledger import Run
 from engine.storage.workspace import Workspace
-from pages.shared.escape import escape_markdown
 
 BYTES = {"float32": 4, "bfloat16": 2}
 HASH = 12  # digits of a hash that are shown
@@ -22,7 +19,7 @@ HASH = 12  # digits of a hash that are shown
 @dataclass(frozen=True)
 class Model:
     name: str  # as the recipe writes it
-    source: str  # where it was read from; "" where no run has found it yet
+    source: str  # where it was read from; "" if no run has loaded it yet
     origin: str  # in words
     parameters: int | None
     hash: str
@@ -39,7 +36,7 @@ class Pair:
 
 
 def pairs(runs: Iterable[Run]) -> list[Pair]:
-    """Every pair, last used first. Two pairs of the same names are two where they were read from different places."""
+    """Every pair, last used first. Pairs of the same names count as two if they were read from different places."""
     found: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         if "models" in run.recipe:
@@ -80,35 +77,22 @@ def _origin(run: Run, name: str) -> str:
 
 
 def folder_size(folder: Path) -> int:
-    """Bytes of all files in a folder; 0 where there is none."""
+    """Bytes of all files in a folder; 0 if there is none."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
 
 
 def sentence(known: list[Pair], workspace: Workspace) -> str:
-    """How many pairs there are and what those made here take on disk, in Markdown."""
+    """How many pairs there are and what the trained ones take on disk."""
     if not known:
         return "No pair of models has been used here yet."
     disk = folder_size(workspace.models)
-    made = f" The models Winnow made here take {formats.size(disk)} in its folder `models`." if disk else ""
+    made = f" The models that Winnow trained take {formats.size(disk)} in its folder “models”." if disk else ""
     used = "One pair of models has" if len(known) == 1 else f"{len(known)} pairs of models have"
     return f"{used} read samples here.{made}"
 
 
-def draw(pair: Pair) -> None:
-    """One pair as a card: the teacher, the student, and what they share."""
-    with st.container(border=True, gap="small"):
-        for column, role, model in zip(
-            st.columns(2, gap="large"), ("Teacher", "Student"), (pair.teacher, pair.student), strict=True
-        ):
-            with column.container(gap=None):
-                st.caption(role)
-                st.markdown(f"**{escape_markdown(model.name)}**")
-                st.markdown(escape_markdown(model.origin))
-                st.caption(escape_markdown(_size(model, pair.dtype)))
-        st.caption(escape_markdown(_shared(pair)))
-
-
-def _size(model: Model, dtype: str) -> str:
+def model_size(model: Model, dtype: str) -> str:
+    """`840 k parameters · 3.4 MB in memory as float32 · weights 0f3a…`, as far as it is known."""
     parts = []
     if model.parameters:
         parts.append(formats.parameters(model.parameters))
@@ -117,13 +101,14 @@ def _size(model: Model, dtype: str) -> str:
     if disk := folder_size(Path(model.source)) if model.source else 0:
         parts.append(f"{formats.size(disk)} on disk")
     if model.hash:
-        # A Hub model is told by its revision, which keeps its prefix.
+        # The hash of a Hub model is its revision, which keeps its prefix.
         prefix, _, digits = model.hash.rpartition(":")
         parts.append(f"{'revision' if prefix else 'weights'} {digits[:HASH]}")
     return " · ".join(parts) or "Not loaded yet; its size is known once a run has read it."
 
 
-def _shared(pair: Pair) -> str:
+def shared(pair: Pair) -> str:
+    """What the two have in common, and the runs that used them."""
     teacher, student = pair.teacher.parameters, pair.student.parameters
     parts = [f"The teacher is {teacher / student:.1f} times the student"] if teacher and student else []
     parts.append(f"both read up to {pair.max_length:,} tokens")
