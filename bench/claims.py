@@ -1,8 +1,8 @@
-"""What finished grids say about the claims of distillation on pruned data, as tables for docs/results.md.
+"""What finished grids show about the claims of KD on pruned data, as tables for docs/results.md.
 
     python -m bench.claims RUN [--workspace DIR] [--teachers RUN] [--noise RUN]
 
-A weight of the teacher is chosen by the mean accuracy over seeds on the held-out part of the training set, then judged
+The KD weight is selected by the mean accuracy over seeds on the held-out part of the training set, then measured
 on the test set after the last epoch. Differences are paired by seed, with 95 % Student-t intervals; "settled" means
 that the interval leaves zero out.
 """
@@ -47,36 +47,37 @@ def read_grid(workspace: Workspace, run: str) -> pd.DataFrame:
     return cells[cells["failed"] == ""]
 
 
-def chosen(cells: pd.DataFrame, *, heard: bool) -> pd.DataFrame:
-    """The cells of the weight that is best on the held-out part: of all above 0 where `heard`, else weight 0."""
-    cells = cells[(cells["kd_weight"] > 0) == heard]
+def at_best_weight(cells: pd.DataFrame, *, kd: bool) -> pd.DataFrame:
+    """The cells of the weight that is best on the held-out part: of all above 0 if `kd`, else weight 0."""
+    cells = cells[(cells["kd_weight"] > 0) == kd]
     valid = cells.groupby("kd_weight")["valid"].mean().round(9)  # the smaller one of equal weights
     return cells[cells["kd_weight"] == valid.idxmax()].set_index("seed").sort_index()
 
 
-def said(found: Interval) -> str:
-    """`+6.1 (+4.9 to +7.3)` in points, with a mark where it is not settled."""
+def in_points(found: Interval) -> str:
+    """`+6.1 (+4.9 to +7.3)` in points, with a note if it is not settled."""
     points = [100 * value for value in (found.mean, found.low, found.high)]
     return f"{points[0]:+.1f} ({points[1]:+.1f} to {points[2]:+.1f}){'' if found.settled else ', not settled'}"
 
 
 def gains(cells: pd.DataFrame) -> None:
-    print("\nTest accuracy without a teacher, the best weight of the teacher, and what it gains in points\n")
+    print("\nTest accuracy without a teacher, the best KD weight, and what it gains in points\n")
     print("| score | kept | no teacher | best weight | gain |\n| --- | ---: | ---: | ---: | ---: |")
     for (score, fraction), group in cells.groupby(["score", "fraction"], sort=True):
         assert isinstance(fraction, float)
-        alone, taught = chosen(group, heard=False), chosen(group, heard=True)
+        without, with_kd = at_best_weight(group, kd=False), at_best_weight(group, kd=True)
         if fraction == 1 and score != "random":
             continue  # the same students
+        gain = in_points(interval(with_kd["accuracy"] - without["accuracy"]))
         print(
-            f"| {score if fraction < 1 else 'all'} | {fraction:.0%} | {100 * alone['accuracy'].mean():.1f} % "
-            f"| {taught['kd_weight'].iloc[0]:g} | {said(interval(taught['accuracy'] - alone['accuracy']))} |"
+            f"| {score if fraction < 1 else 'all'} | {fraction:.0%} | {100 * without['accuracy'].mean():.1f} % "
+            f"| {with_kd['kd_weight'].iloc[0]:g} | {gain} |"
         )
 
 
 def best_weights(cells: pd.DataFrame) -> None:
-    """The weight best on the held-out part, seed by seed; weights that tie share the place."""
-    print("\nBest weight of the teacher by fraction (per seed, ties averaged; mean and interval over seeds)\n")
+    """The weight best on the held-out part, seed by seed; ties are averaged."""
+    print("\nBest KD weight by fraction (per seed, ties averaged; mean and interval over seeds)\n")
     scores = ["random", "every score"]
     print(f"| kept | {' | '.join(scores)} |\n| ---: | {' | '.join('---:' for _ in scores)} |")
     best: dict[tuple[str, float], pd.Series] = {}
@@ -102,7 +103,7 @@ def _best_weight(group: pd.DataFrame) -> float:
 
 
 def against_random(cells: pd.DataFrame) -> None:
-    print("\nEach score minus random, both with the best weight of their own, in points of test accuracy\n")
+    print("\nEach score minus random, both with their own best KD weight, in points of test accuracy\n")
     fractions = sorted(fraction for fraction in cells["fraction"].unique() if fraction < 1)
     print("| score | " + " | ".join(f"{fraction:.0%}" for fraction in fractions) + " |")
     print("| --- | " + " | ".join("---:" for _ in fractions) + " |")
@@ -110,10 +111,10 @@ def against_random(cells: pd.DataFrame) -> None:
         row = []
         for fraction in fractions:
             both = [
-                chosen(cells[(cells["score"] == name) & (cells["fraction"] == fraction)], heard=True)["accuracy"]
+                at_best_weight(cells[(cells["score"] == name) & (cells["fraction"] == fraction)], kd=True)["accuracy"]
                 for name in (score, "random")
             ]
-            row.append(said(interval(both[0] - both[1])))
+            row.append(in_points(interval(both[0] - both[1])))
         print(f"| {score} | {' | '.join(row)} |")
 
 
@@ -127,10 +128,10 @@ def sizes(cells: pd.DataFrame) -> None:
         row = []
         for fraction in fractions:
             both = [
-                chosen(cells[(cells["teacher"] == name) & (cells["fraction"] == fraction)], heard=True)["accuracy"]
+                at_best_weight(cells[(cells["teacher"] == name) & (cells["fraction"] == fraction)], kd=True)["accuracy"]
                 for name in (teacher, SELF)
             ]
-            row.append(said(interval(both[0] - both[1])))
+            row.append(in_points(interval(both[0] - both[1])))
         print(f"| {teacher} | {' | '.join(row)} |")
 
 
@@ -142,10 +143,11 @@ def flipped(cells: pd.DataFrame) -> None:
         assert isinstance(fraction, float)
         if fraction == 1 and score != "random":
             continue
-        alone, taught = chosen(group, heard=False), chosen(group, heard=True)
+        without, with_kd = at_best_weight(group, kd=False), at_best_weight(group, kd=True)
+        gain = in_points(interval(with_kd["accuracy"] - without["accuracy"]))
         print(
-            f"| {score if fraction < 1 else 'all'} | {fraction:.0%} | {100 * alone['accuracy'].mean():.1f} % "
-            f"| {taught['kd_weight'].iloc[0]:g} | {said(interval(taught['accuracy'] - alone['accuracy']))} "
+            f"| {score if fraction < 1 else 'all'} | {fraction:.0%} | {100 * without['accuracy'].mean():.1f} % "
+            f"| {with_kd['kd_weight'].iloc[0]:g} | {gain} "
             f"| {(group['flipped'] / group['samples']).mean():.0%} |"
         )
 

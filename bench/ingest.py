@@ -2,23 +2,23 @@
 
     python -m bench.ingest [--samples 10000000] [--shard-rows 4096] [--folder FOLDER]
 
-1,000,000 samples where nothing is asked, as in `make bench`: that takes a minute or two and 2 GB of disk. 10,000,000
+1,000,000 samples by default, as in `make bench`: that takes a minute or two and 2 GB of disk. 10,000,000
 take a quarter of an hour and 12 GB, in a folder that is made for them (inside --folder) and deleted afterwards.
 
-Samples are made, written and forgotten shard by shard: --shard-rows samples with their texts in one part, their scores
+Samples are made, written and freed shard by shard: --shard-rows samples with their texts in one part, their scores
 by every metric in another, both recorded in one transaction, as a run does it. Nothing ever holds all of them. Every
 stage that reads them is a process of its own, and its memory is the most that was resident at any time, the 0.2 GB of
 Python and its libraries among it.
 
 count   DuckDB counts the rows of the same Parquet files; it reads no more than their last bytes
 plain   DuckDB makes tables of the same files with CREATE TABLE AS SELECT * FROM read_parquet, in a file, with the
-        store's threads and memory limit; no hash is compared, no sample is told from one that is there, no index made
-sync    the store takes all of it in at once, from nothing
+        store's threads and memory limit; no hash is compared, no duplicate looked for, no index made
+sync    the empty store ingests all of it at once
 again   `Store.sync` once more in the same process, and in a process that has just opened the store
 first   the first page, count and histogram of a store just opened, and of another metric after that
-one     one more shard while the run goes on: its two parts are recorded, taken in, and the first page is asked for;
+one     one more shard while the run goes on: its two parts are recorded, ingested, and the first page is read;
         the median and the worst of 20
-ended   the run ends: scores that came in several goes are laid down again in the order in which they are read
+ended   the run ends: scores that came in several parts are compacted into the order in which they are read
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=1_000_000)
     parser.add_argument("--shard-rows", type=int, default=4096)
-    parser.add_argument("--folder", type=Path, help="where the data goes for the while, instead of the usual place")
+    parser.add_argument("--folder", type=Path, help="where the data is written meanwhile, instead of the usual place")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="winnow-bench-", dir=options.folder))
     try:
@@ -72,7 +72,7 @@ def main() -> None:
         shutil.rmtree(folder)
 
 
-def say(text: str, peak: int = 0, more: str = "") -> None:
+def log(text: str, peak: int = 0, more: str = "") -> None:
     """One finding, the most memory it took, and how busy the machine is."""
     memory = f"{peak / 1e9:.2f} GB of memory" if peak else ""
     print(f"[load {os.getloadavg()[0]:4.1f}] " + ", ".join(filter(None, (text, memory, more))), flush=True)
@@ -88,7 +88,7 @@ def seconds(action: Callable[[], object]) -> float:
 
 
 def measure_ledger(workspace: Workspace) -> None:
-    """How the ledger's answers grow with the parts it knows; the parts are entries alone, without files."""
+    """How the ledger's results grow with the parts it knows; the parts are entries alone, without files."""
     ledger = Ledger(workspace)
     run = ledger.submit(parse_recipe(RECIPE))
     names = (
@@ -97,7 +97,7 @@ def measure_ledger(workspace: Workspace) -> None:
         for table in TABLES
     )
     print(
-        f"\n{'parts in the ledger':>20}{'two at a time':>18}{'parts(run)':>14}{'parts_version()':>14}{'in one go':>18}"
+        f"\n{'parts in the ledger':>20}{'two at a time':>18}{'parts(run)':>14}{'parts_version()':>17}{'in one go':>18}"
     )
     known = 0
     for level in LEVELS:
@@ -110,11 +110,11 @@ def measure_ledger(workspace: Workspace) -> None:
         marking = statistics.median(seconds(ledger.parts_version) for _ in range(5))
         in_one_go = f"{len(filled) / filling:,.0f} parts/s" if filled else ""
         print(
-            f"{level:20,}{2 * len(pairs) / one_by_one:11,.0f} parts/s{listing * 1e3:11.1f} ms{marking * 1e3:11.2f} ms"
+            f"{level:20,}{2 * len(pairs) / one_by_one:11,.0f} parts/s{listing * 1e3:11.1f} ms{marking * 1e3:14.2f} ms"
             f"{in_one_go:>18}",
             flush=True,
         )
-    say("the ledger")
+    log("the ledger")
 
 
 # -- the store ----------------------------------------------------------------------------------------------------
@@ -124,36 +124,36 @@ def measure_store(workspace: Workspace, samples: int, shard_rows: int) -> None:
     run, late = write(workspace, samples, shard_rows)
     rows = samples * (1 + len(METRICS))
 
-    def say_rate(name: str, took: float, peak: int, more: str = "") -> None:
-        say(f"{name}: {took:.1f} s, {rows / took:,.0f} rows/s, {samples / took:,.0f} samples/s", peak, more)
+    def log_rate(name: str, took: float, peak: int, more: str = "") -> None:
+        log(f"{name}: {took:.1f} s, {rows / took:,.0f} rows/s, {samples / took:,.0f} samples/s", peak, more)
 
     (counting, counted), peak = apart(count_parquet, workspace, run)
-    say_rate(f"count of {counted:,} rows", counting, peak)
+    log_rate(f"count of {counted:,} rows", counting, peak)
     tables, peak = apart(plain_tables, workspace, run)
     for table, (took, size, held) in tables.items():
-        say(f"plain, {table}: {took:.1f} s, {held / took:,.0f} rows/s", peak, f"a file of {size / 1e9:.2f} GB")
+        log(f"plain, {table}: {took:.1f} s, {held / took:,.0f} rows/s", peak, f"a file of {size / 1e9:.2f} GB")
     plain = sum(took for took, _, _ in tables.values())
-    say_rate("plain, both", plain, peak)
+    log_rate("plain, both", plain, peak)
 
-    (took, taken, again), peak = apart(sync, workspace)
-    say_rate(f"sync of {taken:,} parts", took, peak, store_size(workspace))
-    say(f"it takes {took / plain:.2f} times as long as plain and {took / counting:.0f} times as long as count")
-    say(f"again, same process: {again * 1e3:.1f} ms")
-    ask(workspace, run)
+    (took, ingested, again), peak = apart(sync, workspace)
+    log_rate(f"sync of {ingested:,} parts", took, peak, store_size(workspace))
+    log(f"it takes {took / plain:.2f} times as long as plain and {took / counting:.0f} times as long as count")
+    log(f"again, same process: {again * 1e3:.1f} ms")
+    measure_queries(workspace, run)
     arrivals, peak = apart(one_more, workspace, late)
     for name, times in zip(("sync", "the first page after it"), zip(*arrivals, strict=True), strict=True):
         typical, worst = statistics.median(times), max(times)
-        say(f"one more shard: {name} {typical * 1e3:,.0f} ms, at worst {worst * 1e3:,.0f} ms", peak)
+        log(f"one more shard: {name} {typical * 1e3:,.0f} ms, at worst {worst * 1e3:,.0f} ms", peak)
     Ledger(workspace).finish(run, "done")
     (took, _, _), peak = apart(sync, workspace)
-    say(f"ended, {rows - samples:,} scores laid down in order: {took:.1f} s", peak, store_size(workspace))
-    ask(workspace, run)
+    log(f"ended, {rows - samples:,} scores compacted: {took:.1f} s", peak, store_size(workspace))
+    measure_queries(workspace, run)
 
 
-def ask(workspace: Workspace, run: str) -> None:
-    times, peak = apart(ask_opened, workspace, run)
+def measure_queries(workspace: Workspace, run: str) -> None:
+    times, peak = apart(first_queries, workspace, run)
     for name, took in times.items():
-        say(f"  {name}: {took * 1e3:,.1f} ms", peak)
+        log(f"  {name}: {took * 1e3:,.1f} ms", peak)
 
 
 def store_size(workspace: Workspace) -> str:
@@ -161,7 +161,7 @@ def store_size(workspace: Workspace) -> str:
 
 
 def write(workspace: Workspace, samples: int, shard_rows: int) -> tuple[str, list[Part]]:
-    """The parts of a run that is not over, recorded; and those of a few shards more, written alone."""
+    """The parts of an unfinished run, recorded; and those of a few more shards, only written."""
     ledger = Ledger(workspace)
     run = ledger.submit(parse_recipe(RECIPE))
     characters = on_disk = parts = 0
@@ -188,9 +188,9 @@ def write(workspace: Workspace, samples: int, shard_rows: int) -> tuple[str, lis
         f"{shard_rows:,} samples: {on_disk / 1e9:.2f} GB",
         flush=True,
     )
-    say(f"making the texts and numbers up: {making:.1f} s")
-    say(f"writing the parts: {writing:.1f} s, {samples / writing:,.0f} samples/s", peak)
-    say(f"recording them, two at a time: {recording:.1f} s, {parts / recording:,.0f} parts/s")
+    log(f"making the texts and numbers up: {making:.1f} s")
+    log(f"writing the parts: {writing:.1f} s, {samples / writing:,.0f} samples/s", peak)
+    log(f"recording them, two at a time: {recording:.1f} s, {parts / recording:,.0f} parts/s")
     return run, late
 
 
@@ -206,21 +206,21 @@ def shards(samples: int, shard_rows: int) -> Iterator[tuple[int, pd.DataFrame, f
 
 
 def apart(action: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
-    """What `action` answers in a process of its own, and the most memory it had there, in bytes."""
+    """What `action` returns in a process of its own, and the most memory it had there, in bytes."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(sender, action, *arguments))
+    process = context.Process(target=_send_result, args=(sender, action, *arguments))
     process.start()
     sender.close()
     watched, peak = psutil.Process(process.pid), 0
     while not receiver.poll(0.02):
         peak = max(peak, watched.memory_info().rss)
-    answer = receiver.recv()
+    result = receiver.recv()
     process.join()
-    return answer, peak
+    return result, peak
 
 
-def _answer(sender: Connection, action: Callable[..., Any], *arguments: Any) -> None:
+def _send_result(sender: Connection, action: Callable[..., Any], *arguments: Any) -> None:
     sender.send(action(*arguments))
 
 
@@ -244,7 +244,7 @@ def count_parquet(workspace: Workspace, run: str) -> tuple[float, int]:
 
 def plain_tables(workspace: Workspace, run: str) -> dict[str, tuple[float, int, int]]:
     """Table to seconds, bytes of the file and rows."""
-    answers = {}
+    results = {}
     for table in TABLES:
         file = workspace.root / f"plain-{table}.duckdb"
         files = files_of(workspace, run, table)
@@ -252,25 +252,25 @@ def plain_tables(workspace: Workspace, run: str) -> dict[str, tuple[float, int, 
         with duckdb.connect(str(file), config={**resource_limits()}) as connection:
             connection.execute(f"CREATE TABLE {table} AS SELECT * FROM read_parquet($files)", {"files": files})
             rows = connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
-        answers[table] = (time.perf_counter() - started, file.stat().st_size, rows)
+        results[table] = (time.perf_counter() - started, file.stat().st_size, rows)
         file.unlink()
-    return answers
+    return results
 
 
 def sync(workspace: Workspace) -> tuple[float, int, float]:
-    """Seconds of taking in what is recorded, with opening and closing the store; parts taken; seconds of once more."""
+    """Seconds of a sync, with opening and closing the store; parts ingested; seconds of a second sync."""
     ledger = Ledger(workspace)
     started = time.perf_counter()
     with closing(Store(workspace)) as store:
-        taken = store.sync(ledger)
+        ingested = store.sync(ledger)
         again = seconds(lambda: store.sync(ledger))
     if problems := store.problems():
         raise SystemExit(problems[0])
-    return time.perf_counter() - started - again, taken, again
+    return time.perf_counter() - started - again, ingested, again
 
 
-def ask_opened(workspace: Workspace, run: str) -> dict[str, float]:
-    """Seconds of opening the store of before, of a sync with nothing new, and of the first questions to it."""
+def first_queries(workspace: Workspace, run: str) -> dict[str, float]:
+    """Seconds of opening an existing store, of a sync with nothing new, and of the first queries."""
     ledger = Ledger(workspace)
     found = {}
     started = time.perf_counter()
@@ -296,7 +296,7 @@ def ask_opened(workspace: Workspace, run: str) -> dict[str, float]:
 
 
 def one_more(workspace: Workspace, late: list[Part]) -> list[tuple[float, float]]:
-    """Seconds of taking in and of the first page, for one shard after the other."""
+    """Seconds of ingesting and of the first page, for one shard after the other."""
     ledger = Ledger(workspace)
     run = late[0].run
     found = []

@@ -2,13 +2,13 @@
 
     python -m bench.store [--samples 1000000] [--repeats 15]
 
-pandas holds everything in one frame in memory. Each question is asked of both in the fastest way we know for each, and
-the answers are compared before they are timed: a page of 50 carries its texts, a count its tokens, a histogram the
+pandas holds everything in one frame in memory. Each query is run on both in the fastest way we know for each, and
+the results are compared before they are timed: a page of 50 carries its texts, a count its tokens, a histogram the
 same bins between the same percentiles. pandas sorts at each page, since metric, filter and order change under it.
 
-opened   the first question to a store just opened: the ranking and the texts come from the disk's cache
-first    the first question about another metric, or another text to search for, in a store that is in use: the median
-again    the same question once more, as when τ moves or a page is turned: the median
+opened   the first query to a store just opened: the ranking and the texts come from the disk's cache
+first    the first query of another metric, or another text to search for, in a store that is in use: the median
+again    the same query once more, as when τ moves or a page is turned: the median
 """
 
 from __future__ import annotations
@@ -43,9 +43,7 @@ RARE, COMMON = "zyzzyva", "quartzkq"  # in about 1 of 10,000 and 1 of 100 sample
 
 @dataclass
 class Data:
-    frame: (
-        pd.DataFrame
-    )  # what pandas works on: row, instruction, input, response, task, length and one column per metric
+    frame: pd.DataFrame  # of pandas: row, instruction, input, response, task, length and one column per metric
     run: str
 
 
@@ -60,7 +58,7 @@ def main() -> None:
         ledger = Ledger(workspace)
         data = write_workspace(workspace, ledger, options.samples)
         describe(data)
-        take_in(workspace, ledger)
+        ingest(workspace, ledger)
         compare(workspace, data, options.repeats)
     finally:
         shutil.rmtree(folder)
@@ -72,8 +70,8 @@ def write_workspace(workspace: Workspace, ledger: Ledger, count: int) -> Data:
     spans = {"instruction": (8, 16), "input": (0, 8), "response": (14, 32)}
     frame = scored_samples(rng, vocabulary(rng), 0, count, spans)
     for word, share in ((RARE, 1e-4), (COMMON, 1e-2)):
-        chosen = rng.random(count) < share
-        frame.loc[chosen, "response"] = frame.loc[chosen, "response"] + f" {word.capitalize()}"
+        marked = rng.random(count) < share
+        frame.loc[marked, "response"] = frame.loc[marked, "response"] + f" {word.capitalize()}"
     run = ledger.submit(parse_recipe(RECIPE))
     for start in range(0, count, PART_ROWS):
         part = frame.iloc[start : start + PART_ROWS]
@@ -93,19 +91,19 @@ def describe(data: Data) -> None:
     print(f"{len(data.frame):,} samples of {characters / len(data.frame):.0f} characters, {len(METRICS)} metrics")
 
 
-def take_in(workspace: Workspace, ledger: Ledger) -> None:
+def ingest(workspace: Workspace, ledger: Ledger) -> None:
     with closing(Store(workspace)) as store:
         started = time.perf_counter()
         parts = store.sync(ledger)
         seconds = time.perf_counter() - started
     size = sum(file.stat().st_size for file in workspace.store.iterdir())
     on_disk = sum(file.stat().st_size for file in workspace.parts.rglob("*.parquet"))
-    print(f"taking in {parts} parts ({on_disk / 1e6:.0f} MB): {seconds:.1f} s; the store is {size / 1e6:.0f} MB\n")
+    print(f"ingesting {parts} parts ({on_disk / 1e6:.0f} MB): {seconds:.1f} s; the store is {size / 1e6:.0f} MB\n")
 
 
 @dataclass(frozen=True)
-class Question:
-    """One question, asked about a metric (every metric has other numbers) and in its `number`-th variant."""
+class Query:
+    """One query, run for a metric (every metric has other numbers) and in its `number`-th variant."""
 
     name: str
     ours: Callable[[Store, Scoring, int], Any]
@@ -113,7 +111,7 @@ class Question:
     same: Callable[[Any, Any, str], bool]
 
 
-def questions(frame: pd.DataFrame) -> list[Question]:
+def queries(frame: pd.DataFrame) -> list[Query]:
     tau, middle = 0.5, len(frame) // 2
 
     def count(metric: str, _: int) -> tuple[int, int]:
@@ -136,14 +134,14 @@ def questions(frame: pd.DataFrame) -> list[Question]:
         return frame[found[0] | found[1] | found[2]].nlargest(PAGE, metric)
 
     def same_page(ours: pd.DataFrame, theirs: pd.DataFrame, metric: str) -> bool:
-        """The same values, and where no two are equal the same texts."""
+        """The same values, and if no two are equal the same texts."""
         distinct = theirs[metric].is_unique
         return ours["value"].tolist() == theirs[metric].astype(np.float64).tolist() and (
             not distinct or ours["response"].tolist() == theirs["response"].tolist()
         )
 
-    def searching(name: str, words: list[str]) -> Question:
-        return Question(
+    def searching(name: str, words: list[str]) -> Query:
+        return Query(
             name,
             lambda store, scoring, n: store.page(SampleQuery(scoring, search=words[n]), 0, PAGE),
             lambda metric, n: search(words[n], metric),
@@ -151,37 +149,37 @@ def questions(frame: pd.DataFrame) -> list[Question]:
         )
 
     return [
-        Question(
+        Query(
             "count and tokens above tau",
             lambda store, scoring, _: store.kept_counts(scoring, [tau])[0],
             count,
             lambda ours, theirs, _: (ours.samples, ours.tokens) == theirs,
         ),
-        Question(
+        Query(
             "histogram, 80 bins",
             lambda store, scoring, _: store.histogram(scoring).counts,
             histogram,
             lambda ours, theirs, _: bool(np.array_equal(ours, theirs)),
         ),
-        Question(
+        Query(
             "first page of 50",
             lambda store, scoring, _: store.page(SampleQuery(scoring), 0, PAGE),
             lambda metric, _: frame.nlargest(PAGE, metric),
             same_page,
         ),
-        Question(
+        Query(
             f"page of 50 at {middle:,}",
             lambda store, scoring, _: store.page(SampleQuery(scoring), middle, PAGE),
             lambda metric, _: page_at(metric, middle),
             same_page,
         ),
-        Question(
+        Query(
             "turning to a page, same ranking",
             lambda store, scoring, n: store.page(SampleQuery(replace(scoring, metric="kl")), far(n), PAGE),
             lambda _, n: page_at("kl", far(n)),
             lambda ours, theirs, _: same_page(ours, theirs, "kl"),
         ),
-        Question(
+        Query(
             "first page of one task",
             lambda store, scoring, n: store.page(SampleQuery(scoring, facets=(Facet("task", TASKS[n]),)), 0, PAGE),
             lambda metric, n: frame[frame["task"] == TASKS[n]].nlargest(PAGE, metric),
@@ -195,21 +193,21 @@ def questions(frame: pd.DataFrame) -> list[Question]:
 def compare(workspace: Workspace, data: Data, repeats: int) -> None:
     columns = ("opened", "first", "again", "pandas", "pandas/first", "pandas/again")
     print(f"{'milliseconds':34}" + "".join(f"{column:>13}" for column in columns))
-    for question in questions(data.frame):
+    for query in queries(data.frame):
         with closing(Store(workspace)) as store:
             scorings = [store.scoring(data.run, 0, 1, metric) for metric in METRICS]
             variants = list(enumerate(scorings[:4]))
-            times = [timed(partial(question.ours, store, scoring, n)) for n, scoring in variants]
+            times = [timed(partial(query.ours, store, scoring, n)) for n, scoring in variants]
             for n, scoring in variants:
-                ours, theirs = question.ours(store, scoring, n), question.theirs(scoring.metric, n)
-                if not question.same(ours, theirs, scoring.metric):
-                    raise SystemExit(f"{question.name}: the store and pandas do not agree about {scoring.metric}")
+                ours, theirs = query.ours(store, scoring, n), query.theirs(scoring.metric, n)
+                if not query.same(ours, theirs, scoring.metric):
+                    raise SystemExit(f"{query.name}: the store and pandas disagree about {scoring.metric}")
             opened, first = times[0], statistics.median(times[1:])
-            again = statistics.median(timed(partial(question.ours, store, scorings[0], 0)) for _ in range(repeats))
+            again = statistics.median(timed(partial(query.ours, store, scorings[0], 0)) for _ in range(repeats))
             metric = scorings[0].metric
-            pandas = statistics.median(timed(partial(question.theirs, metric, 0)) for _ in range(max(3, repeats // 3)))
+            pandas = statistics.median(timed(partial(query.theirs, metric, 0)) for _ in range(max(3, repeats // 3)))
         print(
-            f"{question.name:34}{opened:13.1f}{first:13.1f}{again:13.3f}{pandas:13.1f}"
+            f"{query.name:34}{opened:13.1f}{first:13.1f}{again:13.3f}{pandas:13.1f}"
             f"{pandas / first:12.1f}x{pandas / again:12.0f}x"
         )
 

@@ -1,4 +1,4 @@
-"""What the benches of the store are fed with: synthetic texts and scores, and the columns of parts made of them."""
+"""Input of the benchmarks of the store: synthetic texts and scores, and the columns of parts made of them."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def texts(rng: np.random.Generator, words: np.ndarray, count: int, low: int, hig
     lengths = rng.integers(low, high, count)
     index = (rng.zipf(1.3, lengths.sum()) - 1) % len(words)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    chosen = pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32)), pa.array(words)).cast(pa.string())
-    return pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), chosen), " ")
+    picked = pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32)), pa.array(words)).cast(pa.string())
+    return pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), picked), " ")
 
 
 def scored_samples(
     rng: np.random.Generator, words: np.ndarray, start: int, count: int, spans: Mapping[str, tuple[int, int]]
 ) -> pd.DataFrame:
-    """Samples `start` to `start + count`: row, texts of as many words as `spans` says, task, length, every metric."""
+    """Samples `start` to `start + count`: row, texts of as many words as `spans` gives, task, length, every metric."""
     frame = pd.DataFrame({"row": np.arange(start, start + count, dtype=np.int32)})
     for name, (low, high) in spans.items():
         frame[name] = texts(rng, words, count, low, high).to_pandas()
