@@ -1,7 +1,7 @@
-"""A distilled set, to take away: what was learned, how it reads, what it is worth, and how to train on it.
+"""Export of a distilled set: what was learned, how it reads, how well it trains, and the programs that train on it.
 
 out/data.parquet            the inputs as text (or PNG), with their class, learned label, and tokens that changed
-out/distilled.safetensors   the tensors themselves: inputs, labels, rates, and attention where it has labels
+out/distilled.safetensors   the tensors themselves: inputs, labels, rates, and attention if it has labels
 out/manifest.json           run, set, recipe, classes, sizes, hashes, accuracy by method
 out/README.md               a dataset card
 out/train.py, student.py    trains a fresh student on distilled.safetensors, without Winnow
@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from engine.analysis.intervals import interval
 from engine.common.errors import WinnowError
 from engine.config.distillation import METHODS, DistillationRecipe, SetKey
+from engine.config.kinds import DISTILLATION
 from engine.config.models import scratch_name
 from engine.export.samples import described, write_folder, write_words
 from engine.storage.ledger import Ledger, Run
@@ -32,7 +33,7 @@ from engine.storage.workspace import Workspace
 TENSORS = "distilled.safetensors"
 TEMPLATES = Path(__file__).with_name("templates")  # the code that goes with a set, copied as it is
 COLUMNS = {False: ["text", "label", "labels", "changed", "length"], True: ["image", "label", "labels"]}
-"""Of data.parquet, by whether inputs are pictures."""
+"""Of data.parquet, by whether inputs are images."""
 LONGEST_HEADER = 1 << 20  # bytes; a few tensors need some hundred
 
 
@@ -42,18 +43,16 @@ def export_distilled(
     """Write one finished set of a distillation into the folder `out`, which must not hold anything yet.
 
     Returns the manifest. Without `key` it is the first set of the recipe that is finished. What is written is the
-    snapshot whose tensors the run kept, which is the chosen one. `changed_tokens` of the manifest counts the tokens
+    snapshot whose tensors the run kept, which is the best one. `changed_tokens` of the manifest counts the tokens
     that learning has changed; texts in which it changed none are named in `unchanged` and are no distilled text.
-    Raises WinnowError where the run or the set cannot be exported, its tensors are missing or damaged, or `out` cannot
-    be written; nothing is left behind.
+    Raises WinnowError if the run or the set cannot be exported, its tensors are missing or damaged, or `out` cannot be
+    written; nothing is left behind.
     """
     if out.resolve().is_relative_to(workspace.root.resolve()):
         workspace.require_writable("write an export into it")
     found = ledger.run(run)
-    recipe = found.parsed()
-    if not isinstance(recipe, DistillationRecipe):
-        raise WinnowError(f"Run {found.id} is a run of kind {found.kind}, and only a distillation has distilled sets.")
-    key = _chosen_key(store, found, recipe, key)
+    recipe = found.recipe_as(DISTILLATION)
+    key = _finished_key(store, found, recipe, key)
     kept = found.provenance.get("distilled", {}).get(key.name)
     if kept is None:
         raise WinnowError(f"Run {found.id} has not kept the tensors of the set {key.name} yet; wait for it, or resume.")
@@ -65,9 +64,9 @@ def export_distilled(
             f"{file} has {tensors['inputs']['shape'][0]} inputs, but step {kept['step']} of the set {key.name} was "
             f"recorded with {len(inputs)}; `python -m engine doctor` says which part is missing."
         )
-    pictures = recipe.data.task == "images"
+    images = recipe.data.task == "images"
     manifest = describe(store, found, recipe, key, inputs, kept["step"])
-    columns = COLUMNS[pictures]
+    columns = COLUMNS[images]
     data = pa.Table.from_pylist(
         inputs[columns].to_dict("records"), schema=pa.schema([DISTILLED.field(name) for name in columns])
     )
@@ -86,8 +85,8 @@ def export_distilled(
     return manifest
 
 
-def _chosen_key(store: Store, run: Run, recipe: DistillationRecipe, key: SetKey | None) -> SetKey:
-    """The set that is asked for, or the first of the recipe, among those that are finished."""
+def _finished_key(store: Store, run: Run, recipe: DistillationRecipe, key: SetKey | None) -> SetKey:
+    """The given set, or the first of the recipe, among those that are finished."""
     sets = store.distilled_sets(run.id)
     finished = [SetKey(*row) for row in sets[list(SetKey._fields)].itertuples(index=False)]
     if not finished:
@@ -120,7 +119,7 @@ def _header(file: Path, key: SetKey) -> dict[str, dict[str, Any]]:
         ) from error
     except OSError as error:
         raise WinnowError(f"{file} cannot be read ({error.strerror or error}); check its permissions.") from error
-    except (ValueError, TypeError, KeyError, AttributeError):  # not a head at all
+    except (ValueError, TypeError, KeyError, AttributeError):  # not a header
         whole = False
     if not whole:
         raise WinnowError(
@@ -133,8 +132,8 @@ def describe(
     store: Store, run: Run, recipe: DistillationRecipe, key: SetKey, inputs: pd.DataFrame, step: int
 ) -> dict[str, Any]:
     """Everything another person needs to know about a set, and to learn it again."""
-    pictures = recipe.data.task == "images"
-    same = [] if pictures else inputs.loc[inputs["changed"] == 0, "input"].tolist()
+    images = recipe.data.task == "images"
+    same = [] if images else inputs.loc[inputs["changed"] == 0, "input"].tolist()
     return {
         "run": run.id,
         "kind": run.kind,
@@ -155,10 +154,10 @@ def describe(
 
 
 def _unchanged(recipe: DistillationRecipe, same: int, count: int) -> str:
-    """What has to be said where texts read as they did before anything was learned; else nothing."""
+    """A note for texts that read as they did before anything was learned; "" if there are none."""
     if not same:
         return ""
-    began = "the real sample it started from" if recipe.synthetic.initialization == "samples" else "the noise it started from"
+    began = f"the {'real sample' if recipe.synthetic.initialization == 'samples' else 'noise'} it started from"
     which = "the text" if count == 1 else "every text" if same == count else f"{same} of {count} texts"
     return (
         f"Token by token, {which} still reads as {began}: what was learned lies between the tokens, in the vectors. "
@@ -166,13 +165,13 @@ def _unchanged(recipe: DistillationRecipe, same: int, count: int) -> str:
     )
 
 
-def accuracies(worth: pd.DataFrame, key: SetKey) -> list[dict[str, Any]]:
-    """method, trained, mean, low, high, heads: test accuracy over fresh heads, with its 95 % interval (Student's t).
+def accuracies(evaluations: pd.DataFrame, key: SetKey) -> list[dict[str, Any]]:
+    """method, trained, mean, low, high, eval_seeds: test accuracy over eval seeds and its 95 % interval (Student).
 
-    In the order of METHODS, the student of the set first. Without a second head there is no interval: low and high are
+    In the order of METHODS, the student of the set first. With one eval seed there is no interval: low and high are
     None.
     """
-    mine = worth[(worth["task"] == key.task) & (worth["student"] == key.student)]
+    mine = evaluations[(evaluations["task"] == key.task) & (evaluations["student"] == key.student)]
     own = mine[(mine[["per_class", "inner_steps", "seed"]] == list(key[2:])).all(axis=1)]
     models = sorted(mine["trained"].unique(), key=lambda model: (model != key.student, model))
     found = []
@@ -186,15 +185,15 @@ def accuracies(worth: pd.DataFrame, key: SetKey) -> list[dict[str, Any]]:
                 low, high = (None, None) if over.seeds < 2 else (over.low, over.high)
                 found.append(
                     {"method": method, "trained": model, "mean": over.mean, "low": low, "high": high}
-                    | {"heads": over.seeds}
+                    | {"eval_seeds": over.seeds}
                 )
     return found
 
 
 def card(manifest: dict[str, Any], recipe: DistillationRecipe, key: SetKey) -> str:
-    """The dataset card. Names of classes, and texts, are strangers' words and stay out of it."""
-    pictures = recipe.data.task == "images"
-    what = "pictures" if pictures else "texts"
+    """The dataset card. Names of classes and texts are untrusted and are not in it."""
+    images = recipe.data.task == "images"
+    what = "pictures" if images else "texts"
     steps = f"{key.inner_steps} step{'s' * (key.inner_steps > 1)} of {OPTIMIZERS[recipe.inner.optimizer]}"
     lines = [
         "---\nconfigs:\n- config_name: default\n  data_files: data.parquet\n---\n",
@@ -202,7 +201,7 @@ def card(manifest: dict[str, Any], recipe: DistillationRecipe, key: SetKey) -> s
         f"Learned by Winnow for {_code(key.student)}, so that {steps} on them train it. `{TENSORS}` holds what was "
         f"learned; `data.parquet` shows it as {what}, and `manifest.json` says how it was made.\n",
     ]
-    if not pictures:
+    if not images:
         lines.append(
             f"The texts are the tokens nearest to the learned vectors: {manifest['changed_tokens']} of "
             f"{manifest['tokens']} tokens differ from the start. They show what was learned and do not hold all of it."
@@ -210,9 +209,9 @@ def card(manifest: dict[str, Any], recipe: DistillationRecipe, key: SetKey) -> s
             + "\n"
         )
     if manifest["accuracy"]:
-        lines += ["| trained | on | test accuracy | 95 % interval | heads |", "| --- | --- | --- | --- | --- |"]
-        lines += [_row(each, pictures) for each in manifest["accuracy"]]
-        lines.append("\nEach head is a fresh start; the interval is Student's, over heads.\n")
+        lines += ["| trained | on | test accuracy | 95 % interval | eval seeds |", "| --- | --- | --- | --- | --- |"]
+        lines += [_row(each, images) for each in manifest["accuracy"]]
+        lines.append("\nEach eval seed is a fresh start; the interval is Student's, over eval seeds.\n")
     lines.append(_how_to_train(recipe, key))
     return "\n".join(lines) + "\n"
 
@@ -220,10 +219,10 @@ def card(manifest: dict[str, Any], recipe: DistillationRecipe, key: SetKey) -> s
 OPTIMIZERS = {"sgd": "SGD", "momentum": "SGD with momentum", "adam": "Adam"}
 
 
-def _row(each: dict[str, Any], pictures: bool) -> str:
-    method = "learned pictures" if pictures and each["method"] == "embeddings" else METHODS[each["method"]]
+def _row(each: dict[str, Any], images: bool) -> str:
+    method = "learned pictures" if images and each["method"] == "embeddings" else METHODS[each["method"]]
     between = "" if each["low"] is None else f"{each['low']:.3f} to {each['high']:.3f}"
-    return f"| {_code(each['trained'])} | {method} | {each['mean']:.3f} | {between} | {each['heads']} |"
+    return f"| {_code(each['trained'])} | {method} | {each['mean']:.3f} | {between} | {each['eval_seeds']} |"
 
 
 def _code(text: str) -> str:

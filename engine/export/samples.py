@@ -1,4 +1,4 @@
-"""What is kept, to take away: the samples as Parquet or JSONL, and a manifest that says how they were chosen.
+"""Export of what is kept: the samples as Parquet or JSONL, and a manifest that says how they were selected.
 
 out/data.parquet (or data.jsonl)   the kept samples under the columns of their source, and three of Winnow's
 out/manifest.json                  run, metric, τ, decisions by hand, hashes, versions
@@ -19,11 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from engine.analysis.rankings import metric_of, pruning_recipe
 from engine.common.atomic import write_folder_atomically
 from engine.common.errors import WinnowError
 from engine.common.hashing import file_sha256
-from engine.config.kd import PrunedKdRecipe
-from engine.config.pruning import DynamicPruningRecipe, PretrainRecipe
+from engine.config.kinds import KD, KINDS
 from engine.storage.ledger import Ledger, Run
 from engine.storage.store import SampleQuery, Scoring, Store
 from engine.storage.workspace import Workspace
@@ -49,12 +49,13 @@ def export_run(
     """Write the kept samples of a run into the folder `out`, which must not hold anything yet; return the manifest.
 
     Kept is what is above `tau`, or the highest `fraction` in (0, 1] of the samples that have a score (exactly
-    round(fraction · n), ties broken by row), changed by hand where `overrides` (content id to "keep" or "prune";
-    default: the ledger's) say so. `scoring` is that of `query`, else the run's own metric before any training.
+    round(fraction · n), ties broken by row), changed by `overrides` (content id to "keep" or "prune";
+    default: the ledger's). `scoring` is that of `query`, else the run's own metric before any training.
     `query` narrows the export to what its search, facets and range let through.
 
     The columns winnow_row (position in the source), winnow_score and winnow_kept_by ("threshold" or "hand") are added.
-    Raises WinnowError where the cut is no cut, nothing is kept, or `out` cannot be written; nothing is left behind.
+    Raises WinnowError if tau or fraction is out of range, nothing is kept, or `out` cannot be
+    written; nothing is left behind.
     """
     if (tau is None) == (fraction is None):
         raise WinnowError("An export needs either tau or a fraction, one of the two.")
@@ -82,16 +83,14 @@ def export_run(
 
 def default_scoring(store: Store, run: Run) -> Scoring:
     """The run's own metric before any training, which does not depend on a seed."""
-    recipe = run.parsed()
-    if isinstance(recipe, PrunedKdRecipe):
+    if run.kind == KD.name:
         raise WinnowError(
             f"Run {run.id} keeps another set for every score and fraction; "
             f"`python -m engine table {run.id} selections --out kept.parquet` lists the rows of each."
         )
-    if isinstance(recipe, PretrainRecipe):
-        raise WinnowError(f"Run {run.id} made models and scored nothing, so there is nothing to export.")
-    metric = recipe.pruning.metric if isinstance(recipe, DynamicPruningRecipe) else "kl"
-    return store.scoring(run.id, -1, 1, metric)
+    if not KINDS[run.kind].scores_text:
+        raise WinnowError(f"Run {run.id} has scored no samples, so there is nothing to export.")
+    return store.scoring(run.id, -1, 1, metric_of(run))
 
 
 def source_names(run: Run) -> dict[str, str]:
@@ -132,7 +131,7 @@ def describe(store: Store, run: Run, query: SampleQuery, fraction: float | None,
     by_hand = int(pc.sum(rows.column("by_hand")).as_py())
     by_rule = store.kept_count(replace(query, overrides=()), fraction).samples
     tau = query.tau if fraction is None else store.tau_at(query.scoring, fraction)
-    recipe = run.parsed()
+    recipe = pruning_recipe(run)
     decided = store.page(replace(query, by_hand="any"), 0, scored) if query.overrides else None
     return {
         "run": run.id,
@@ -144,7 +143,7 @@ def describe(store: Store, run: Run, query: SampleQuery, fraction: float | None,
         "epoch": query.scoring.epoch,
         "tau": tau,
         "fraction": fraction,
-        "tau_growth": recipe.pruning.tau_growth if isinstance(recipe, DynamicPruningRecipe) else None,
+        "tau_growth": recipe.pruning.tau_growth if recipe else None,
         "counts": {
             "scored": scored,
             "kept": rows.num_rows,
@@ -237,5 +236,5 @@ def _card(manifest: dict[str, Any]) -> str:
     return (
         f"---\nconfigs:\n- config_name: default\n  data_files: {manifest['data']['file']}\n---\n\n"
         f"{counts['kept']:,} of {counts['scored']:,} samples, kept by {manifest['metric']}; "
-        "`manifest.json` says how they were chosen.\n"
+        "`manifest.json` says how they were selected.\n"
     )

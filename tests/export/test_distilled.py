@@ -95,7 +95,7 @@ def test_everything_is_there(workspace: Workspace, ledger: Ledger, tmp_path: Pat
         manifest = export_distilled(workspace, ledger, store, run, out=out)
         key = recipe.sets()[0]
         chosen = store.distilled(run, key)
-        worth = store.evaluations(run)
+        evaluations = store.evaluations(run)
     assert sorted(file.name for file in out.iterdir()) == [
         "README.md", "data.parquet", "distilled.safetensors", "manifest.json", "student.py", "train.py",
     ]  # fmt: skip
@@ -114,13 +114,15 @@ def test_everything_is_there(workspace: Workspace, ledger: Ledger, tmp_path: Pat
     assert (manifest["step"], manifest["inputs"], manifest["tokens"]) == (kept["step"], 2, 24)
     assert manifest["recipe"] == ledger.run(run).recipe
     assert manifest["provenance"]["versions"] == {"winnow": "0.1.0"}
-    own = worth[(worth["method"] == "text") & (worth["trained"] == key.student) & (worth["per_class"] == 1)]
+    own = evaluations[
+        (evaluations["method"] == "text") & (evaluations["trained"] == key.student) & (evaluations["per_class"] == 1)
+    ]
     mine = own[own["inner_steps"] == key.inner_steps]["accuracy"]
-    (told,) = [a for a in manifest["accuracy"] if (a["method"], a["trained"]) == ("text", key.student)]
-    assert told["heads"] == 10
-    assert told["mean"] == pytest.approx(mine.mean())
-    assert told["high"] - told["mean"] == pytest.approx(2.262157 * mine.std() / math.sqrt(10))  # t of 9 degrees
-    assert told["mean"] - told["low"] == pytest.approx(told["high"] - told["mean"])
+    (found,) = [a for a in manifest["accuracy"] if (a["method"], a["trained"]) == ("text", key.student)]
+    assert found["eval_seeds"] == 10
+    assert found["mean"] == pytest.approx(mine.mean())
+    assert found["high"] - found["mean"] == pytest.approx(2.262157 * mine.std() / math.sqrt(10))  # t of 9 degrees
+    assert found["mean"] - found["low"] == pytest.approx(found["high"] - found["mean"])
     assert {a["method"] for a in manifest["accuracy"] if a["trained"] == "roberta-base"} == {"random", "text"}
 
 
@@ -229,8 +231,8 @@ def test_the_set_that_is_asked_for(workspace: Workspace, ledger: Ledger, tmp_pat
         assert export_distilled(workspace, ledger, store, run, out=tmp_path / "5", key=five)["inputs"] == 10
 
 
-def test_strangers_words_stay_out_of_the_card(workspace: Workspace, ledger: Ledger, tmp_path: Path) -> None:
-    """Protects whoever opens the card: names of classes and texts are in the data, and nowhere in the page."""
+def test_untrusted_text_is_not_in_the_card(workspace: Workspace, ledger: Ledger, tmp_path: Path) -> None:
+    """Protects people who open the card: names of classes and texts are in the data, and nowhere in the page."""
     out = tmp_path / "out"
     recipe = distillation_recipe(students=("a`b\n```\n<script>x",))
     with filled(workspace, recipe, hostile=True) as (store, run):
@@ -242,7 +244,7 @@ def test_strangers_words_stay_out_of_the_card(workspace: Workspace, ledger: Ledg
 
 
 def test_a_student_that_is_on_no_hub(workspace: Workspace, ledger: Ledger, tmp_path: Path) -> None:
-    """Protects whoever runs the lines: a student made from nothing has to be fetched from its workspace first."""
+    """Protects people who run the program: a student trained from scratch has to be fetched first."""
     for name, model in (("made", "scratch:reader"), ("found", "prajjwal1/bert-tiny")):
         with filled(workspace, distillation_recipe(students=(model,))) as (store, run):
             export_distilled(workspace, ledger, store, run, out=tmp_path / name)
@@ -250,19 +252,19 @@ def test_a_student_that_is_on_no_hub(workspace: Workspace, ledger: Ledger, tmp_p
         assert ("is not on the Hub: write its folder" in card) == (name == "made")
 
 
-def test_the_interval_of_few_heads(workspace: Workspace, ledger: Ledger) -> None:
-    """Protects a small run: one head has a mean and no interval, and what was not measured is not there."""
+def test_the_interval_of_few_eval_seeds(workspace: Workspace, ledger: Ledger) -> None:
+    """Protects a small run: one eval seed has a mean and no interval, and what was not measured is not there."""
     recipe = distillation_recipe()
     with filled(workspace, recipe) as (store, run):
-        worth = store.evaluations(run)
+        evaluations = store.evaluations(run)
     key = recipe.sets()[0]
-    single = accuracies(worth[worth["eval_seed"] == 0], key)
-    assert {(each["low"], each["high"], each["heads"]) for each in single} == {(None, None, 1)}
+    single = accuracies(evaluations[evaluations["eval_seed"] == 0], key)
+    assert {(each["low"], each["high"], each["eval_seeds"]) for each in single} == {(None, None, 1)}
     longer = key._replace(inner_steps=10)
-    told = {each["method"]: each for each in accuracies(worth[worth["method"] != "text"], longer)}
-    assert "text" not in told
-    own = worth[(worth["inner_steps"] == 10) & (worth["method"] == "embeddings")]["accuracy"]
-    assert told["embeddings"]["mean"] == pytest.approx(np.mean(own))
+    found = {each["method"]: each for each in accuracies(evaluations[evaluations["method"] != "text"], longer)}
+    assert "text" not in found
+    own = evaluations[(evaluations["inner_steps"] == 10) & (evaluations["method"] == "embeddings")]["accuracy"]
+    assert found["embeddings"]["mean"] == pytest.approx(np.mean(own))
 
 
 def test_what_cannot_be_exported(workspace: Workspace, ledger: Ledger, tmp_path: Path) -> None:
@@ -273,7 +275,7 @@ def test_what_cannot_be_exported(workspace: Workspace, ledger: Ledger, tmp_path:
     queued = fill_distilled_workspace(workspace, recipe, state="queued")
     with filled(workspace, recipe, state="running", sets=1) as (store, run):
         first, second = recipe.sets()
-        with pytest.raises(WinnowError, match="is a run of kind score"):
+        with pytest.raises(WinnowError, match="is of kind score, not distillation"):
             export_distilled(workspace, ledger, store, other, out=out)
         with pytest.raises(WinnowError, match=r"No set of run .* is finished yet"):
             export_distilled(workspace, ledger, store, queued, out=out)

@@ -123,7 +123,7 @@ def test_ties_are_cut_by_row(workspace: Workspace, ledger: Ledger, tmp_path: Pat
 
 
 def test_decisions_by_hand(workspace: Workspace, ledger: Ledger, finished: tuple[Store, str], tmp_path: Path) -> None:
-    """Protects what people decided: kept below τ, pruned above it, both told; the ledger's word is the default."""
+    """Protects what people decided: kept below τ, pruned above it, both stated; the ledger's word is the default."""
     store, run = finished
     table = scores(workspace, run).set_index("row")
     low, high = int(table["value"].idxmin()), int(table["value"].idxmax())
@@ -240,7 +240,7 @@ def test_a_run_that_scored_nothing(workspace: Workspace, ledger: Ledger, tmp_pat
     recipe = {"kind": "pretrain", "data": {"source": "x"}, "scratch": {"models": {}}}
     run = ledger.submit(parse_recipe(recipe))
     store = Store.in_memory(workspace, run)
-    with pytest.raises(WinnowError, match="made models and scored nothing, so there is nothing to export"):
+    with pytest.raises(WinnowError, match="has scored no samples, so there is nothing to export"):
         export_run(workspace, ledger, store, run, tau=0.5, out=tmp_path / "out")
 
 
