@@ -5,14 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from ray.cluster_utils import Cluster
 
 from engine.config.kinds import Recipe
+from engine.config.pruning import DynamicPruningRecipe
 from engine.runtime.worker import execute
 from engine.storage.ledger import Ledger
-from engine.storage.workspace import Workspace
+from engine.storage.workspace import Workspace, open_workspace
+from tests.fixtures.tiny import tiny_recipe, write_rows
 
 OBJECTS = 80 * 2**20  # bytes each node may keep in shared memory
 NODES = 3  # with the one of the engine, which does no units
@@ -68,6 +72,20 @@ def machines(all_machines: Machines) -> Machines:
     """The cluster with all of its nodes."""
     all_machines.complete()
     return all_machines
+
+
+def study(folder: Path, **changes: Any) -> DynamicPruningRecipe:
+    """The tiny study of dynamic pruning, with more units and fewer epochs."""
+    smaller = {"scoring__shard_rows": 8, "training__epochs": 2}
+    return tiny_recipe(write_rows(folder / "rows.jsonl"), **smaller | changes)
+
+
+@pytest.fixture(scope="package")
+def local_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
+    """The same study in this process."""
+    folder = tmp_path_factory.mktemp("local")
+    workspace = open_workspace(folder / "workspace", read_only=False)
+    return workspace, do(workspace, study(folder))
 
 
 def do(workspace: Workspace, recipe: Recipe, meanwhile: Callable[[Ledger, str], None] | None = None) -> str:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -17,25 +16,16 @@ import pytest
 
 from engine.common.errors import WinnowError
 from engine.common.paths import CHECKOUT
-from engine.config.pruning import DynamicPruningRecipe
 from engine.runtime import worker as engine_worker
 from engine.runtime.cluster.driver import ENGINE_ENDED
 from engine.runtime.cluster.storage import Storage
 from engine.runtime.cluster.workers import OUT_OF_MEMORY
 from engine.storage.ledger import Ledger
 from engine.storage.workspace import Workspace
-from tests.fixtures.tiny import tiny_recipe, write_rows
-from tests.runtime.cluster.conftest import OBJECTS, Machines, do, until
-from tests.runtime.cluster.test_pruning import assert_same, local
+from tests.runtime.cluster.conftest import OBJECTS, Machines, do, study, until
+from tests.runtime.cluster.test_pruning import assert_same
 
 pytestmark = pytest.mark.cluster
-
-__all__ = ["local"]  # a fixture
-
-
-def recipe(folder: Path, **changes: Any) -> DynamicPruningRecipe:
-    usual = {"scoring__shard_rows": 8, "training__epochs": 2}
-    return tiny_recipe(write_rows(folder / "rows.jsonl"), **usual | changes)
 
 
 def workers() -> list[str]:
@@ -58,7 +48,7 @@ def test_cancelling_frees_the_workers(machines: Machines, workspace: Workspace, 
         until(lambda: at_work(ledger, run), (ledger, run))
         ledger.cancel(run)
 
-    run = do(workspace, recipe(tmp_path, cluster=machines.settings, training__epochs=500), cancel)
+    run = do(workspace, study(tmp_path, cluster=machines.settings, training__epochs=500), cancel)
     assert ledger.run(run).state == "cancelled"
     assert {attempt.outcome for attempt in ledger.attempts(run)} <= {"done", "cancelled"}
     until(lambda: not workers())
@@ -66,7 +56,7 @@ def test_cancelling_frees_the_workers(machines: Machines, workspace: Workspace, 
 
 @pytest.mark.alone
 def test_a_worker_is_killed_by_memory(
-    machines: Machines, workspace: Workspace, ledger: Ledger, tmp_path: Path, local: tuple[Workspace, str]
+    machines: Machines, workspace: Workspace, ledger: Ledger, tmp_path: Path, local_study: tuple[Workspace, str]
 ) -> None:
     """What Ray kills because a node runs out of memory is done again, and the page can say so."""
     memory = psutil.virtual_memory()
@@ -91,23 +81,23 @@ def test_a_worker_is_killed_by_memory(
         hog.clear()
 
     try:
-        run = do(workspace, recipe(tmp_path, cluster=machines.settings), fill)
+        run = do(workspace, study(tmp_path, cluster=machines.settings), fill)
     finally:
         machines.cluster.remove_node(narrow)
     assert ledger.run(run).state == "done", ledger.run(run).error
-    assert_same(workspace, run, local)
+    assert_same(workspace, run, local_study)
     lost = {attempt.why for attempt in ledger.attempts(run) if attempt.outcome == "lost"}
     assert lost == {OUT_OF_MEMORY}
 
 
 def test_the_engine_dies_and_the_next_one_goes_on(
-    machines: Machines, workspace: Workspace, ledger: Ledger, tmp_path: Path, local: tuple[Workspace, str]
+    machines: Machines, workspace: Workspace, ledger: Ledger, tmp_path: Path, local_study: tuple[Workspace, str]
 ) -> None:
     """The head's process is killed in the middle: its actors go, and the run is taken up where it was, also where the
     storage has lost everything by then.
     """
     storage = tmp_path / "storage"
-    run = ledger.submit(recipe(tmp_path, cluster={**machines.settings, "storage": f"file://{storage}"}))
+    run = ledger.submit(study(tmp_path, cluster={**machines.settings, "storage": f"file://{storage}"}))
     command = [sys.executable, "-m", "engine", "work", "--parent", str(os.getpid()), "--workspace", str(workspace.root)]
     first = subprocess.Popen(command, cwd=CHECKOUT)
     until(lambda: sum(attempt.outcome == "done" for attempt in ledger.attempts(run)) >= 3)
@@ -123,7 +113,7 @@ def test_the_engine_dies_and_the_next_one_goes_on(
         second.terminate()
         second.wait(timeout=20)
     assert ledger.run(run).state == "done", ledger.run(run).error
-    assert_same(workspace, run, local)
+    assert_same(workspace, run, local_study)
     now = {(part.table, part.name): part.sha256 for part in ledger.parts(run)}
     assert {key: now[key] for key in kept} == kept  # nothing that was recorded has been made again
     attempts = ledger.attempts(run)
@@ -148,7 +138,7 @@ def test_the_storage_refuses(
 
     monkeypatch.setattr(Storage, "remove", remove)
     cluster = {**machines.settings, "storage": f"file://{tmp_path / 'storage'}"}
-    run = do(workspace, recipe(tmp_path, cluster=cluster))
+    run = do(workspace, study(tmp_path, cluster=cluster))
     assert cleared == [f"staging/{run}"] * 2
     assert "it could not be cleared" in ledger.log_path(run).read_text(encoding="utf-8")
     error = ledger.run(run).error
@@ -168,7 +158,7 @@ def test_a_cluster_that_is_not_there(
     workspace: Workspace, ledger: Ledger, tmp_path: Path, address: str, sentence: str
 ) -> None:
     """A wrong address ends in one sentence, not in a trace."""
-    run = do(workspace, recipe(tmp_path, cluster=address))
+    run = do(workspace, study(tmp_path, cluster=address))
     assert ledger.run(run).state == "failed"
     assert sentence in ledger.run(run).error
 
@@ -178,7 +168,7 @@ def test_ray_is_needed_and_absent(
 ) -> None:
     """A run that needs a cluster on a machine without Ray fails with the command that installs it."""
     monkeypatch.setattr(engine_worker, "find_spec", lambda name: None if name == "ray" else name)
-    run = do(workspace, recipe(tmp_path, cluster="auto"))
+    run = do(workspace, study(tmp_path, cluster="auto"))
     assert "pip install -r requirements-ray.txt" in ledger.run(run).error
 
 

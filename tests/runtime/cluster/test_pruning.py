@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
-from engine.config.pruning import DynamicPruningRecipe
 from engine.storage.ledger import Ledger
 from engine.storage.parts import read_table
-from engine.storage.workspace import Workspace, open_workspace
-from tests.fixtures.tiny import tiny_recipe, write_rows
-from tests.runtime.cluster.conftest import Machines, do
+from engine.storage.workspace import Workspace
+from tests.runtime.cluster.conftest import Machines, do, study
 
 pytestmark = pytest.mark.cluster
 
@@ -25,13 +22,6 @@ TABLES = {
 }
 
 
-def recipe(folder: Path, **cluster: Any) -> DynamicPruningRecipe:
-    """The tiny study, with more units and fewer epochs."""
-    return tiny_recipe(
-        write_rows(folder / "rows.jsonl"), scoring__shard_rows=8, training__epochs=2, cluster=cluster or "none"
-    )
-
-
 def rows(workspace: Workspace, run: str, table: str) -> pd.DataFrame:
     """A table without what depends on the clock, in one order."""
     found = read_table(workspace, Ledger(workspace).parts(run, table), table).to_pandas().drop(columns="run")
@@ -40,32 +30,24 @@ def rows(workspace: Workspace, run: str, table: str) -> pd.DataFrame:
     return found.sort_values(TABLES[table]).reset_index(drop=True)
 
 
-def assert_same(workspace: Workspace, run: str, local: tuple[Workspace, str]) -> None:
+def assert_same(workspace: Workspace, run: str, local_study: tuple[Workspace, str]) -> None:
     """Every row once, and every number to the bit."""
     for table, keys in TABLES.items():
-        found, expected = rows(workspace, run, table), rows(*local, table)
+        found, expected = rows(workspace, run, table), rows(*local_study, table)
         assert not found.duplicated(keys).any(), f"{table} has a row twice"
         pd.testing.assert_frame_equal(found, expected, check_exact=True)
 
 
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
-    """The same study in this process."""
-    folder = tmp_path_factory.mktemp("local")
-    workspace = open_workspace(folder / "workspace", read_only=False)
-    return workspace, do(workspace, recipe(folder))
-
-
 def test_a_cluster_comes_to_the_same_numbers(
-    machines: Machines, workspace: Workspace, ledger: Ledger, tmp_path: Path, local: tuple[Workspace, str]
+    machines: Machines, workspace: Workspace, ledger: Ledger, tmp_path: Path, local_study: tuple[Workspace, str]
 ) -> None:
     """Where a study is done changes nothing in it: the same scores, choices and curves, to the bit.
 
     Here nodes leave what they finish on a storage of its own; where one is killed, below, all see the workspace.
     """
-    run = do(workspace, recipe(tmp_path, **machines.settings, storage=f"file://{tmp_path / 'storage'}"))
+    run = do(workspace, study(tmp_path, cluster={**machines.settings, "storage": f"file://{tmp_path / 'storage'}"}))
     assert ledger.run(run).state == "done", ledger.run(run).error
-    assert_same(workspace, run, local)
+    assert_same(workspace, run, local_study)
     attempts = ledger.attempts(run)
     assert {attempt.outcome for attempt in attempts} == {"done"}
     assert len({attempt.name for attempt in attempts}) == len(attempts) == 1 + 9 + 1 + 6
@@ -76,18 +58,18 @@ def test_a_cluster_comes_to_the_same_numbers(
 
 
 def test_a_node_is_killed_while_it_scores(
-    machines: Machines, workspace: Workspace, ledger: Ledger, tmp_path: Path, local: tuple[Workspace, str]
+    machines: Machines, workspace: Workspace, ledger: Ledger, tmp_path: Path, local_study: tuple[Workspace, str]
 ) -> None:
     """A lost node costs what it had not finished, and nothing else."""
 
     killed: list[str] = []
     run = do(
         workspace,
-        recipe(tmp_path, **machines.settings),
+        study(tmp_path, cluster=machines.settings),
         lambda ledger, run: killed.append(machines.kill_one_at_work(ledger, run)),
     )
     assert ledger.run(run).state == "done", ledger.run(run).error
-    assert_same(workspace, run, local)
+    assert_same(workspace, run, local_study)
     lost = [attempt for attempt in ledger.attempts(run) if attempt.outcome == "lost"]
     assert [(attempt.node, attempt.why) for attempt in lost] == [(killed[0], "the node was lost")]
     again = [attempt for attempt in ledger.attempts(run) if attempt.name == lost[0].name]
