@@ -18,7 +18,7 @@ TASKS = {MAIN: "the first task", OTHER: "the other task"}
 def headline(evaluations: Evaluations, key: SetKey, inputs: Inputs, classes: int) -> str:
     """How much of the accuracy on all real samples the distilled ones reach, with real figures; "" with nothing.
 
-    A share of an accuracy flatters what is no better than guessing, so there it is said instead.
+    A share of an accuracy flatters what is no better than guessing, so guessing is named instead.
     """
     learned, text = evaluations.accuracy(key, "embeddings"), evaluations.accuracy(key, "text")
     full, real = evaluations.accuracy(key, "full"), evaluations.mean(key, "full", "samples")
@@ -101,7 +101,7 @@ def against_random(evaluations: Evaluations, key: SetKey, inputs: Inputs) -> str
 
 
 def unchanged(inputs: Inputs) -> str:
-    """What to say of texts in which no token has changed; "" if there is none."""
+    """A warning about texts in which no token has changed; "" if there is none."""
     if not inputs.unchanged:
         return ""
     why = "the vectors moved, but not far enough to be read as other words than those they started as"

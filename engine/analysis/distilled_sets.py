@@ -1,11 +1,11 @@
-"""The sets of a distillation: which there are, and everything known of one of them."""
+"""The sets of a dataset distillation, and everything known of one of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
@@ -14,7 +14,9 @@ from engine.common.formats import count
 from engine.config.distillation import DistillationRecipe, SetKey
 from engine.config.kinds import DISTILLATION
 from engine.storage.ledger import Run
-from engine.storage.store import Store
+
+if TYPE_CHECKING:
+    from engine.storage.store import Store
 
 Axis = Literal["per_class", "inner_steps"]
 

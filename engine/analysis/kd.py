@@ -43,7 +43,7 @@ def headline(cells: Cells, score: str, fraction: float, teacher: str, noise: flo
         return f"{at}, the best teacher weight is {weight:g}: {right}; what no teacher reaches is not known yet."
     opening = f"{at}, the best teacher weight is {weight:g}:"
     if cells.best(score, fraction, teacher, noise, with_teacher=False) == 0:
-        # Chosen and judged on different samples: if they disagree, both are said.
+        # Chosen and judged on different samples: if they disagree, the sentence names both.
         opening = (
             f"{at}, the held-out samples prefer no teacher; on the test set weight {weight:g}, the next best, gives"
         )
@@ -120,7 +120,7 @@ def fit(ridge: Mapping[float, float]) -> Fit | None:
 
 
 def suggested(found: Fit, fraction: float) -> str:
-    """The suggestion, what it rests on and how far that misses, in words."""
+    """The suggestion, what it rests on and how far that misses."""
     rough = " That is a rough hint at most." if found.residual > ROUGH else ""
     inside = found.fractions[0] <= fraction <= found.fractions[-1]
     outside = "" if inside else f" Nothing below {percent(found.fractions[0])} was tried, so here it is a guess."

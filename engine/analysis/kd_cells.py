@@ -133,8 +133,8 @@ class Cells:
 
     def first_fraction(self) -> float:
         """The fraction looked at first: near FIRST_FRACTION and, while the grid grows, one with weights to compare."""
-        there = list(self.ridge(self.scores[0], self.teachers[0], self.noises[0])) or self.fractions
-        return min(there, key=lambda fraction: abs(math.log(fraction / FIRST_FRACTION)))
+        comparable = list(self.ridge(self.scores[0], self.teachers[0], self.noises[0])) or self.fractions
+        return min(comparable, key=lambda fraction: abs(math.log(fraction / FIRST_FRACTION)))
 
 
 def students(recipe: PrunedKdRecipe) -> int:

@@ -1,4 +1,4 @@
-"""What a dynamic-pruning run found: pure functions from its metrics to tables, intervals and honest sentences.
+"""What a dynamic-pruning run found: pure functions from its metrics to tables, intervals and sentences.
 
 Arms share seeds, so two arms are compared by their difference within each seed. Intervals are Student's, over
 seeds: with few seeds they are wide, and that is what few seeds can say.
@@ -18,7 +18,7 @@ from engine.analysis.intervals import Interval, interval
 AXES = {"epoch": "epochs", "tokens_read": "tokens read", "seconds": "seconds"}
 """What the arms can be drawn against; tokens and seconds are summed from the start, scoring included."""
 
-ARM_WORDS = {
+ARM_PHRASES = {
     "random": "the random subset",
     "full": "training on everything",
     "static": "staying with the first epoch's selection",
@@ -65,9 +65,9 @@ def bands(table: pd.DataFrame, column: str, against: str = "epoch") -> pd.DataFr
 def ends(table: pd.DataFrame, epochs: int, seeds: Sequence[int], done: bool) -> pd.DataFrame:
     """The last epoch of every arm and seed that has come to its end.
 
-    Dynamic pruning, and the random arm with it, may end early for want of samples. So an arm has ended where it has
-    reached the last of `epochs`, where a later one of `seeds` has begun (they are worked on in this order), or where
-    the run is done.
+    Dynamic pruning, and the random arm with it, may end early for too few samples. So an arm has ended if it has
+    reached the last of `epochs`, if a later one of `seeds` has begun (they are worked on in this order), or if the run
+    is done.
     """
     last = reached(table)
     if done:
@@ -96,8 +96,8 @@ def difference(last: pd.DataFrame, column: str, arm: str, other: str) -> Interva
 def differences(last: pd.DataFrame, column: str, arm: str, other: str) -> pd.Series:
     """`arm` minus `other` by seed, for the seeds that have both."""
     values = last.pivot(index="seed", columns="arm", values=column).reindex(columns=[arm, other])
-    apart = values[arm] - values[other]
-    return apart[np.isfinite(apart)]
+    found = values[arm] - values[other]
+    return found[np.isfinite(found)]
 
 
 def cost(last: pd.DataFrame) -> pd.DataFrame:
@@ -116,13 +116,13 @@ def ending(last: pd.DataFrame) -> str:
     if "dynamic" not in means:
         return ""
     if not math.isfinite(means["dynamic"]):
-        return "Dynamic pruning ended at no finite perplexity: its training came apart; try a lower learning rate."
+        return "Dynamic pruning ended at no finite perplexity: its training diverged; try a lower learning rate."
     places = decimals(means)
     share = cost(last)["share"].get("dynamic", math.nan)
     read = f" having read {100 * share:.0f} % of the tokens" if math.isfinite(share) else ""
     others = [
-        f"{words} {'ended ' * (position == 0)}at {means[arm]:.{places}f}"
-        for position, (arm, words) in enumerate(_beside(means))
+        f"{name} {'ended ' * (position == 0)}at {means[arm]:.{places}f}"
+        for position, (arm, name) in enumerate(_beside(means))
     ]
     beside = "; " + " and ".join(others) if others else ""
     return f"Dynamic pruning ended at perplexity {means['dynamic']:.{places}f}{read}{beside}."
@@ -141,7 +141,7 @@ def stopped_early(last: pd.DataFrame, epochs: int, done: bool) -> list[int]:
 
 def _beside(means: pd.Series) -> list[tuple[str, str]]:
     named = [("random", "a random subset of the same size"), ("full", "training on everything")]
-    return [(arm, words) for arm, words in named if math.isfinite(means.get(arm, math.nan))]
+    return [(arm, name) for arm, name in named if math.isfinite(means.get(arm, math.nan))]
 
 
 def verdict(last: pd.DataFrame, other: str = "random") -> str:
@@ -149,7 +149,7 @@ def verdict(last: pd.DataFrame, other: str = "random") -> str:
     found = difference(last, "perplexity", "dynamic", other)
     if found.seeds == 0:
         return ""
-    against = ARM_WORDS[other]
+    against = ARM_PHRASES[other]
     if found.seeds == 1:
         places = decimals([found.mean])
         return (
@@ -177,14 +177,14 @@ def badge(last: pd.DataFrame) -> wording.Verdict:
 
 
 def brief(last: pd.DataFrame) -> str:
-    """The finding against random subsets in a few plain words; "" without both arms."""
+    """The finding against random subsets in one short sentence; "" without both arms."""
     found = difference(last, "perplexity", "dynamic", "random")
     if found.seeds == 0:
         return ""
     share = cost(last)["share"].get("dynamic", math.nan)
     on = f"On {100 * share:.0f} % of the tokens, c" if math.isfinite(share) else "C"
     if not found.settled:
-        return f"{on}hoosing by divergence and choosing at random cannot be told apart yet."
+        return f"{on}hoosing by divergence and choosing at random cannot be distinguished yet."
     return f"{on}hoosing by divergence ended {'better' if found.mean < 0 else 'worse'} than choosing at random."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -11,7 +12,9 @@ from engine.common.formats import count
 from engine.config.kinds import PRUNING
 from engine.config.pruning import DynamicPruningRecipe
 from engine.storage.ledger import Run
-from engine.storage.store import Store
+
+if TYPE_CHECKING:
+    from engine.storage.store import Store
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""Why a teacher helps a student that sees little: the one case that can be worked out with a pencil.
+"""Why a teacher helps a student with few samples: the one case with a closed form.
 
 Linear regression. Samples y = x.w + e with x ~ N(0, I_d) and e ~ N(0, sigma^2). A teacher is fitted by ordinary least
 squares (OLS) to t = f_t n samples, a student to m = f n samples and the targets (1 - a) y + a x.w_t, where a is the
 weight of distillation, w_t the teacher, f the fraction kept. OLS is linear in its targets and gives back the teacher
-where the targets are the teacher's, so the student is
+if the targets are the teacher's, so the student is
 
     w_a = (1 - a) w_m + a w_t          w_m = OLS on the labels of the same m samples
 
@@ -21,12 +21,12 @@ What is left is C, the mean inner product of both errors. It depends on whose sa
   have in common is e_m, and E[(X_m'X_m)^-1 X_m' e_m e_m' X_m (X_t'X_t)^-1] = sigma^2 E (X_t'X_t)^-1, so C = B; the
   other way round C = A. In short C = min(A, B): OLS on all is uncorrelated with what OLS on a part is off it.
 
-The best weight is where the derivative vanishes, a = (A - C) / (A + B - 2C):
+At the best weight the derivative vanishes, a = (A - C) / (A + B - 2C):
 
 - "disjoint": A / (A + B) = (t - d - 1) / (t + m - 2d - 2), with risk A B / (A + B). It rises as f falls, from 1/2 at
   f = f_t to nearly 1: the fewer the labels, the noisier their side of the average.
-- "nested": exactly 1 wherever f < f_t, exactly 0 wherever f > f_t: the larger set has seen all that the smaller one
-  knows. At f = f_t both are the same and no weight matters.
+- "nested": exactly 1 if f < f_t, exactly 0 if f > f_t: the larger set contains the smaller
+  one. At f = f_t both are the same and no weight matters.
 
 In both cases the best risk falls as f_t grows, and distillation gains more the smaller f is.
 
@@ -54,7 +54,7 @@ Overlap = Literal["nested", "disjoint"]
 
 @dataclass(frozen=True)
 class Regression:
-    """One such experiment. Raises WinnowError where a set is too small for OLS, or disjoint sets do not fit."""
+    """One such experiment. Raises WinnowError if a set is too small for OLS, or disjoint sets do not fit."""
 
     fraction: float = 0.25  # f, kept for the student
     teacher_fraction: float = 1.0  # f_t
@@ -92,7 +92,7 @@ class Regression:
 class Simulated:
     """Excess risk of simulated students, one value per weight: the mean over the repeats and its 95 % interval.
 
-    The interval is the normal one, 1.96 standard errors to each side. Where a set has no more than d + 3 samples the
+    The interval is the normal one, 1.96 standard errors to each side. If a set has no more than d + 3 samples the
     risk has no variance, and the interval is too narrow.
     """
 
@@ -102,7 +102,7 @@ class Simulated:
 
 
 def ols_risk(samples: int, dimensions: int, noise: float) -> float:
-    """Expected excess risk of OLS, sigma^2 d / (m - d - 1); NaN for m <= d + 1, where there is no such number."""
+    """Expected excess risk of OLS, sigma^2 d / (m - d - 1); NaN for m <= d + 1, as there is none."""
     return noise**2 * dimensions / (samples - dimensions - 1) if samples > dimensions + 1 else float("nan")
 
 
@@ -116,7 +116,7 @@ def expected_risk(setting: Regression, kd_weights: ArrayLike) -> NDArray[np.floa
 def best_weight(setting: Regression) -> float:
     """The weight with the least expected risk, (A - C) / (A + B - 2C), in [0, 1].
 
-    NaN where student and teacher have the same samples, as every weight is as good there.
+    NaN if student and teacher have the same samples, as every weight is as good there.
     """
     student, teacher, common = _parts(setting)
     both = student + teacher - 2 * common

@@ -92,6 +92,6 @@ def _fields(base: dict[str, Any]) -> dict[str, Any]:
 
 
 def _others(students: Sequence[Mapping[str, Any]], model: str) -> list[dict[str, Any]]:
-    """The students with another model in the first place, named once where it stood further back already."""
+    """The students with another model in the first place, named once if it stood further back already."""
     first = {**students[0], "model": model}
     return [first, *({**other} for other in students[1:] if other["model"] != model)]

@@ -36,21 +36,21 @@ def draw(view: View, store: Store) -> None:
         st.caption("At this share everything is kept; move the slider above to a smaller one.")
         return
     arms = set(store.selection_arms(view.run.id))
-    there = [s for s in view.cells.scores if selection_arm(s, view.fraction, view.noise) in arms]
-    if not there:
+    offered = [s for s in view.cells.scores if selection_arm(s, view.fraction, view.noise) in arms]
+    if not offered:
         st.caption("Nothing has been chosen at this share yet; pictures stand here as soon as it is.")
         return
-    first = view.score if view.score in there else there[0]
-    others = [score for score in there if score != first]
+    first = view.score if view.score in offered else offered[0]
+    others = [score for score in offered if score != first]
     # Two random choices side by side would show nothing.
     second = next((score for score in others if not score.startswith("random")), others[0] if others else None)
     left, right = st.columns(2, gap="large")
     with left:
-        one = _choose("kd_left", "One score", there, first)
+        one = _choose("kd_left", "One score", offered, first)
     shown: list[int] = []
     if second is not None:
         with right:
-            other = _choose("kd_right", "and another", there, second)
+            other = _choose("kd_right", "and another", offered, second)
         _overlap(view, store, one, other)
         left, right = st.columns(2, gap="large")
         with right:
@@ -64,10 +64,10 @@ def draw(view: View, store: Store) -> None:
     drawer.open_if_asked(view, list(dict.fromkeys(shown)))
 
 
-def _choose(key: str, label: str, there: list[str], first: str) -> str:
-    run_select.forget_unless(key, there)
+def _choose(key: str, label: str, scores: list[str], first: str) -> str:
+    run_select.forget_unless(key, scores)
     return st.selectbox(
-        label, there, there.index(first), format_func=PRUNING_SCORES.__getitem__, key=key, bind="query-params"
+        label, scores, scores.index(first), format_func=PRUNING_SCORES.__getitem__, key=key, bind="query-params"
     )
 
 

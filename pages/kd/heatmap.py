@@ -38,7 +38,7 @@ def draw(cells: Cells, score: str, teacher: str, noise: float, here: Point) -> g
     for kind in ("done", "ahead", "missing"):
         tiles = [point for point in points if _kind(cells, point, found[point]) == kind]
         marker: dict[str, Any] = {"color": FAINT, "line": {"width": 1, "color": charts.QUIET}}
-        if there := kind == "done":
+        if done := kind == "done":
             marker = {"color": [found[p].mean for p in tiles], "colorscale": HEAT, "cmin": low, "cmax": high}
         elif kind == "missing":
             marker |= {"color": CLEAR, "pattern": {"shape": "/", "fgcolor": charts.QUIET, **HATCH}}
@@ -53,7 +53,7 @@ def draw(cells: Cells, score: str, teacher: str, noise: float, here: Point) -> g
             {
                 "x": x(point.fraction), "y": y(point.kd_weight), "showarrow": False, "captureevents": False,
                 "text": _tile(cells, point, found[point]),
-                "font": {"color": _ink((found[point].mean - low) / ((high - low) or 1.0))} if there else {},
+                "font": {"color": _ink((found[point].mean - low) / ((high - low) or 1.0))} if done else {},
             }
             for point in tiles
         )  # fmt: skip

@@ -29,7 +29,7 @@ def draw(view: View) -> None:
         _cell(view, view.at(weight))
         _suggestion(view)
 
-    def chosen() -> None:
+    def move() -> None:
         if tile := heatmap.clicked(cells):
             st.session_state["f"], st.session_state["kd_alpha"] = tile
 
@@ -37,8 +37,8 @@ def draw(view: View) -> None:
         st.markdown(f"**{cells.measure.title.capitalize()}** :gray[★ best weight on held-out samples · click a tile]")
         drawn = heatmap.draw(cells, view.score, view.teacher, view.noise, view.at(weight))
         st.plotly_chart(
-            drawn, key=heatmap.KEY, on_select=chosen, selection_mode="points",
-            alt="Accuracy for every share of data kept and every weight of the teacher; hatched where there is none",
+            drawn, key=heatmap.KEY, on_select=move, selection_mode="points",
+            alt="Accuracy for every share of data kept and every weight of the teacher; hatched if there is none",
             config={"displayModeBar": False, "responsive": True},
         )  # fmt: skip
         session.explain(

@@ -138,7 +138,7 @@ def _label(figure: go.Figure, x: int, y: float, anchor: str, text: str) -> None:
 
 
 def _band(figure: go.Figure, start: float, end: float, size: int, name: str, kept: bool, moved: bool) -> None:
-    """One band in the colour of where it ends, hatched where that is pruned; what moved stands out."""
+    """One band in the colour of where it ends, hatched if that is pruned; what moved stands out."""
     t = np.linspace(0, 1, 24)
     upper = start + (end - start) * t * t * (3 - 2 * t)
     colour = charts.KEPT if kept else charts.PRUNED

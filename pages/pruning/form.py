@@ -129,17 +129,17 @@ def _fields(base: dict[str, Any], ledger: Ledger) -> dict[str, Any]:
 
 def _data(fields: form.Fields, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The `data` table: `known` are data sets a person added, by name, each with its own source, columns and limit."""
-    begun = fields.base["data"]
+    base = fields.base["data"]
     left, middle, right = st.columns([2, 1, 1])
     source = left.selectbox(
-        "Source", list(dict.fromkeys([begun["source"], "demo", *known])), accept_new_options=True,
+        "Source", list(dict.fromkeys([base["source"], "demo", *known])), accept_new_options=True,
         key=fields.key("source"), help="A Hub id, a path on this machine, data you added, or the demo.",
     )  # fmt: skip
-    data = dict(known.get(source, begun | {"source": source or ""}))
+    data = dict(known.get(source, base | {"source": source or ""}))
     of_source = digest([fields.digest, source])  # data that was added brings its own limit
     data["limit"] = form.rows(middle, data.get("limit"), f"form_limit_{of_source}")
     data["valid_fraction"] = right.number_input(
-        "Share for validation", value=begun["valid_fraction"], step=0.05, format="%.2f", key=fields.key("valid"),
+        "Share for validation", value=base["valid_fraction"], step=0.05, format="%.2f", key=fields.key("valid"),
         help="Held out at random: no arm trains on it, every arm is measured on it.",
     )  # fmt: skip
     return data
@@ -147,31 +147,31 @@ def _data(fields: form.Fields, known: Mapping[str, Mapping[str, Any]]) -> dict[s
 
 def _threshold(fields: form.Fields) -> dict[str, Any]:
     """Metric, first threshold, its growth and its ceiling."""
-    begun, found = fields.base["pruning"], dict[str, Any]()
+    base, found = fields.base["pruning"], dict[str, Any]()
     columns = st.columns(4)
-    found["metric"] = fields.choice(columns[0], "Rank by", METRICS, begun["metric"], "metric")
+    found["metric"] = fields.choice(columns[0], "Rank by", METRICS, base["metric"], "metric")
     ways = ["share pruned", "tau"]
     way = columns[1].segmented_control(
-        "First threshold given as", ways, default=ways[begun["tau"] is not None], required=True, key=fields.key("way"),
+        "First threshold given as", ways, default=ways[base["tau"] is not None], required=True, key=fields.key("way"),
         help="A share of the first epoch's scores, or the threshold itself.",
     )  # fmt: skip
     found["tau"] = found["tau_quantile"] = None
     if way == "tau":
         found["tau"] = columns[2].number_input(
-            "tau", value=begun["tau"] if begun["tau"] is not None else 1.0, step=0.1, key=fields.key("tau")
+            "tau", value=base["tau"] if base["tau"] is not None else 1.0, step=0.1, key=fields.key("tau")
         )
     else:
         found["tau_quantile"] = columns[2].number_input(
-            "Share pruned at first", value=begun["tau_quantile"] if begun["tau_quantile"] is not None else 0.3,
+            "Share pruned at first", value=base["tau_quantile"] if base["tau_quantile"] is not None else 0.3,
             step=0.05, format="%.2f", key=fields.key("quantile"),
         )  # fmt: skip
     found["tau_growth"] = columns[3].number_input(
-        "tau growth (alpha)", value=begun["tau_growth"], step=0.05, format="%.2f", key=fields.key("growth"),
+        "tau growth (alpha)", value=base["tau_growth"], step=0.05, format="%.2f", key=fields.key("growth"),
         help="After each epoch tau is multiplied by 1 + this.",
     )  # fmt: skip
     columns = st.columns(4)
     ceilings = {"none": None, "share pruned": "tau_max_quantile", "tau": "tau_max"}
-    given = next((word for word, name in ceilings.items() if name and begun[name] is not None), "none")
+    given = next((word for word, name in ceilings.items() if name and base[name] is not None), "none")
     ceiling = columns[0].segmented_control(
         "Ceiling of tau", list(ceilings), default=given, required=True, key=fields.key("ceiling")
     )
@@ -180,10 +180,10 @@ def _threshold(fields: form.Fields) -> dict[str, Any]:
         default = {"tau_max": 2.0, "tau_max_quantile": 0.9}[name]
         found[name] = columns[1].number_input(
             "tau never above" if name == "tau_max" else "Never above this share of the first scores",
-            value=begun[name] if begun[name] is not None else default, step=0.05, key=fields.key(name),
+            value=base[name] if base[name] is not None else default, step=0.05, key=fields.key(name),
         )  # fmt: skip
     found["min_samples"] = columns[3].number_input(
-        "Stop below (N min)", value=begun["min_samples"], step=10, key=fields.key("min"),
+        "Stop below (N min)", value=base["min_samples"], step=10, key=fields.key("min"),
         help="Dynamic pruning ends early if fewer samples than this are above the threshold.",
     )  # fmt: skip
     return found

@@ -8,7 +8,6 @@ import zipfile
 from typing import Any
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from engine.analysis.distilled_sets import sets_of
 from engine.config.distillation import SetKey
@@ -21,7 +20,7 @@ from pages.distillation import cards, download
 from pages.distillation.form import DEMOS
 from pages.shared import empty, form
 from pages.shared.download import zipped
-from tests.fixtures.app import Show, opener
+from tests.fixtures.app import Show, field, opener, screen_text, widget_keys
 from tests.fixtures.distillation_workspace import HOSTILE_CLASSES, distillation_recipe, fill_distilled_workspace
 
 PAGE = "pages/distillation/page.py"
@@ -55,30 +54,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return workspace
 
 
-def said(app: AppTest) -> str:
-    kinds = ("title", "header", "subheader", "markdown", "caption", "text")
-    return "\n".join(str(getattr(element, "value", "")) for kind in kinds for element in app.get(kind))
-
-
-def keys(app: AppTest, kind: str = "button") -> list[str]:
-    return [str(widget.key) for widget in app.get(kind)]
-
-
-def field(app: AppTest, name: str) -> Any:
-    """The field of the form called `name`; its key ends with the recipe it began from."""
-    for kind in ("text_input", "number_input", "selectbox", "segmented_control"):
-        for widget in app.get(kind):
-            if widget.key and widget.key.rpartition("_")[0] == name:
-                return widget
-    raise AssertionError(f"no field {name}")
-
-
 def test_empty_workspace_offers_the_demos_there_are(workspace: Workspace, show: Show) -> None:
     """Without a run the page says what it is for; one button queues every ready-made demo."""
     app = show(workspace)
-    assert "Nothing has been distilled in this workspace yet." in said(app)
+    assert "Nothing has been distilled in this workspace yet." in screen_text(app)
     there = [name for name in DEMOS if name in ready_made()]
-    assert ("start_demo_distilled" in keys(app)) == bool(there)
+    assert ("start_demo_distilled" in widget_keys(app)) == bool(there)
     if not there:
         pytest.skip("no demo recipe of a distillation is there")
     app.button("start_demo_distilled").click().run()
@@ -86,7 +67,7 @@ def test_empty_workspace_offers_the_demos_there_are(workspace: Workspace, show: 
     queued = Ledger(workspace).runs()
     assert sorted(run.recipe["name"] for run in queued) == sorted(to_dict(load_recipe(name))["name"] for name in there)
     assert {run.state for run in queued} == {"queued"}
-    assert "The first learned inputs are still ahead." in said(app)
+    assert "The first learned inputs are still ahead." in screen_text(app)
 
 
 def test_no_recipe_no_demo(workspace: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,15 +75,15 @@ def test_no_recipe_no_demo(workspace: Workspace, show: Show, monkeypatch: pytest
     for module in (empty, form):
         monkeypatch.setattr(module, "ready_made", lambda: ["demo-kd"])
     app = show(workspace)
-    assert not {"start_demo_distilled", "distilled_start_run"} & set(keys(app))
-    assert "no ready-made recipe for dataset distillation" in said(app)
+    assert not {"start_demo_distilled", "distilled_start_run"} & set(widget_keys(app))
+    assert "no ready-made recipe for dataset distillation" in screen_text(app)
 
 
 def test_empty_workspace_presented(workspace: Workspace, show: Show) -> None:
     """A presenter sees the words and nothing that starts anything."""
     app = show(workspace, read_only=True)
-    assert "Nothing has been distilled" in said(app)
-    assert not {"start_demo_distilled", "distilled_start_run"} & set(keys(app))
+    assert "Nothing has been distilled" in screen_text(app)
+    assert not {"start_demo_distilled", "distilled_start_run"} & set(widget_keys(app))
 
 
 def test_the_finding_stands_first(full: Workspace, show: Show, drawn: dict[str, Any]) -> None:
@@ -111,18 +92,18 @@ def test_the_finding_stands_first(full: Workspace, show: Show, drawn: dict[str, 
     headline = app.subheader[0].value
     assert headline.startswith("2 synthetic sentences reach ")
     assert "of the accuracy of 84 real ones; read as plain words they keep " in headline
-    assert "decoded text against random samples: not settled" in said(app)
-    assert "guessing: 50 % right" in said(app)
-    assert "6 of 6 sets" in said(app)
+    assert "decoded text against random samples: not settled" in screen_text(app)
+    assert "guessing: 50 % right" in screen_text(app)
+    assert "6 of 6 sets" in screen_text(app)
     assert len(app.get("plotly_chart")) == 10
     assert all(chart.proto.alt for chart in app.get("plotly_chart"))
     table = app.dataframe[0].value
     assert table["trained on"].tolist()[:2] == ["all 84 real samples", "distilled embeddings"]
     assert table["model"].unique().tolist() == ["prajjwal1/bert-tiny", "roberta"]
     assert table["rates"].tolist()[1] == "learned"
-    assert "Training on it takes 0.25 s instead of 12 s, and 5 steps instead of 240." in said(app)
-    assert "Learning the set took 2 min 14 s once" in said(app)
-    assert "Read by another model: roberta" in said(app)
+    assert "Training on it takes 0.25 s instead of 12 s, and 5 steps instead of 240." in screen_text(app)
+    assert "Learning the set took 2 min 14 s once" in screen_text(app)
+    assert "Read by another model: roberta" in screen_text(app)
 
 
 def test_cards_hold_every_input(full: Workspace, show: Show, drawn: dict[str, Any]) -> None:
@@ -151,7 +132,7 @@ def test_the_address_is_the_view(full: Workspace, show: Show, drawn: dict[str, A
     assert not app.exception
     assert [group["name"] for group in drawn["distilled_cards"]["classes"]] == ["sports", "science"]
     assert all(not card["near"] for group in drawn["distilled_cards"]["classes"] for card in group["cards"])
-    assert "distilled_per_class" not in keys(app, "selectbox")  # one size of the other task: nothing to choose
+    assert "distilled_per_class" not in widget_keys(app, "selectbox")  # one size of the other task: nothing to choose
 
 
 def test_the_trajectory_goes_back_to_the_start(full: Workspace, show: Show, drawn: dict[str, Any]) -> None:
@@ -162,14 +143,14 @@ def test_the_trajectory_goes_back_to_the_start(full: Workspace, show: Show, draw
     assert not app.exception
     cards = [card for group in drawn["distilled_film"]["classes"] for card in group["cards"]]
     assert all(card["unchanged"] for card in cards)
-    assert "★ step 417 was best on held-out samples" in said(app)
+    assert "★ step 417 was best on held-out samples" in screen_text(app)
 
 
 def test_pictures(pictures: Workspace, show: Show, drawn: dict[str, Any]) -> None:
     """One picture a class with the one it started from; nothing is said of words, prompts or other models."""
     app = show(pictures)
     assert app.subheader[0].value.startswith("10 learned pictures reach ")
-    assert "plain words they" not in said(app)
+    assert "plain words they" not in screen_text(app)
     assert "What else a distilled set can do" not in [header.value for header in app.header]
     data = drawn["distilled_cards"]
     assert data["style"] == "pictures"
@@ -185,8 +166,8 @@ def test_an_unchanged_text_is_called_that(workspace: Workspace, show: Show, draw
     fill_distilled_workspace(workspace, distillation_recipe(per_class=(1,), inner_steps=(5,)), unchanged=(0, 1))
     app = show(workspace)
     assert "plain words" not in app.subheader[0].value
-    assert "the text is unchanged" in said(app)
-    assert "No text has changed" in said(app)
+    assert "the text is unchanged" in screen_text(app)
+    assert "No text has changed" in screen_text(app)
     names = app.dataframe[0].value["trained on"].tolist()
     assert "unchanged text" in names
     assert "decoded text" not in names
@@ -197,11 +178,11 @@ def test_missing_parts_say_how_to_get_them(workspace: Workspace, show: Show) -> 
     """Instead of an empty chart a line names the key of the recipe."""
     fill_distilled_workspace(workspace, distillation_recipe(per_class=(1,), inner_steps=(5,)))
     app = show(workspace)
-    words = said(app)
+    words = screen_text(app)
     for key in ("`synthetic.per_class`", "`inner.steps`", "`[other]`", "`[prompting]`", "`evaluation.transfer`"):
         assert key in words
     assert len(app.get("plotly_chart")) == 3  # the evaluation, and the two curves of the trajectory
-    assert not {"distilled_task", "distilled_student", "distilled_seed"} & set(keys(app, "selectbox"))
+    assert not {"distilled_task", "distilled_student", "distilled_seed"} & set(widget_keys(app, "selectbox"))
 
 
 def test_a_running_distillation_shows_what_has_landed(workspace: Workspace, show: Show) -> None:
@@ -209,15 +190,15 @@ def test_a_running_distillation_shows_what_has_landed(workspace: Workspace, show
     fill_distilled_workspace(workspace, state="running")
     app = show(workspace)
     assert app.get("progress")
-    assert "4 of 5 sets" in said(app)
-    assert "distilled_inner_steps" in keys(app, "selectbox")
+    assert "4 of 5 sets" in screen_text(app)
+    assert "distilled_inner_steps" in widget_keys(app, "selectbox")
     app.selectbox("distilled_inner_steps").set_value(1).run()
     assert not app.exception
-    assert "still being learned" in said(app)
+    assert "still being learned" in screen_text(app)
     assert "2 synthetic sentences, not measured yet." in app.subheader[0].value
-    assert "It is measured once its inputs are learned." in said(app)
-    assert "Which snapshot is best is chosen once all are there" in said(app)
-    assert not [popover for popover in app.get("popover") if "Take it away" in str(popover.proto)]
+    assert "It is measured once its inputs are learned." in screen_text(app)
+    assert "Which snapshot is best is chosen once all are there" in screen_text(app)
+    assert not [popover for popover in app.get("popover") if "Export this set" in str(popover.proto)]
 
 
 @pytest.mark.parametrize(("state", "word"), [("queued", "still ahead"), ("failed", "failed before its first inputs")])
@@ -239,16 +220,16 @@ def test_cancelled_and_failed_runs_show_what_is_there(workspace: Workspace, show
     app = show(workspace)
     assert "The disk is full" in app.error[0].value
     assert app.subheader[0].value.startswith("2 synthetic sentences reach")
-    assert "4 of 5 sets" in said(app)
+    assert "4 of 5 sets" in screen_text(app)
     app.selectbox("distilled_inner_steps").set_value(1).run()
-    assert "this run ended before" in said(app)
+    assert "this run ended before" in screen_text(app)
 
 
 def test_what_the_engine_had_to_change_is_said(workspace: Workspace, show: Show) -> None:
     """Notes of the run, such as a step back after an explosion, stand on its page as plain text."""
     run = fill_distilled_workspace(workspace, distillation_recipe(per_class=(1,), inner_steps=(5,)))
     Ledger(workspace).set_provenance(run, notes=["The loss of <b>it</b> exploded; went back."])
-    assert "The loss of \\<b\\>it\\<\\/b\\> exploded\\; went back\\." in said(show(workspace))
+    assert "The loss of \\<b\\>it\\<\\/b\\> exploded\\; went back\\." in screen_text(show(workspace))
 
 
 def test_hostile_names_and_texts_stay_text(workspace: Workspace, show: Show, drawn: dict[str, Any]) -> None:
@@ -256,7 +237,7 @@ def test_hostile_names_and_texts_stay_text(workspace: Workspace, show: Show, dra
     model = "<b>x</b>[a](javascript:alert(1))"
     fill_distilled_workspace(workspace, distillation_recipe(transfer=(model,)), hostile=True)
     app = show(workspace)
-    words = said(app)
+    words = screen_text(app)
     assert model not in words
     assert not any(name in words for name in HOSTILE_CLASSES)
     assert not any(bad in json.dumps(drawn, ensure_ascii=False) for bad in ("\x1b", "\u202e", "\u2066"))
@@ -267,7 +248,7 @@ def test_presented(full: Workspace, show: Show) -> None:
     """A presenter scrubs and chooses, takes the set away, and starts nothing."""
     count = len(Ledger(full).runs())
     app = show(full, read_only=True)
-    assert not {"start_demo_distilled", "distilled_start_run"} & set(keys(app))
+    assert not {"start_demo_distilled", "distilled_start_run"} & set(widget_keys(app))
     assert "Start another" not in [header.value for header in app.header]
     app.select_slider("distilled_step").set_value(83).run()
     assert not app.exception
@@ -290,7 +271,7 @@ def test_take_away(full: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_form_is_the_recipe(full: Workspace, show: Show) -> None:
     """What is typed is what is queued, and its time is estimated from the run it began with."""
     app = show(full)
-    assert "to learn, 500 outer steps each: about" in said(app)
+    assert "to learn, 500 outer steps each: about" in screen_text(app)
     field(app, "distilled_source").set_value("my/texts").run()
     field(app, "distilled_sizes").set_value("3, 1").run()
     field(app, "distilled_inner").set_value("7").run()
@@ -302,7 +283,7 @@ def test_the_form_is_the_recipe(full: Workspace, show: Show) -> None:
     field(app, "distilled_name").set_value("mine").run()
     field(app, "distilled_place").set_value("a Ray cluster").run()
     field(app, "distilled_storage").set_value("s3://bucket/folder").run()
-    assert "how long that takes is known once" in said(app)
+    assert "how long that takes is known once" in screen_text(app)
     app.button("distilled_start_run").click().run()
     assert not app.exception
     run = Ledger(full).runs()[0]
@@ -353,13 +334,13 @@ def test_the_runs_page_leads_here(full: Workspace, show: Show) -> None:
     app = show(full, page="pages/runs/page.py", run_open=done)
     links = {link.proto.label: link.proto for link in app.get("page_link")}
     assert links["See what it found"].query_string == f"distilled_run={done}"
-    assert "dataset distillation on made-up" in said(app).replace("\\", "")
+    assert "dataset distillation on made-up" in screen_text(app).replace("\\", "")
 
 
 def test_data_of_a_distillation_are_no_instructions(full: Workspace, show: Show) -> None:
     """The page of data lists sets of instructions; labelled samples of a distillation are not among them."""
     app = show(full, page="pages/data/page.py")
-    assert "made-up" not in said(app).replace("\\", "")
+    assert "made-up" not in screen_text(app).replace("\\", "")
 
 
 def test_sets_keep_the_order_of_the_recipe(full: Workspace) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from engine.config.kinds import KD
 from engine.config.load import load_recipe, to_dict
@@ -15,7 +14,7 @@ from engine.storage.ledger import Ledger
 from engine.storage.store import Store
 from engine.storage.workspace import Workspace
 from pages.kd import costs, gallery
-from tests.fixtures.app import Show, opener
+from tests.fixtures.app import Show, field, opener, screen_text, widget_keys
 from tests.fixtures.kd_workspace import HOSTILE_CLASSES, fill_grid_workspace, grid_recipe
 from tests.fixtures.pruning_workspace import fill_workspace
 
@@ -40,32 +39,23 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return workspace
 
 
-def said(app: AppTest) -> str:
-    kinds = ("title", "header", "subheader", "markdown", "caption", "text")
-    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
-
-
-def keys(app: AppTest, kind: str = "button") -> list[str]:
-    return [str(widget.key) for widget in app.get(kind)]
-
-
 def test_empty_workspace_offers_the_demo(workspace: Workspace, show: Show) -> None:
     """Without a run the page says what it is for, and one button starts the ready-made demo."""
     app = show(workspace)
-    assert "No student has been trained in this workspace yet." in said(app)
+    assert "No student has been trained in this workspace yet." in screen_text(app)
     assert app.selectbox("kd_start_").value == "demo-kd"
     app.button("start_demo_kd").click().run()
     assert not app.exception
     (run,) = Ledger(workspace).runs()
     assert (run.state, run.recipe) == ("queued", to_dict(load_recipe("demo-kd")))
-    assert "The first student is still ahead." in said(app)
+    assert "The first student is still ahead." in screen_text(app)
 
 
 def test_empty_workspace_presented(workspace: Workspace, show: Show) -> None:
     """A presenter sees the words and the simulation, and nothing that starts anything."""
     app = show(workspace, read_only=True)
-    assert "open read-only" in said(app)
-    assert not {"start_demo_kd", "kd_start_run"} & set(keys(app))
+    assert "open read-only" in screen_text(app)
+    assert not {"start_demo_kd", "kd_start_run"} & set(widget_keys(app))
     assert len(app.get("plotly_chart")) == 1
 
 
@@ -74,13 +64,13 @@ def test_whole_grid_says_its_finding_first(full: Workspace, show: Show) -> None:
     app = show(full)
     assert app.subheader[0].value.startswith("At 10 % of the data, kept at random, the best teacher weight is 0.9: +")
     assert "points over no teacher (3 seeds, ±" in app.subheader[0].value
-    assert "no score beats keeping at random" in said(app)
+    assert "no score beats keeping at random" in screen_text(app)
     charts = app.get("plotly_chart")
     assert len(charts) == 6  # curves, map, teachers, noise, flipped labels, theory
     assert all(chart.proto.alt for chart in charts)
-    assert "**small** :gray[1.3 k parameters, 0.27 times the student" in said(app)
-    assert "20 % of the labels flipped" in said(app)
-    assert "its kept outputs take 11 kB" in said(app)
+    assert "**small** :gray[1.3 k parameters, 0.27 times the student" in screen_text(app)
+    assert "20 % of the labels flipped" in screen_text(app)
+    assert "its kept outputs take 11 kB" in screen_text(app)
     (seeds, cost) = app.dataframe
     assert seeds.value["seed"].tolist() == [0, 1, 2]
     assert cost.value["kept"].tolist() == [
@@ -95,7 +85,7 @@ def test_the_address_is_the_view(full: Workspace, show: Show) -> None:
     """A link carries score, fraction, weight, teacher and share of flipped labels."""
     app = show(full, f="25 %", kd_alpha="0.5", kd_score="EL2N", kd_teacher="small", kd_noise="20 %")
     assert app.subheader[0].value.startswith("At 25 % of the data, kept by EL2N")
-    assert "At 25 % of the data, listen to the teacher 50 %:" in said(app)
+    assert "At 25 % of the data, listen to the teacher 50 %:" in screen_text(app)
     assert (app.selectbox("kd_teacher").value, app.selectbox("kd_noise").value) == ("small", 0.2)
 
 
@@ -103,11 +93,11 @@ def test_walking_along_the_weight(full: Workspace, show: Show) -> None:
     """The slider walks through the weights of a fraction; another fraction begins at its own best weight."""
     app = show(full)
     app.select_slider("kd_alpha").set_value(0.0).run()
-    assert "At 10 % of the data, listen to no teacher:" in said(app)
+    assert "At 10 % of the data, listen to no teacher:" in screen_text(app)
     app.select_slider("f").set_value(1.0).run()
     assert app.subheader[0].value.startswith("At all of the data,")
-    assert "At all of the data, listen to" in said(app)
-    assert "everything is kept" in said(app)
+    assert "At all of the data, listen to" in screen_text(app)
+    assert "everything is kept" in screen_text(app)
     assert not app.exception
 
 
@@ -115,7 +105,7 @@ def test_a_failed_cell_says_why_and_can_be_done_again(full: Workspace, show: Sho
     """A cell that failed shows its sentence, escaped; one click starts the recipe again as it is."""
     before = Ledger(full).runs()
     app = show(full, f="10 %", kd_alpha="0.5")
-    assert "no student has finished here" in said(app)
+    assert "no student has finished here" in screen_text(app)
     assert "\\<b\\>9" in app.error[0].value
     app.button("kd_train").click().run()
     assert not app.exception
@@ -132,7 +122,7 @@ def test_a_missing_cell_is_one_click_away(tmp_path: Any, show: Show) -> None:
     extra = {"score": "random", "fraction": 0.7, "kd_weight": 0.5, "teacher": "self", "noise": 0.0}
     run = fill_grid_workspace(workspace, grid_recipe(extra=[extra], seeds=(0, 1)))
     app = show(workspace, f="70 %", kd_alpha="0.9")
-    assert "The recipe does not name this cell." in said(app)
+    assert "The recipe does not name this cell." in screen_text(app)
     app.button("kd_train").click().run()
     new = Ledger(workspace).runs()[0]
     assert new.id != run
@@ -145,7 +135,7 @@ def test_presented(full: Workspace, show: Show) -> None:
     """A presenter can move every slider and start nothing; nothing is written."""
     count = len(Ledger(full).runs())
     app = show(full, read_only=True, f="10 %", kd_alpha="0.5", kd_run=Ledger(full).runs()[-1].id)
-    assert not {"kd_train", "kd_start_run", "start_demo_kd"} & set(keys(app))
+    assert not {"kd_train", "kd_start_run", "start_demo_kd"} & set(widget_keys(app))
     assert app.select_slider("kd_alpha").set_value(0.9).run().subheader[0].value.startswith("At 10 %")
     assert len(Ledger(full).runs()) == count
 
@@ -155,19 +145,19 @@ def test_running_grid_shows_what_has_landed(workspace: Workspace, show: Show) ->
     fill_grid_workspace(workspace, state="running")
     app = show(workspace)
     assert app.get("progress")
-    assert "54 of 90 students" in said(app)
+    assert "54 of 90 students" in screen_text(app)
     assert app.subheader[0].value.startswith("At 25 % of the data")
     app.select_slider("f").set_value(0.1).run()
     assert "there are no weights of the teacher to compare yet" in app.subheader[0].value
-    assert "Still to come" in said(app)
-    assert "kd_train" not in keys(app)
+    assert "Still to come" in screen_text(app)
+    assert "kd_train" not in widget_keys(app)
 
 
 def test_hostile_classes_stay_text(workspace: Workspace, show: Show) -> None:
     """Names of classes come from the data; in the drawer they are escaped, in the gallery they are one inert line."""
     run = fill_grid_workspace(workspace, hostile=True)
     app = show(workspace, kd_sample="3")
-    drawer = said(app)
+    drawer = screen_text(app)
     label = next(label for label in HOSTILE_CLASSES if label in {str(s) for s in _labels(workspace, run, [3])})
     assert label not in drawer
     assert ":gray[label]" in drawer
@@ -208,8 +198,8 @@ def test_a_sample_opens_from_its_link(full: Workspace, show: Show) -> None:
     """The drawer shows label, split, which scores keep it, and where it stands; a wrong link is said."""
     run = Ledger(full).runs()[-1].id
     app = show(full, kd_run=run, kd_sample="7")
-    assert "to learn from · row 7" in said(app).replace("\\", "")
-    assert "random: kept" in said(app) or "random: pruned" in said(app)
+    assert "to learn from · row 7" in screen_text(app).replace("\\", "")
+    assert "random: kept" in screen_text(app) or "random: pruned" in screen_text(app)
     assert show(full, kd_run=run, kd_sample="99999").warning[0].value.startswith("The link names sample 99,999")
 
 
@@ -217,7 +207,7 @@ def test_one_teacher_and_clean_labels_need_no_choice(workspace: Workspace, show:
     """Controls and sections appear if there is something to choose."""
     fill_grid_workspace(workspace, grid_recipe(seeds=(0,)))
     app = show(workspace)
-    assert not {"kd_teacher", "kd_noise"} & set(keys(app, "selectbox"))
+    assert not {"kd_teacher", "kd_noise"} & set(widget_keys(app, "selectbox"))
     assert "Wrong labels" not in [header.value for header in app.header]
     assert "one seed), not settled." in app.subheader[0].value
 
@@ -239,18 +229,9 @@ def test_a_run_that_failed_before_a_student_was_done(workspace: Workspace, show:
     run = ledger.submit(grid_recipe())
     ledger.finish(run, "failed", "There is no <i>data</i>.")
     app = show(workspace)
-    assert "This run failed before its first student was done." in said(app)
+    assert "This run failed before its first student was done." in screen_text(app)
     assert "\\<i\\>" in app.error[0].value
-    assert "kd_start_run" in keys(app)
-
-
-def field(app: AppTest, name: str) -> Any:
-    """The field of the form called `name`; its key ends with the recipe it began from."""
-    for kind in ("text_input", "number_input", "multiselect", "checkbox", "segmented_control"):
-        for widget in app.get(kind):
-            if widget.key and widget.key.rpartition("_")[0] == name:
-                return widget
-    raise AssertionError(f"no field {name}")
+    assert "kd_start_run" in widget_keys(app)
 
 
 def test_the_form_is_the_recipe(workspace: Workspace, show: Show) -> None:
@@ -262,7 +243,7 @@ def test_the_form_is_the_recipe(workspace: Workspace, show: Show) -> None:
     field(app, "kd_seeds").set_value("4,5").run()
     field(app, "kd_source").set_value("my/images").run()
     # Two scores at 0.2, and one full set for both, with and without the teacher, for two seeds.
-    assert "12 students to train; how long that takes is known once" in said(app)
+    assert "12 students to train; how long that takes is known once" in screen_text(app)
     app.button("kd_start_run").click().run()
     (run,) = Ledger(workspace).runs()
     recipe = run.recipe_as(KD)
@@ -290,10 +271,10 @@ def test_a_time_here_says_nothing_of_a_cluster(full: Workspace, show: Show) -> N
     next(box for box in app.selectbox if box.label == "Start from").set_value(
         f"the run {Ledger(full).runs()[-1].id}"
     ).run()
-    assert "students to train: about" in said(app)
+    assert "students to train: about" in screen_text(app)
     field(app, "kd_place").set_value("a Ray cluster").run()
-    assert "students to train: about" not in said(app)
-    assert "timed in the same place" in said(app)
+    assert "students to train: about" not in screen_text(app)
+    assert "timed in the same place" in screen_text(app)
 
 
 def test_a_grid_above_the_limit_asks_first(workspace: Workspace, show: Show) -> None:
@@ -338,7 +319,7 @@ def test_time_is_estimated_from_a_run_of_the_same_name(full: Workspace, show: Sh
     next(box for box in app.selectbox if box.label == "Start from").set_value(
         f"the run {Ledger(full).runs()[-1].id}"
     ).run()
-    assert "students to train: about" in said(app)
+    assert "students to train: about" in screen_text(app)
 
 
 def test_all_cells_as_csv(full: Workspace) -> None:
@@ -362,9 +343,9 @@ def test_other_pages_live_with_a_grid(workspace: Workspace, show: Show, page: st
     app = show(workspace, f"pages/{page}/page.py", run_open=run)
     assert not app.error
     if page == "runs":
-        assert "knowledge distillation on digits" in said(app).replace("\\", "")
+        assert "knowledge distillation on digits" in screen_text(app).replace("\\", "")
         assert "See what it found" in [link.proto.label for link in app.get("page_link")]
     if page == "overview":
         assert any("the best teacher weight is" in heading.value for heading in app.subheader)
     if page == "data":
-        assert "digits" not in said(app)
+        assert "digits" not in screen_text(app)

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from engine.config.load import parse_recipe
 from engine.storage.ledger import Ledger
 from engine.storage.workspace import Workspace
-from tests.fixtures.app import Show, opener
+from tests.fixtures.app import Show, field, opener, screen_text
 from tests.fixtures.pruning_workspace import HOSTILE, fill_workspace
 
 PAGE = "pages/pruning/page.py"
@@ -40,11 +40,6 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return workspace
 
 
-def said(app: AppTest) -> str:
-    kinds = ("title", "header", "subheader", "markdown", "caption", "text")
-    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
-
-
 def badges(app: AppTest) -> str:
     return "\n".join(str(element.value) for element in app.markdown if "-badge[" in str(element.value))
 
@@ -52,7 +47,7 @@ def badges(app: AppTest) -> str:
 def test_empty_workspace(workspace: Workspace, show: Show) -> None:
     """Without a run the page explains what one is and offers the form, the recipe that needs no network first."""
     app = show(workspace)
-    assert "Nothing has been pruned in this workspace yet." in said(app)
+    assert "Nothing has been pruned in this workspace yet." in screen_text(app)
     assert app.selectbox("form_start").value == "demo-kl"
     assert app.button("start_run").disabled
     assert not app.get("plotly_chart")
@@ -63,7 +58,7 @@ def test_whole_run_says_its_finding_first(full: Workspace, show: Show) -> None:
     app = show(full)
     assert app.subheader[0].value.startswith("Dynamic pruning ended at perplexity")
     assert "% of the tokens; a random subset of the same size ended at" in app.subheader[0].value
-    assert "over 3 paired seeds" in said(app)
+    assert "over 3 paired seeds" in screen_text(app)
     assert "better than random" in badges(app)
     assert "seeds finished" not in badges(app)
     charts = app.get("plotly_chart")
@@ -81,7 +76,7 @@ def test_running_run_counts_finished_seeds(workspace: Workspace, show: Show) -> 
     app = show(workspace)
     assert "1 of 2 seeds finished" in badges(app)
     assert app.get("progress")[0].proto.value == 66
-    assert "one seed cannot settle" in said(app)
+    assert "one seed cannot settle" in screen_text(app)
     assert len(app.get("plotly_chart")) == 8
 
 
@@ -89,15 +84,15 @@ def test_run_that_waits(workspace: Workspace, show: Show) -> None:
     """Before the first epoch the page says what will come."""
     fill_workspace(workspace, samples=80, epochs=3, seeds=(0, 1), name="ahead", state="queued")
     app = show(workspace)
-    assert "The first epoch is still ahead." in said(app)
-    assert "4 arms for 3 epochs with 2 seeds" in said(app)
+    assert "The first epoch is still ahead." in screen_text(app)
+    assert "4 arms for 3 epochs with 2 seeds" in screen_text(app)
 
 
 def test_one_seed(workspace: Workspace, show: Show) -> None:
     """One seed settles nothing, and the page says so in words and badge."""
     fill_workspace(workspace, samples=80, epochs=2, seeds=(5,), name="one")
     app = show(workspace)
-    assert "one seed cannot settle whether it is more than chance" in said(app)
+    assert "one seed cannot settle whether it is more than chance" in screen_text(app)
     assert "not settled" in badges(app)
     assert "one seed" in badges(app)
 
@@ -118,10 +113,10 @@ def test_an_older_run_by_its_link(full: Workspace, show: Show) -> None:
     app = show(full, pruning_run=whole, against="seconds", flow_seed="1", flow_from="2", flow_to="3")
     assert app.selectbox("pruning_run").value == whole
     assert app.segmented_control("against").value == "seconds"
-    assert "Between epoch 2 and epoch 3" in said(app)
+    assert "Between epoch 2 and epoch 3" in screen_text(app)
     lost = show(full, pruning_run="gone", against="money", flow_seed="99", flow_from="9", flow_to="7")
     assert lost.selectbox("pruning_run").value == whole
-    assert "Between epoch 1 and epoch 2" in said(lost)
+    assert "Between epoch 1 and epoch 2" in screen_text(lost)
 
 
 def test_a_band_opens_its_samples(full: Workspace, show: Show) -> None:
@@ -145,7 +140,7 @@ def test_another_band_begins_at_its_first_page(full: Workspace, show: Show) -> N
     app.selectbox("flow_to").set_value(3).run()
     app.selectbox("flow_from").set_value(2).run()
     assert not app.exception
-    assert "Between epoch 2 and epoch 3" in said(app)
+    assert "Between epoch 2 and epoch 3" in screen_text(app)
 
 
 def test_failed_run(workspace: Workspace, show: Show) -> None:
@@ -178,7 +173,7 @@ def test_presented(full: Workspace, show: Show) -> None:
     """Read-only keeps the finding and the charts and hides the form and its buttons."""
     app = show(full, read_only=True)
     assert app.subheader[0].value.startswith("Dynamic pruning ended")
-    assert "Start another" not in said(app)
+    assert "Start another" not in screen_text(app)
     assert not [button for button in app.button if button.key in ("check_pair", "start_run")]
 
 
@@ -200,8 +195,8 @@ def test_checked_then_started(workspace: Workspace, show: Show) -> None:
     assert app.button("start_run").disabled
     asked = answer(workspace)
     app.run()
-    assert "The pair fits." in said(app)
-    assert "4.0 times the student" in said(app)
+    assert "The pair fits." in screen_text(app)
+    assert "4.0 times the student" in screen_text(app)
     assert "\\<b\\>" in "\n".join(info.value for info in app.info)
     assert not app.button("start_run").disabled
     app.button("start_run").click().run()
@@ -219,7 +214,7 @@ def test_changed_after_the_check(workspace: Workspace, show: Show) -> None:
     app.run()
     field(app, "form_epochs").set_value(7).run()
     assert app.button("start_run").disabled
-    assert "The recipe has changed since it was checked." in said(app)
+    assert "The recipe has changed since it was checked." in screen_text(app)
 
 
 def test_pair_that_does_not_fit(workspace: Workspace, show: Show) -> None:
@@ -230,7 +225,7 @@ def test_pair_that_does_not_fit(workspace: Workspace, show: Show) -> None:
     app.run()
     assert "\\<i\\>the same" in app.error[0].value
     assert app.button("start_run").disabled
-    assert "The pair fits" not in said(app)
+    assert "The pair fits" not in screen_text(app)
 
 
 def test_engine_that_refuses(workspace: Workspace, show: Show) -> None:
@@ -272,9 +267,9 @@ def test_on_a_cluster(workspace: Workspace, show: Show) -> None:
     assert recipe.kind == "dynamic-pruning"
     assert (recipe.cluster.address, recipe.cluster.storage, recipe.cluster.workers) == ("auto", "/mnt/shared", None)
     app.run()
-    assert "those of this machine doing it alone" in said(app)
+    assert "those of this machine doing it alone" in screen_text(app)
     field(app, "form_place").set_value("this machine").run()
-    assert "doing it alone" not in said(app)
+    assert "doing it alone" not in screen_text(app)
     assert app.button("start_run").disabled
 
 
@@ -338,15 +333,6 @@ def test_from_the_run_above(full: Workspace, show: Show) -> None:
     assert field(app, "form_limit").value == 120
     app.selectbox("form_start").set_value("alpaca-kl").run()
     assert field(app, "form_limit").value == 2000
-
-
-def field(app: AppTest, name: str) -> Any:
-    """The field of the form called `name`; its key ends with the recipe it began from."""
-    for kind in ("number_input", "text_input", "text_area", "selectbox", "segmented_control", "pills"):
-        for widget in app.get(kind):
-            if widget.key and widget.key.rpartition("_")[0] == name:
-                return widget
-    raise AssertionError(f"no field {name}")
 
 
 def test_the_form_comes_first_for_who_came_to_start(full: Workspace, show: Show) -> None:
