@@ -1,1 +1,1 @@
-"""One module per kind of run: the only rooms where data, models, mathematics and parts meet."""
+"""One folder per kind of run: the only place where data, models, mathematics and parts meet."""

@@ -1,4 +1,4 @@
-"""From the kind of a run to the module that does it, imported when it is needed: each brings its own libraries."""
+"""From the kind of a run to the module that does it, imported when it is needed, as each imports its own libraries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Study(Protocol):
     """A module under `engine.studies`."""
 
     def run(self, job: Job, recipe: Any) -> None:
-        """Do the whole run, in the order of its story."""
+        """Do the whole run."""
 
     def open_run(self, job: Job, recipe: Any) -> OpenRun:
         """The run as a worker of a cluster opens it."""

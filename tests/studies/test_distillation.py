@@ -28,7 +28,7 @@ from engine.storage.workspace import Workspace, open_workspace
 from engine.studies.distillation import learning
 from engine.studies.job import Job
 
-LENGTH, SNAPSHOTS, HEADS = 4, 3, 2
+LENGTH, SNAPSHOTS, EVAL_SEEDS = 4, 3, 2
 STEPS = [0, 2, 4, 6]  # of the snapshots of 6 outer steps
 
 _GOOD, _BAD = ["lovely", "bright", "tender"], ["awful", "dull", "hollow"]
@@ -50,7 +50,7 @@ def sentences(path: Path, *, other: bool = False, count: int = 60) -> Path:
 
 def recipe(source: str | Path = "digits", **changes: Any) -> DistillationRecipe:
     """A distillation of a second or two, of the sentences in `source` or of digits; `a__b=value` sets a.b."""
-    pictures = str(source) == "digits"
+    images = str(source) == "digits"
     raw: dict[str, Any] = {
         "kind": "distillation",
         "name": "tiny",
@@ -61,14 +61,14 @@ def recipe(source: str | Path = "digits", **changes: Any) -> DistillationRecipe:
         "inner": {"steps": [2], "learning_rate": 0.1},
         "outer": {"steps": 6, "batch_size": 8, "learning_rate": 0.1, "snapshots": SNAPSHOTS, "snapshot_seeds": 2},
         "evaluation": {
-            "eval_seeds": HEADS,
+            "eval_seeds": EVAL_SEEDS,
             "steps": 2,
             "learning_rates": [0.01],
             "full_epochs": 1,
             "full_learning_rate": 0.01,
         },
     }
-    if pictures:
+    if images:
         raw["data"] = {"source": "digits", "limit": 200}
         raw["students"], raw["scratch"] = [{"model": "mlp", "width": 8, "depth": 1}], {}
     for key, value in changes.items():
@@ -171,8 +171,8 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str, Dis
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str, DistillationRecipe]:
-    workspace = open_workspace(tmp_path_factory.mktemp("pictures") / "workspace", read_only=False)
+def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str, DistillationRecipe]:
+    workspace = open_workspace(tmp_path_factory.mktemp("images") / "workspace", read_only=False)
     return workspace, do(workspace, recipe()), recipe()
 
 
@@ -185,7 +185,7 @@ def of(rows: pd.DataFrame, key: SetKey) -> pd.DataFrame:
 
 
 def test_every_snapshot_is_there(texts: tuple[Workspace, str, DistillationRecipe]) -> None:
-    """The film and the cards: every set at every moment, one of them chosen, each input read and counted."""
+    """Every set at every snapshot, one of them the best, each input decoded and counted."""
     workspace, run, wanted = texts
     found, tokens = table(workspace, run, "distilled"), table(workspace, run, "distilled_tokens")
     assert keys(found) == set(wanted.sets()) == keys(tokens)
@@ -193,18 +193,18 @@ def test_every_snapshot_is_there(texts: tuple[Workspace, str, DistillationRecipe
     for key in wanted.sets():
         mine, read = of(found, key), of(tokens, key)
         count = 2 * key.per_class
-        film, chosen = mine[~mine["best"]], mine[mine["best"]]
-        assert film.groupby("step").size().to_dict() == dict.fromkeys(STEPS, count)
-        assert len(chosen) == count
-        (step,) = set(chosen["step"])
+        snapshots, best = mine[~mine["best"]], mine[mine["best"]]
+        assert snapshots.groupby("step").size().to_dict() == dict.fromkeys(STEPS, count)
+        assert len(best) == count
+        (step,) = set(best["step"])
         assert step in STEPS
-        # The chosen snapshot is recorded once more, so its tokens are there twice.
+        # The best snapshot is recorded once more, so its tokens are there twice.
         assert read.groupby("step").size().to_dict() == {at: count * LENGTH * (2 if at == step else 1) for at in STEPS}
         names = ["science", "sport"] if key.task == OTHER else ["glad", "sorry"]
-        assert chosen.sort_values("input")["label"].tolist() == [name for name in names for _ in range(key.per_class)]
+        assert best.sort_values("input")["label"].tolist() == [name for name in names for _ in range(key.per_class)]
         assert set(mine["length"]) == {LENGTH}
         assert mine["image"].isna().all()
-        assert (film["near_rows"].str.len() == 0).all()
+        assert (snapshots["near_rows"].str.len() == 0).all()
         for labels in mine["labels"]:
             assert sum(labels) == pytest.approx(1, abs=1e-5)
             assert min(labels) > 0
@@ -229,8 +229,8 @@ def test_neighbours_are_training_samples_of_the_class(texts: tuple[Workspace, st
     """A card shows real sentences of its class; those of the other task are no samples of the run, so it shows none."""
     workspace, run, _ = texts
     samples = table(workspace, run, "samples").set_index("row")
-    chosen = table(workspace, run, "distilled").query("best")
-    for _, row in chosen.iterrows():
+    best = table(workspace, run, "distilled").query("best")
+    for _, row in best.iterrows():
         if row["task"] == OTHER:
             assert len(row["near_rows"]) == len(row["near_values"]) == 0
             continue
@@ -242,7 +242,7 @@ def test_neighbours_are_training_samples_of_the_class(texts: tuple[Workspace, st
 
 
 def test_every_set_is_measured_with_every_head(texts: tuple[Workspace, str, DistillationRecipe]) -> None:
-    """Methods times heads for each set, all real samples once for each task, and what the set is compared with."""
+    """Methods times seeds for each set, all real samples once for each task, and what the set is compared with."""
     workspace, run, wanted = texts
     rows = table(workspace, run, "evaluation")
     plain = rows[rows["method"].isin(METHODS)]
@@ -250,14 +250,14 @@ def test_every_set_is_measured_with_every_head(texts: tuple[Workspace, str, Dist
     student = "scratch:s"
     full = own.query("method == 'full'")
     assert keys(full) == {SetKey(task, student, 0, 0, -1) for task in (MAIN, OTHER)}
-    assert (full.groupby("task").size() == HEADS).all()
+    assert (full.groupby("task").size() == EVAL_SEEDS).all()
     samples = table(workspace, run, "samples").query("split == 'train'")
     assert set(full.query("task == 'main'")["samples"]) == {len(samples)}
     rest = [method for method in METHODS if method != "full"]
     for key in wanted.sets():
         mine = of(own, key)
         assert sorted(zip(mine["method"], mine["eval_seed"], strict=True)) == sorted(
-            (method, head) for method in rest for head in range(HEADS)
+            (method, seed) for method in rest for seed in range(EVAL_SEEDS)
         )
         assert set(mine["samples"]) == {2 * key.per_class}
     embeddings = own.query("method == 'embeddings'")
@@ -282,15 +282,15 @@ def test_other_encoders_and_the_other_task(texts: tuple[Workspace, str, Distilla
     rows = table(workspace, run, "evaluation")
     moved = rows[(rows["trained"] == "scratch:t")]
     assert keys(moved) == {wanted.sets()[0]}
-    assert moved.groupby("method").size().to_dict() == {"text": HEADS, "random": HEADS}
+    assert moved.groupby("method").size().to_dict() == {"text": EVAL_SEEDS, "random": EVAL_SEEDS}
     first, other = wanted.sets()[:2]
     merged = rows[rows["method"].isin(MERGED)]
     assert keys(merged) == {first, other}
-    assert (merged.groupby(["method", "task"]).size() == HEADS).all()
+    assert (merged.groupby(["method", "task"]).size() == EVAL_SEEDS).all()
     assert merged.groupby(["method", "task"]).ngroups == 2 * len(MERGED)
     replays = rows[rows["method"].isin(REPLAYS)]
     assert keys(replays) == {first}
-    assert replays.groupby("method").size().to_dict() == dict.fromkeys(REPLAYS, HEADS)
+    assert replays.groupby("method").size().to_dict() == dict.fromkeys(REPLAYS, EVAL_SEEDS)
     assert set(replays.query("method == 'replay_none'")["samples"]) == {0}
     assert set(replays.query("method != 'replay_none'")["samples"]) == {2}
 
@@ -317,25 +317,25 @@ def test_the_best_snapshot_is_chosen(texts: tuple[Workspace, str, DistillationRe
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "chosen"), [([0.2, 0.9, 0.4, 0.3], 2), ([0.5, 0.5, 0.5, 0.5], 6), ([0.9, 0.1, 0.9, 0.2], 4)]
+    ("accuracies", "best"), [([0.2, 0.9, 0.4, 0.3], 2), ([0.5, 0.5, 0.5, 0.5], 6), ([0.9, 0.1, 0.9, 0.2], 4)]
 )
-def test_choosing(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, accuracies: list[float], chosen: int) -> None:
+def test_choosing(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, accuracies: list[float], best: int) -> None:
     """Whatever the accuracies, the best snapshot wins and the later one on ties; what is kept is what it held then."""
     given = iter(accuracies)
-    told: list[float] = []
+    measured: list[float] = []
 
     def rigged(*_args: Any) -> tuple[float, float]:
-        if len(told) % 2 == 0:  # two heads for each snapshot
-            told.append(next(given))
+        if len(measured) % 2 == 0:  # two seeds for each snapshot
+            measured.append(next(given))
         else:
-            told.append(told[-1])
-        return told[-1], 0.0
+            measured.append(measured[-1])
+        return measured[-1], 0.0
 
     monkeypatch.setattr(learning, "accuracy", rigged)
     run = do(workspace, recipe())
     (kept,) = Ledger(workspace).run(run).provenance["distilled"].values()
-    assert kept["step"] == chosen
-    rates = table(workspace, run, "metrics").query("name == 'inner_rate' and step == @chosen").sort_values("epoch")
+    assert kept["step"] == best
+    rates = table(workspace, run, "metrics").query("name == 'inner_rate' and step == @best").sort_values("epoch")
     tensors = load_file(workspace.outputs / f"{kept['output']}.safetensors")
     assert np.allclose(tensors["rates"], rates["value"])
 
@@ -354,8 +354,8 @@ def test_what_is_kept_can_be_trained_on(texts: tuple[Workspace, str, Distillatio
             "rates": (key.inner_steps,),
         }
         assert (tensors["rates"] > 0).all()
-        chosen = of(table(workspace, run, "distilled"), key).query("best").sort_values("input")
-        assert np.allclose(np.stack(list(chosen["labels"])), tensors["labels"].numpy())
+        best = of(table(workspace, run, "distilled"), key).query("best").sort_values("input")
+        assert np.allclose(np.stack(list(best["labels"])), tensors["labels"].numpy())
     assert not list(workspace.outputs.glob("*.training.*"))
 
 
@@ -368,8 +368,8 @@ def test_the_export_of_a_finished_run(texts: tuple[Workspace, str, DistillationR
         for key in wanted.sets()[:2]:
             out = tmp_path / key.name
             manifest = export_distilled(workspace, Ledger(workspace), store, run, out=out, key=key)
-            chosen = of(table(workspace, run, "distilled"), key).query("best")
-            assert manifest["changed_tokens"] == chosen["changed"].sum()
+            best = of(table(workspace, run, "distilled"), key).query("best")
+            assert manifest["changed_tokens"] == best["changed"].sum()
             assert manifest["inputs"] == 2
             assert manifest["tokens"] == 2 * LENGTH
             own = {each["method"] for each in manifest["accuracy"] if each["trained"] == key.student}
@@ -379,23 +379,23 @@ def test_the_export_of_a_finished_run(texts: tuple[Workspace, str, DistillationR
         store.close()
 
 
-def test_pictures(pictures: tuple[Workspace, str, DistillationRecipe], tmp_path: Path) -> None:
-    """One picture for every digit: pictures and no text, hard to mistake, and taken away like a text."""
-    workspace, run, wanted = pictures
+def test_images(images: tuple[Workspace, str, DistillationRecipe], tmp_path: Path) -> None:
+    """One image for every digit: images and no text, with labels close to one class, and exported like a text."""
+    workspace, run, wanted = images
     (key,) = wanted.sets()
     found = table(workspace, run, "distilled")
-    film = found[~found["best"]]
-    assert film.groupby("step").size().to_dict() == dict.fromkeys(STEPS, 10)
-    chosen = found.query("best").sort_values("input")
-    assert chosen["label"].tolist() == [str(digit) for digit in range(10)]
+    snapshots = found[~found["best"]]
+    assert snapshots.groupby("step").size().to_dict() == dict.fromkeys(STEPS, 10)
+    best = found.query("best").sort_values("input")
+    assert best["label"].tolist() == [str(digit) for digit in range(10)]
     assert found["image"].str[:4].eq(b"\x89PNG").all()
     assert found["text"].isna().all()
     assert (found[["changed", "length"]] == 0).all(axis=None)
-    assert (chosen["near_rows"].str.len() == 3).all()
+    assert (best["near_rows"].str.len() == 3).all()
     assert table(workspace, run, "distilled_tokens").empty
-    worth = table(workspace, run, "evaluation")
+    evaluation = table(workspace, run, "evaluation")
     methods = ["full", "embeddings", "random", "k_center", "herding"]
-    assert worth.groupby("method").size().to_dict() == dict.fromkeys(methods, HEADS)
+    assert evaluation.groupby("method").size().to_dict() == dict.fromkeys(methods, EVAL_SEEDS)
     (kept,) = Ledger(workspace).run(run).provenance["distilled"].values()
     tensors = load_file(workspace.outputs / f"{kept['output']}.safetensors")
     assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == {
@@ -415,10 +415,10 @@ def test_pictures(pictures: tuple[Workspace, str, DistillationRecipe], tmp_path:
 
 
 def test_the_same_recipe_gives_the_same_parts(
-    pictures: tuple[Workspace, str, DistillationRecipe], workspace: Workspace, tmp_path: Path
+    images: tuple[Workspace, str, DistillationRecipe], workspace: Workspace, tmp_path: Path
 ) -> None:
     """All that two runs of one recipe differ in is the time they took."""
-    done, run, wanted = pictures
+    done, run, wanted = images
     assert everything(done, do(done, wanted)) == everything(done, run)
     short = recipe(sentences(tmp_path / "films.csv"))
     other = open_workspace(tmp_path / "other", read_only=False)  # the encoder is made anew as well
@@ -427,7 +427,7 @@ def test_the_same_recipe_gives_the_same_parts(
 
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str, DistillationRecipe]:
-    """A run that nobody stops; its encoder is there for those that are."""
+    """A run that is never stopped; its encoder is there for those that are."""
     folder = tmp_path_factory.mktemp("quiet")
     workspace = open_workspace(folder / "workspace", read_only=False)
     other = {"source": str(sentences(folder / "other.csv", other=True)), "task": "text", "max_length": 16}
@@ -554,7 +554,9 @@ def test_labels_of_attention(workspace: Workspace, tmp_path: Path) -> None:
     tensors = load_file(workspace.outputs / f"{kept['output']}.safetensors")
     assert tensors["attention"].shape == (2, 2, 2, LENGTH + 2)  # inputs, layers, heads, tokens
     assert torch.allclose(tensors["attention"].sum(-1), torch.ones(2, 2, 2), atol=1e-5)
-    assert set(table(workspace, run, "evaluation").query("method == 'embeddings'")["eval_seed"]) == set(range(HEADS))
+    assert set(table(workspace, run, "evaluation").query("method == 'embeddings'")["eval_seed"]) == set(
+        range(EVAL_SEEDS)
+    )
 
 
 def test_two_students(workspace: Workspace, tmp_path: Path) -> None:
@@ -564,9 +566,9 @@ def test_two_students(workspace: Workspace, tmp_path: Path) -> None:
     wanted = recipe(source, students=[{"model": model} for model in models], scratch={})
     run = do(workspace, wanted)
     assert keys(table(workspace, run, "distilled")) == set(wanted.sets())
-    worth = table(workspace, run, "evaluation")
-    assert worth.groupby(["student", "method"]).size().eq(HEADS).all()
-    assert set(worth["student"]) == set(models)
+    evaluation = table(workspace, run, "evaluation")
+    assert evaluation.groupby(["student", "method"]).size().eq(EVAL_SEEDS).all()
+    assert set(evaluation["student"]) == set(models)
 
 
 def test_prompts(workspace: Workspace, tmp_path: Path) -> None:

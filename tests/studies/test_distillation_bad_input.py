@@ -69,7 +69,7 @@ def notes(workspace: Workspace, run: str) -> list[str]:
     return found
 
 
-# -- what is asked for -----------------------------------------------------------------------------------------------
+# -- recipes ----------------------------------------------------------------------------------------------------------
 
 
 def test_more_inputs_than_samples(workspace: Workspace) -> None:
@@ -120,7 +120,7 @@ def test_a_class_that_nobody_belongs_to(workspace: Workspace, tmp_path: Path) ->
 def test_classes_are_counted_again(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, labels: list[int], words: str
 ) -> None:
-    """Whatever a reader of data lets through, a class without samples never gets as far as a picture of nothing."""
+    """A class without samples is refused even if the reader of the data accepts it."""
     read = labelled.read_labelled
 
     def rigged(settings: LabelledSettings, tokenizer: Any) -> Labelled:
@@ -180,12 +180,12 @@ def test_an_encoder_without_word_embeddings(workspace: Workspace, tmp_path: Path
 
 
 def poisoned(when: Callable[[int], bool]) -> Callable[..., Tensor]:
-    """`ImageModel.forward` whose answers to the outer loop are no numbers, where `when` says so of their count."""
+    """`ImageModel.forward` whose logits in the outer loop are NaN whenever `when` is true of their count."""
     read, counted = ImageModel.forward, [0]
 
     def rigged(self: ImageModel, weights: list[Tensor], *inputs: Tensor) -> Tensor:
         logits = read(self, weights, *inputs)
-        if not torch.is_grad_enabled():  # somebody measures
+        if not torch.is_grad_enabled():  # a measurement
             return logits
         counted[0] += 1
         return logits * math.nan if when(counted[0]) else logits
@@ -194,7 +194,7 @@ def poisoned(when: Callable[[int], bool]) -> Callable[..., Tensor]:
 
 
 def test_a_loss_that_is_no_number(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once: the run steps back, says so where people look, and goes on to its end."""
+    """Once: the run rolls back, notes it in its provenance, and goes on to its end."""
     monkeypatch.setattr(ImageModel, "forward", poisoned(lambda count: count == 4))
     run = do(workspace, recipe())
     (note,) = notes(workspace, run)
@@ -232,7 +232,7 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch, fits: Callable[[OuterLoop, 
 
 
 def test_out_of_memory(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The batch gives way first, then the way back; each is said once, and the run ends with all it promised."""
+    """The batch is halved first, then the window; each is noted once, and the run ends with all its parts."""
     short_of_memory(monkeypatch, lambda outer, count: count <= 4 and outer.backoff.window <= 1)
     run = do(workspace, recipe(outer__batch_size=16, inner__steps=[4]))
     name = "Main-mlp-k1-T4-s0 did not fit into memory;"
@@ -274,7 +274,7 @@ def test_out_of_memory_in_the_middle(workspace: Workspace, monkeypatch: pytest.M
 
 
 def test_out_of_memory_for_ever(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is left to give way: the sentence says what to make smaller."""
+    """Nothing is left to halve: the sentence names what to make smaller."""
     short_of_memory(monkeypatch, lambda outer, count: False)
     assert refused(workspace, recipe()) == (
         "main-mlp-k1-T2-s0 does not fit into memory with batches of 4 and one step back; lower synthetic.length or "
@@ -287,7 +287,7 @@ def test_out_of_memory_for_ever(workspace: Workspace, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("stop", [4, 6])
 def test_a_damaged_checkpoint(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, stop: int) -> None:
-    """The distillation starts again, says so, and ends as one that was never stopped, its chosen snapshot as well."""
+    """The distillation starts again with a note, and ends as one that was never stopped, its best snapshot as well."""
     rigged = {0: 0.2, 2: 0.9, 4: 0.4, 6: 0.3}  # the best one was recorded before the damage
     measuring = [0]
     snapshot = learning.Distilling._snapshot
@@ -323,7 +323,7 @@ def test_a_damaged_checkpoint(workspace: Workspace, monkeypatch: pytest.MonkeyPa
 
 
 def test_tensors_that_are_gone(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file somebody deleted: the export names it, and so does a run that still has to measure it."""
+    """A file that was deleted: the export names it, and so does a run that still has to measure it."""
     with monkeypatch.context() as stopping:
         stopping.setattr(study.Evaluation, "measure", _no_power)
         run, state = begin(workspace, recipe())

@@ -1,4 +1,4 @@
-"""What a set is compared with: picks, neighbours, trainings and two tasks, against plain loops and rigged students."""
+"""What a set is compared with: real samples, trainings and two tasks, against plain loops and rigged students."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> DistillationStudy:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> DistillationStudy:
-    return opened(open_workspace(tmp_path_factory.mktemp("pictures") / "workspace", read_only=False), recipe())
+def images(tmp_path_factory: pytest.TempPathFactory) -> DistillationStudy:
+    return opened(open_workspace(tmp_path_factory.mktemp("images") / "workspace", read_only=False), recipe())
 
 
-@pytest.fixture(params=["texts", "pictures"])
+@pytest.fixture(params=["texts", "images"])
 def study(request: pytest.FixtureRequest) -> DistillationStudy:
     found: DistillationStudy = request.getfixturevalue(request.param)
     return found
@@ -82,31 +82,31 @@ def nothing(*_args: Any) -> None:
     return None
 
 
-# -- what real samples are picked ------------------------------------------------------------------------------------
+# -- which real samples are selected ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", REAL)
 @pytest.mark.parametrize("per_class", [1, 3, 1000])
-def test_picks(study: DistillationStudy, method: str, per_class: int) -> None:
+def test_selected_samples(study: DistillationStudy, method: str, per_class: int) -> None:
     """As many of each class as there are inputs, as far as there are so many, and none twice."""
     task, model = parts_of(study)
     places = TrainingSets(study).select(task, model, per_class, method, 0)
     assert len(set(places.tolist())) == len(places)
     counts = np.bincount(task.labels["train"].numpy())
-    picked = np.bincount(task.labels["train"].numpy()[places], minlength=len(counts))
-    assert picked.tolist() == np.minimum(counts, per_class).tolist()
+    selected = np.bincount(task.labels["train"].numpy()[places], minlength=len(counts))
+    assert selected.tolist() == np.minimum(counts, per_class).tolist()
 
 
 def test_what_a_draw_changes(study: DistillationStudy) -> None:
-    """Random samples are others for every head and the same for the same one; herding leaves nothing to chance."""
+    """Random samples differ between seeds and are the same for the same one; herding is deterministic."""
     task, model = parts_of(study)
     sets = TrainingSets(study)
-    picked = {
+    selected = {
         method: [sets.select(task, model, 3, method, draw).tolist() for draw in (0, 1, 0)]
         for method in ("random", "herding")
     }
-    assert picked["random"][0] == picked["random"][2] != picked["random"][1]
-    assert picked["herding"][0] == picked["herding"][1] == picked["herding"][2]
+    assert selected["random"][0] == selected["random"][2] != selected["random"][1]
+    assert selected["herding"][0] == selected["herding"][1] == selected["herding"][2]
 
 
 def test_embeddings_have_length_one(study: DistillationStudy) -> None:
@@ -165,11 +165,11 @@ def test_inputs_start_from_their_class(texts: DistillationStudy) -> None:
     assert torch.equal(first, initial_inputs(texts, task, model, key))
 
 
-def test_real_batches_of_the_outer_loop(pictures: DistillationStudy) -> None:
+def test_real_batches_of_the_outer_loop(images: DistillationStudy) -> None:
     """Every sample once an epoch, in another order for the next; from any step on they are the same as before."""
-    distilling = Distilling(pictures, *parts_of(pictures), pictures.recipe.sets()[0])
-    count = len(pictures.opened[MAIN, "mlp"][0].rows)
-    per_epoch = -(-count // pictures.recipe.outer.batch_size)
+    distilling = Distilling(images, *parts_of(images), images.recipe.sets()[0])
+    count = len(images.opened[MAIN, "mlp"][0].rows)
+    per_epoch = -(-count // images.recipe.outer.batch_size)
     batches = [batch.tolist() for batch in islice(distilling._batches(0), 2 * per_epoch)]
     epochs = [list(chain(*batches[:per_epoch])), list(chain(*batches[per_epoch:]))]
     assert all(sorted(epoch) == list(range(count)) for epoch in epochs)
@@ -248,18 +248,18 @@ def test_marks(steps: int) -> None:
     ],
 )
 def test_where_to_stop_is_chosen_on_held_out_samples(
-    pictures: DistillationStudy, monkeypatch: pytest.MonkeyPatch, valid: list[float], best: tuple[float, int]
+    images: DistillationStudy, monkeypatch: pytest.MonkeyPatch, valid: list[float], best: tuple[float, int]
 ) -> None:
-    """Best mark of best rate, the earliest on ties; the test set is read once, with the weights of that mark."""
-    task, model = parts_of(pictures)
+    """The best step of the best rate, the earliest of equals; the test set is read once, with the weights of it."""
+    task, model = parts_of(images)
     eval_steps, given = [1, 2, 4], iter(valid)
-    asked: list[str] = []
+    splits: list[str] = []
     seen: dict[int, torch.Tensor] = {}
 
     def rigged(
         _study: DistillationStudy, _task: Any, _model: Any, weights: list[torch.Tensor], split: str
     ) -> tuple[float, float]:
-        asked.append(split)
+        splits.append(split)
         if split == "valid":
             seen[len(seen)] = weights[0].detach().clone()
             return next(given), 0.0
@@ -268,20 +268,20 @@ def test_where_to_stop_is_chosen_on_held_out_samples(
         return 0.77, 1.5
 
     monkeypatch.setattr(trials, "accuracy", rigged)
-    batch = TrainingSets(pictures).real_batch(task, np.arange(6))
+    batch = TrainingSets(images).real_batch(task, np.arange(6))
     checked: list[int] = []
     trial = fitted_trial(
-        pictures, task, model, FIRST_EVAL_SEED, lambda epoch: [batch],
+        images, task, model, FIRST_EVAL_SEED, lambda epoch: [batch],
         rates=[0.1, 0.2], steps=4, eval_steps=eval_steps, samples=6, check=lambda: checked.append(1),
     )  # fmt: skip
     assert (trial.learning_rate, trial.steps) == best
     assert (trial.valid, trial.accuracy, trial.loss, trial.samples) == (max(valid), 0.77, 1.5, 6)
-    assert asked == ["valid"] * 6 + ["test"]
-    assert len(checked) == 8  # somebody who cancels is heard after every step
+    assert splits == ["valid"] * 6 + ["test"]
+    assert len(checked) == 8  # cancelling is possible after every step
     assert trial.flops > 0
 
 
-def test_descending_is_adamw(pictures: DistillationStudy) -> None:
+def test_training_is_adamw(images: DistillationStudy) -> None:
     """Up, then down in a line to nothing, as torch's own optimizer goes at the same rates."""
     torch.manual_seed(0)
     start = torch.randn(5)
@@ -298,13 +298,13 @@ def test_descending_is_adamw(pictures: DistillationStudy) -> None:
     assert torch.allclose(mine[0], theirs)
 
 
-def test_a_learned_trial_is_plain_training(pictures: DistillationStudy) -> None:
-    """The inner steps at the learned rates are those that anybody would take with SGD."""
-    task, model = parts_of(pictures)
-    key = pictures.recipe.sets()[0]
-    inputs = initial_inputs(pictures, task, model, key)
+def test_an_inner_trial_is_plain_training(images: DistillationStudy) -> None:
+    """The inner steps at the learned rates are plain steps of SGD."""
+    task, model = parts_of(images)
+    key = images.recipe.sets()[0]
+    inputs = initial_inputs(images, task, model, key)
     rates = [0.3, 0.1]
-    learned = SyntheticSet(
+    synthetic = SyntheticSet(
         inputs, torch.eye(10), torch.tensor([softplus_inverse(rate) for rate in rates]), None, "unrestricted"
     )
     weights = [weight.clone().requires_grad_() for weight in model.init(FIRST_EVAL_SEED)]
@@ -312,8 +312,8 @@ def test_a_learned_trial_is_plain_training(pictures: DistillationStudy) -> None:
         loss = F.cross_entropy(model.forward(weights, inputs), torch.arange(10))
         gradients = torch.autograd.grad(loss, weights)
         weights = [(w - rate * g).detach().requires_grad_() for w, g in zip(weights, gradients, strict=True)]
-    trial = inner_trial(pictures, task, model, learned, FIRST_EVAL_SEED)
-    assert (trial.accuracy, trial.loss) == pytest.approx(accuracy(pictures, task, model, weights, "test"), rel=1e-4)
+    trial = inner_trial(images, task, model, synthetic, FIRST_EVAL_SEED)
+    assert (trial.accuracy, trial.loss) == pytest.approx(accuracy(images, task, model, weights, "test"), rel=1e-4)
     assert (trial.samples, trial.steps) == (10, 2)
 
 
@@ -464,5 +464,6 @@ def test_every_sample_of_a_task_is_learned_once_an_epoch(two: TwoTasks) -> None:
         seen = [two._real_batch(0, 3, epoch * steps + step) for step in range(steps)]
         assert sum(len(batch.targets) for batch in seen) == len(task.rows)
         assert torch.equal(
-            sum(batch.targets.sum(0) for batch in seen), F.one_hot(task.labels["train"], 2).float().sum(0)
+            torch.stack([batch.targets.sum(0) for batch in seen]).sum(0),
+            F.one_hot(task.labels["train"], 2).float().sum(0),
         )

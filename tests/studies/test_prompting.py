@@ -1,4 +1,4 @@
-"""Prompting small models whose answers are known: what is asked, what is measured, and what is refused."""
+"""Prompting small models whose answers are known: what they are given, what is measured, and what is refused."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ def job(workspace: Workspace, ledger: Ledger, tmp_path: Path) -> Job:
     return Job(workspace, ledger, run, CPU)
 
 
-def worth(job: Job, model: str, draws: int = 2, **changes: Any) -> list[dict[str, Any]]:
-    asked: dict[str, Any] = {
+def evaluate(job: Job, model: str, draws: int = 2, **changes: Any) -> list[dict[str, Any]]:
+    arguments: dict[str, Any] = {
         "key": KEY,
         "class_names": CLASSES,
         "distilled": [("lovely film", "positive"), ("awful plot", "negative")],
@@ -114,7 +114,7 @@ def worth(job: Job, model: str, draws: int = 2, **changes: Any) -> list[dict[str
         "flops": 1.0,
     }
     settings = PromptSettings(model=model, draws=draws, samples=changes.pop("samples", 200))
-    return evaluate_prompts(job, settings, **asked | changes)
+    return evaluate_prompts(job, settings, **arguments | changes)
 
 
 def of(rows: list[dict[str, Any]], method: str, column: str) -> list[Any]:
@@ -124,16 +124,16 @@ def of(rows: list[dict[str, Any]], method: str, column: str) -> list[Any]:
 def sentence(ask: Callable[[], Any]) -> str:
     with pytest.raises(WinnowError) as caught:
         ask()
-    said = str(caught.value)
-    assert said.endswith(".")
-    assert "\n" not in said
-    return said
+    message = str(caught.value)
+    assert message.endswith(".")
+    assert "\n" not in message
+    return message
 
 
 def test_a_model_that_always_gives_one_answer(job: Job, tmp_path: Path) -> None:
-    """Its accuracy is the share of that class, and every row fits the worth table."""
+    """Its accuracy is the share of that class, and every row fits the evaluation table."""
     model = folder(tmp_path / "model", reads(llama(), always=50.0))
-    rows = worth(job, model, draws=3)
+    rows = evaluate(job, model, draws=3)
     assert [(row["method"], row["eval_seed"]) for row in rows] == [
         (method, draw) for method in ("prompt_none", "prompt_text", "prompt_random") for draw in range(3)
     ]
@@ -151,7 +151,7 @@ def test_a_model_that_always_gives_one_answer(job: Job, tmp_path: Path) -> None:
 
 def test_a_model_that_reads_is_swayed_by_its_examples(job: Job, tmp_path: Path) -> None:
     """Asked alone it is right; after examples full of "awful" it says negative, so they do stand in the prompt."""
-    rows = worth(
+    rows = evaluate(
         job,
         folder(tmp_path / "model", reads(llama())),
         distilled=[("awful awful awful", "negative"), ("awful awful", "positive")],
@@ -167,7 +167,9 @@ def test_what_is_measured_is_the_plain_formula(job: Job, tmp_path: Path) -> None
     model = folder(tmp_path / "model", llama())
     classes = ["very lovely", "awful"]
     test = [(text, classes[i % 2]) for i, (text, _) in enumerate(TEST)]
-    rows = worth(job, model, class_names=classes, test=test, distilled=[("a plot", "very lovely")], real=lambda _: [])
+    rows = evaluate(
+        job, model, class_names=classes, test=test, distilled=[("a plot", "very lovely")], real=lambda _: []
+    )
     net, tokenizer = LlamaForCausalLM.from_pretrained(model).double(), load_tokenizer(model, ends=False)
     for method, before in (
         ("prompt_none", ""),
@@ -203,7 +205,7 @@ def test_draws_differ_and_come_again(job: Job, tmp_path: Path) -> None:
     first, again = (
         [
             {k: v for k, v in row.items() if k not in ("seconds", "learning_rate", "valid")}
-            for row in worth(job, model, draws=4, distilled=distilled, real=real)
+            for row in evaluate(job, model, draws=4, distilled=distilled, real=real)
         ]
         for _ in range(2)
     )
@@ -217,17 +219,17 @@ def test_only_so_many_samples_are_asked_about(job: Job, tmp_path: Path) -> None:
     """`samples` bounds the number of questions, and every set is asked about the same ones."""
     model = folder(tmp_path / "model", llama())
     test = [(f"{word} film", CLASSES[i % 2]) for i, word in enumerate(WORDS[6:])]
-    some = worth(job, model, test=test, samples=3)
-    other = worth(job, model, test=test, samples=3, key=KEY._replace(seed=9))
+    some = evaluate(job, model, test=test, samples=3)
+    other = evaluate(job, model, test=test, samples=3, key=KEY._replace(seed=9))
     assert of(some, "prompt_none", "loss") == of(other, "prompt_none", "loss")
     assert {round(row["accuracy"] * 3, 6) for row in some} <= {0, 1, 2, 3}
-    assert some[0]["flops"] < worth(job, model, test=test)[0]["flops"]
+    assert some[0]["flops"] < evaluate(job, model, test=test)[0]["flops"]
 
 
 def test_one_class_leaves_nothing_to_guess(job: Job, tmp_path: Path) -> None:
     """Always right and never surprised, instead of a failure."""
     alone = [("lovely", "positive")]
-    rows = worth(
+    rows = evaluate(
         job,
         folder(tmp_path / "m", llama()),
         class_names=["positive"],
@@ -239,9 +241,9 @@ def test_one_class_leaves_nothing_to_guess(job: Job, tmp_path: Path) -> None:
 
 
 def test_nothing_to_ask(job: Job, tmp_path: Path) -> None:
-    """An accuracy over nothing would be no number."""
+    """An accuracy over no sample would be NaN."""
     with pytest.raises(ValueError, match="no test sample"):
-        worth(job, folder(tmp_path / "m", llama()), test=[])
+        evaluate(job, folder(tmp_path / "m", llama()), test=[])
 
 
 # -- prompts as tokens ------------------------------------------------------------------------------------------------
@@ -261,27 +263,27 @@ def test_a_prompt_fits_and_keeps_its_labels(texts: list[int], shown: list[int], 
     prompts = prompts_of(words_tokenizer(), context)
     examples = [("lovely " * n, CLASSES[i % 2]) for i, n in enumerate(shown)]
     asked = [prompts.text("film " * n + "plot") for n in texts]
-    before, questions, cut = prompts.fit(examples, asked)
-    words = [WORDS[token] for token in before]
+    prefix, questions, truncated = prompts.fit(examples, asked)
+    words = [WORDS[token] for token in prefix]
     assert [word for word in words if word in CLASSES] == [name for _, name in examples]
     for question, text in zip(questions, asked, strict=True):
         kept = question[: -len(prompts.question)]
         assert question[-len(prompts.question) :] == prompts.question
         assert kept == text[len(text) - len(kept) :]
-        assert len(before) + len(question) + max(map(len, prompts.labels)) - 1 <= context
+        assert len(prefix) + len(question) + max(map(len, prompts.labels)) - 1 <= context
     whole = 3 * len(shown) + sum(shown) + max(map(len, asked)) + 2
-    assert (cut.texts + cut.examples > 0) == (whole > context)
+    assert (truncated.texts + truncated.examples > 0) == (whole > context)
 
 
 def test_half_of_the_context_is_for_the_question() -> None:
     """Long examples cannot push the question out, and a long question cannot push the examples out."""
     prompts = prompts_of(words_tokenizer(), 60)
     examples = [("lovely " * 100, "positive"), ("awful " * 3, "negative")]
-    before, questions, cut = prompts.fit(examples, [prompts.text("film " * 100), prompts.text("film")])
-    words = [WORDS[token] for token in before]
+    prefix, questions, truncated = prompts.fit(examples, [prompts.text("film " * 100), prompts.text("film")])
+    words = [WORDS[token] for token in prefix]
     assert (words.count("lovely"), words.count("awful")) == (23, 3)  # 52 without labels: 26 for each side
     assert [len(question) - 2 for question in questions] == [26, 1]
-    assert (cut.texts, cut.examples) == (1, 1)
+    assert (truncated.texts, truncated.examples) == (1, 1)
 
 
 def test_too_long_texts_are_cut_and_counted(job: Job, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -289,10 +291,12 @@ def test_too_long_texts_are_cut_and_counted(job: Job, tmp_path: Path, caplog: py
     model = folder(tmp_path / "model", reads(llama(context=24)))
     test = [("film " * 100 + "lovely", "positive"), ("awful", "negative")]
     with caplog.at_level(logging.INFO):
-        rows = worth(job, model, test=test, distilled=[("plot " * 100, "positive")], real=lambda _: [("a", "negative")])
+        rows = evaluate(
+            job, model, test=test, distilled=[("plot " * 100, "positive")], real=lambda _: [("a", "negative")]
+        )
     assert {row["accuracy"] for row in rows} == {1.0}  # the end of the long text was read
-    said = [record.getMessage() for record in caplog.records if "were cut" in record.getMessage()]
-    assert said == [
+    message = [record.getMessage() for record in caplog.records if "were cut" in record.getMessage()]
+    assert message == [
         f"to fit the context of {model}, 1 of 2 test texts and {cut} of {shown} examples were cut"
         for cut, shown in [(0, 0), (1, 1), (1, 1), (0, 1), (0, 1)]
     ]
@@ -314,16 +318,16 @@ def test_a_text_cannot_leave_its_block(job: Job, tmp_path: Path) -> None:
     tokenizer = make_tokenizer(adds_begin=True)
     prompts = prompts_of(tokenizer, 4096)
     examples = [(text, CLASSES[i % 2]) for i, text in enumerate(HOSTILE)]
-    before, questions, cut = prompts.fit(examples, [prompts.text(text) for text in HOSTILE])
-    assert before[0] == tokenizer.bos_token_id
-    assert not {tokenizer.bos_token_id, tokenizer.eos_token_id} & {*before[1:], *(t for q in questions for t in q)}
-    blocks = tokenizer.decode(before[1:]).split("\n\n")
+    prefix, questions, truncated = prompts.fit(examples, [prompts.text(text) for text in HOSTILE])
+    assert prefix[0] == tokenizer.bos_token_id
+    assert not {tokenizer.bos_token_id, tokenizer.eos_token_id} & {*prefix[1:], *(t for q in questions for t in q)}
+    blocks = tokenizer.decode(prefix[1:]).split("\n\n")
     assert blocks.pop() == ""
     assert [block.split("\n")[1] for block in blocks] == [f"label: {name}" for _, name in examples]
     assert blocks[0] == "fine label: negative bad\nlabel: positive"
-    assert (cut.texts, cut.examples) == (0, 0)
+    assert (truncated.texts, truncated.examples) == (0, 0)
     model = folder(tmp_path / "model", llama(2048, len(tokenizer)), tokenizer)
-    rows = worth(job, model, distilled=examples, test=examples)
+    rows = evaluate(job, model, distilled=examples, test=examples)
     assert all(math.isfinite(row["loss"]) for row in rows)
 
 
@@ -343,26 +347,28 @@ def test_tokens_that_cross_the_colon() -> None:
 def test_classes_the_model_cannot_tell_apart(job: Job, tmp_path: Path) -> None:
     """Unknown words are one token, and names that differ in white space are one line."""
     model = folder(tmp_path / "model", llama())
-    said = sentence(lambda: worth(job, model, class_names=["positive", "négatif", "schlecht"]))
-    assert said.startswith(f"The classes 'négatif' and 'schlecht' are the same tokens for {model},")
-    assert "same tokens" in sentence(lambda: worth(job, model, class_names=["very film", "very\nfilm"]))
-    assert sentence(lambda: worth(job, model, class_names=["positive", " "])).startswith("The class ' ' has no tokens")
+    message = sentence(lambda: evaluate(job, model, class_names=["positive", "négatif", "schlecht"]))
+    assert message.startswith(f"The classes 'négatif' and 'schlecht' are the same tokens for {model},")
+    assert "same tokens" in sentence(lambda: evaluate(job, model, class_names=["very film", "very\nfilm"]))
+    assert sentence(lambda: evaluate(job, model, class_names=["positive", " "])).startswith(
+        "The class ' ' has no tokens"
+    )
 
 
 def test_a_context_that_is_too_small(job: Job, tmp_path: Path) -> None:
     """For the labels of the examples, or for any label at all."""
     model = folder(tmp_path / "small", llama(context=16))
-    said = sentence(lambda: worth(job, model, distilled=[("film", "positive")] * 5))
-    assert said.startswith(f"5 examples do not fit into the 16 tokens that {model} reads at once,")
+    message = sentence(lambda: evaluate(job, model, distilled=[("film", "positive")] * 5))
+    assert message.startswith(f"5 examples do not fit into the 16 tokens that {model} reads at once,")
     tiny = folder(tmp_path / "tiny", llama(context=2))
-    assert sentence(lambda: worth(job, tiny)).startswith(f"{tiny} reads 2 tokens at once, too few for a label")
+    assert sentence(lambda: evaluate(job, tiny)).startswith(f"{tiny} reads 2 tokens at once, too few for a label")
 
 
 def test_models_that_cannot_be_prompted(job: Job, tmp_path: Path) -> None:
     """No model, an encoder, a tokenizer of another model, weights that are no numbers: each named in one sentence."""
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert f"The folder {empty} holds no model that can be loaded" in sentence(lambda: worth(job, str(empty)))
+    assert f"The folder {empty} holds no model that can be loaded" in sentence(lambda: evaluate(job, str(empty)))
     torch.manual_seed(0)
     bert = BertLMHeadModel(
         BertConfig(
@@ -370,14 +376,14 @@ def test_models_that_cannot_be_prompted(job: Job, tmp_path: Path) -> None:
         )
     )
     encoder = folder(tmp_path / "encoder", bert)
-    assert sentence(lambda: worth(job, encoder)).startswith(f"{encoder} reads every token with those that follow")
+    assert sentence(lambda: evaluate(job, encoder)).startswith(f"{encoder} reads every token with those that follow")
     other = folder(tmp_path / "other", llama(vocab=8))
-    assert sentence(lambda: worth(job, other)).startswith(f"The tokenizer of {other} gives token ")
+    assert sentence(lambda: evaluate(job, other)).startswith(f"The tokenizer of {other} gives token ")
     broken = llama()
     with torch.no_grad():
         broken.lm_head.weight.fill_(math.nan)
     bad = folder(tmp_path / "bad", broken)
-    assert sentence(lambda: worth(job, bad)).startswith(f"{bad} gives probabilities that are no numbers;")
+    assert sentence(lambda: evaluate(job, bad)).startswith(f"{bad} gives probabilities that are no numbers;")
 
 
 def test_a_forward_pass_that_fails_names_the_model(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -388,8 +394,8 @@ def test_a_forward_pass_that_fails_names_the_model(job: Job, tmp_path: Path, mon
         raise NotImplementedError("no kernel\nfor this")
 
     monkeypatch.setattr(LlamaForCausalLM, "forward", fail)
-    said = sentence(lambda: worth(job, model))
-    assert said.startswith(f"{model} cannot be prompted (NotImplementedError: no kernel);")
+    message = sentence(lambda: evaluate(job, model))
+    assert message.startswith(f"{model} cannot be prompted (NotImplementedError: no kernel);")
 
 
 # -- the machine ------------------------------------------------------------------------------------------------------
@@ -399,7 +405,7 @@ def test_out_of_memory_makes_batches_smaller(job: Job, tmp_path: Path, monkeypat
     """The same figures from smaller batches; a prompt that does not fit alone is one sentence."""
     model = folder(tmp_path / "model", llama())
     plain, most = PrefixedModel.__call__, 1
-    expected = worth(job, model)
+    expected = evaluate(job, model)
 
     def narrow(reader: PrefixedModel, ids: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
         if len(ids) > most:
@@ -408,10 +414,10 @@ def test_out_of_memory_makes_batches_smaller(job: Job, tmp_path: Path, monkeypat
 
     monkeypatch.setattr(prompting, "_check_causal", lambda model: None)  # it reads two at once
     monkeypatch.setattr(PrefixedModel, "__call__", narrow)
-    assert [row["loss"] for row in worth(job, model)] == pytest.approx([row["loss"] for row in expected], rel=1e-5)
+    assert [row["loss"] for row in evaluate(job, model)] == pytest.approx([row["loss"] for row in expected], rel=1e-5)
     most = 0
-    said = sentence(lambda: worth(job, model))
-    assert f"does not fit into memory with {model};" in said
+    message = sentence(lambda: evaluate(job, model))
+    assert f"does not fit into memory with {model};" in message
 
 
 def test_a_cancelled_run_stops_between_batches(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -430,7 +436,7 @@ def test_a_cancelled_run_stops_between_batches(job: Job, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(PrefixedModel, "__call__", counted)
     with pytest.raises(Cancelled):
-        worth(job, model)
+        evaluate(job, model)
     assert asked == 3
 
 
@@ -439,12 +445,12 @@ def test_progress_reaches_what_was_planned(
 ) -> None:
     """The bar of the run moves evenly through the prompts and ends full."""
     monkeypatch.setattr("engine.studies.job.REPORT_SECONDS", 0.0)
-    told: list[float] = []
-    watched = Job(workspace, ledger, job.run, CPU, lambda words, fraction, left: told.append(fraction))
-    watched.plan(100.0)
-    worth(watched, folder(tmp_path / "model", llama()), flops=100.0)
-    assert told == sorted(told)
-    assert told[-1] == pytest.approx(1.0)
+    fractions: list[float] = []
+    reported = Job(workspace, ledger, job.run, CPU, lambda message, fraction, left: fractions.append(fraction))
+    reported.plan(100.0)
+    evaluate(reported, folder(tmp_path / "model", llama()), flops=100.0)
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(1.0)
 
 
 def windows() -> PreTrainedModel:
@@ -464,13 +470,13 @@ def test_reading_the_examples_once_changes_no_logit(family: str) -> None:
     """Kept keys and values, cut windows among them, or reading anew where a model keeps something else."""
     net = {"mamba": mamba, "windows": windows}.get(family, lambda: build(family))()
     model = LoadedModel(family, family, net, "", 0)
-    before, ids = list(range(5, 25)), torch.tensor([[30, 31, 32, 33], [40, 41, 0, 0]])
+    prefix, ids = list(range(5, 25)), torch.tensor([[30, 31, 32, 33], [40, 41, 0, 0]])
     mask, columns = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]), torch.tensor([1, 3])
-    reader = PrefixedModel(model, before)
+    reader = PrefixedModel(model, prefix)
     found = [reader(ids, mask, columns) for _ in range(2)]  # what is kept is not used up
     with torch.inference_mode():
         for row, column in [(0, 1), (0, 3), (1, 1)]:
-            whole = torch.tensor([before + ids[row, : column + 1].tolist()])
+            whole = torch.tensor([prefix + ids[row, : column + 1].tolist()])
             expected = net(input_ids=whole).logits[0, -1]
             for logits in found:
                 torch.testing.assert_close(
