@@ -1,5 +1,6 @@
 """A draft is one question of the demo set with its right answer and one plausible wrong answer."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -10,8 +11,7 @@ T = TypeVar("T")
 EASY, MEDIUM, HARD = "easy", "medium", "hard"
 LEVELS = (EASY, MEDIUM, HARD)
 
-Form = tuple[str, str, str]  # instruction, input and response, with {fields} to be filled in
-Forms = tuple[Form, ...]
+Forms = Sequence[Sequence[str]]  # instruction, input and response of each, with {fields} to be filled in
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +33,27 @@ class Draft:
 Writer = Callable[[Random], Draft]
 
 
+def fill(template: str, **fields: object) -> str:
+    """The template with its {fields} filled in; of "a/an" the one that the next word needs is kept."""
+    return re.sub(r"\ba/an (\w+)", lambda found: article(found[1]), template.format(**fields))
+
+
 def draft(
-    rng: Random,
-    difficulty: str,
-    forms: Forms,
-    answer: object,
-    wrong: object,
-    topic: str | None = None,
-    **fields: object,
+    rng: Random, level: str, forms: Forms, answer: object, wrong: object, topic: str | None = None, **fields: object
 ) -> Draft:
     """Fill one of `forms`, chosen at random, with `fields`; {answer} in the response is the right or the wrong one.
 
-    Questions with one right answer need no `topic`: the answer is the topic.
+    Both answers may name fields themselves. Questions with one right answer need no `topic`: the answer is the topic.
     """
     instruction, text, response = rng.choice(forms)
+    right, slip = (fill(str(one), **fields) for one in (answer, wrong))
     return Draft(
-        difficulty=difficulty,
-        instruction=capital(instruction.format(**fields)),
-        input=as_sentence(text.format(**fields)),
-        response=as_sentence(response.format(answer=answer, **fields)),
-        wrong=as_sentence(response.format(answer=wrong, **fields)),
-        topic=str(answer) if topic is None else topic,
+        difficulty=level,
+        instruction=capital(fill(instruction, **fields)),
+        input=as_sentence(fill(text, **fields)),
+        response=as_sentence(fill(response, answer=right, **fields)),
+        wrong=as_sentence(fill(response, answer=slip, **fields)),
+        topic=right if topic is None else topic,
     )
 
 
@@ -75,6 +75,14 @@ def article(word: str) -> str:
 def other(rng: Random, options: Sequence[T], *taken: T) -> T:
     """One of `options` that is none of `taken`."""
     return rng.choice([option for option in options if option not in taken])
+
+
+def swapped(rng: Random, items: Sequence[T]) -> list[T]:
+    """The items with two of them exchanged."""
+    mixed = list(items)
+    one, two = rng.sample(range(len(mixed)), 2)
+    mixed[one], mixed[two] = mixed[two], mixed[one]
+    return mixed
 
 
 def near(rng: Random, number: int) -> int:

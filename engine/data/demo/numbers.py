@@ -1,11 +1,10 @@
 """Tasks of the demo set about numbers: sums, order, sequences, other ways to write them, lines of Python."""
 
 from random import Random
-from typing import Any
 
-from engine.data.demo.draft import EASY, HARD, LEVELS, MEDIUM, Draft, Forms, capital, draft, listed, near, other
+from engine.data.demo.draft import EASY, HARD, LEVELS, MEDIUM, Draft, capital, draft, fill, listed, near, other, swapped
 from engine.data.demo.grammar import plural
-from engine.data.demo.words import WORDS
+from engine.data.demo.words import FORMS, WORDS
 
 ROMAN = {100: "C", 90: "XC", 50: "L", 40: "XL", 10: "X", 9: "IX", 5: "V", 4: "IV", 1: "I"}
 
@@ -33,26 +32,14 @@ def addition(rng: Random) -> Draft:
     """Add two numbers of one to three digits."""
     level = rng.choice(LEVELS)
     one, two = (_number(rng, level) for _ in range(2))
-    forms = (
-        ("What is {one} + {two}?", "", "{answer}"),
-        ("Add the two numbers.", "{one} and {two}", "{answer}"),
-        ("How much is {one} plus {two}?", "", "{one} plus {two} is {answer}."),
-        ("Calculate.", "{one} + {two}", "{one} + {two} = {answer}"),
-    )
-    return draft(rng, level, forms, one + two, near(rng, one + two), one=one, two=two)
+    return draft(rng, level, FORMS.addition, one + two, near(rng, one + two), one=one, two=two)
 
 
 def subtraction(rng: Random) -> Draft:
     """Take one number from a larger one."""
     level = rng.choice(LEVELS)
     two, one = sorted(_number(rng, level) for _ in range(2))
-    forms = (
-        ("What is {one} - {two}?", "", "{answer}"),
-        ("Take {two} from {one}.", "", "{answer}"),
-        ("How much is {one} minus {two}?", "", "{one} minus {two} is {answer}."),
-        ("Calculate.", "{one} - {two}", "{one} - {two} = {answer}"),
-    )
-    return draft(rng, level, forms, one - two, near(rng, one - two), one=one, two=two)
+    return draft(rng, level, FORMS.subtraction, one - two, near(rng, one - two), one=one, two=two)
 
 
 def multiplication(rng: Random) -> Draft:
@@ -60,13 +47,7 @@ def multiplication(rng: Random) -> Draft:
     level = rng.choice(LEVELS)
     one = {EASY: rng.choice((2, 5, 10)), MEDIUM: rng.randint(3, 9), HARD: rng.randint(11, 39)}[level]
     two = rng.randint(2, 9 if level == HARD else 12)
-    forms = (
-        ("What is {one} x {two}?", "", "{answer}"),
-        ("Multiply {one} by {two}.", "", "{answer}"),
-        ("How much is {one} times {two}?", "", "{one} times {two} is {answer}."),
-        ("Calculate.", "{one} x {two}", "{one} x {two} = {answer}"),
-    )
-    return draft(rng, level, forms, one * two, near(rng, one * two), one=one, two=two)
+    return draft(rng, level, FORMS.multiplication, one * two, near(rng, one * two), one=one, two=two)
 
 
 def _number(rng: Random, level: str) -> int:
@@ -79,22 +60,13 @@ def comparison(rng: Random) -> Draft:
     if level == EASY and rng.random() < 0.4:
         number = rng.randint(1, 199)
         parity, slip = ("even", "odd") if number % 2 == 0 else ("odd", "even")
-        odd_forms = (
-            ("Is {number} even or odd?", "", "{answer}"),
-            ("Even or odd?", "{number}", "{number} is {answer}."),
-        )
-        return draft(rng, level, odd_forms, parity, slip, number=number)
+        return draft(rng, level, FORMS.comparison["parity"], parity, slip, number=number)
     count = {EASY: 2, MEDIUM: 3, HARD: 4}[level]
     numbers = rng.sample(range(1, 100) if level == EASY else range(1, 1000), count)
     large, small = ("larger", "smaller") if count == 2 else ("largest", "smallest")
     which, answer = rng.choice(((large, max(numbers)), (small, min(numbers))))
     wrong = other(rng, numbers, answer)
-    forms = (
-        ("Which number is the {which}?", "{numbers}", "{answer}"),
-        ("Find the {which} of {numbers}.", "", "{answer}"),
-        ("Look at {numbers}. Which is the {which}?", "", "The {which} is {answer}."),
-    )
-    return draft(rng, level, forms, answer, wrong, numbers=listed(numbers), which=which)
+    return draft(rng, level, FORMS.comparison["size"], answer, wrong, numbers=listed(numbers), which=which)
 
 
 def sorting(rng: Random) -> Draft:
@@ -103,16 +75,9 @@ def sorting(rng: Random) -> Draft:
     numbers = rng.sample(range(1, 100), 3 if level == MEDIUM else 5)
     down = rng.random() < 0.35
     ordered = sorted(numbers, reverse=down)
-    wrong = ordered.copy()
-    one, two = rng.sample(range(len(wrong)), 2)
-    wrong[one], wrong[two] = wrong[two], wrong[one]
+    wrong = swapped(rng, ordered)
     how = "from large to small" if down else "from small to large"
-    forms = (
-        ("Sort these numbers {how}.", "{numbers}", "{answer}"),
-        ("Put the numbers in order, {how}.", "{numbers}", "{answer}"),
-        ("Write {numbers} {how}.", "", "{answer}"),
-    )
-    return draft(rng, level, forms, listed(ordered), listed(wrong), numbers=listed(numbers), how=how)
+    return draft(rng, level, FORMS.sorting, listed(ordered), listed(wrong), numbers=listed(numbers), how=how)
 
 
 def sequences(rng: Random) -> Draft:
@@ -135,12 +100,7 @@ def sequences(rng: Random) -> Draft:
         step = rng.choice((1, 2, 5, 10)) if level == EASY else rng.choice((3, 4, 6, 7, 8, 9, -2, -3, -4))
         terms = [start + (40 if step < 0 else 0) + step * place for place in range(5)]
     *shown, answer = terms
-    forms = (
-        ("Which number comes next?", "{shown}", "{answer}"),
-        ("Continue the sequence: {shown}, ...", "", "{answer}"),
-        ("What follows?", "{shown}, ...", "{answer}"),
-    )
-    return draft(rng, level, forms, answer, near(rng, answer), shown=listed(shown))
+    return draft(rng, level, FORMS.sequences, answer, near(rng, answer), shown=listed(shown))
 
 
 def number_words(rng: Random) -> Draft:
@@ -149,18 +109,8 @@ def number_words(rng: Random) -> Draft:
     number = rng.randint(*{EASY: (0, 20), MEDIUM: (21, 99), HARD: (100, 999)}[level])
     wrong = near(rng, number) if number < 985 else number - 10
     if rng.random() < 0.5:
-        forms: Forms = (
-            ("Write {number} in words.", "", "{answer}"),
-            ("How do you say this number?", "{number}", "{answer}"),
-            ("Spell out the number {number}.", "", "{answer}"),
-        )
-        return draft(rng, level, forms, in_words(number), in_words(wrong), number=number)
-    forms = (
-        ("Write this number with digits.", "{words}", "{answer}"),
-        ("Which number is {words}?", "", "{answer}"),
-        ("Turn the words into a number.", "{words}", "{answer}"),
-    )
-    return draft(rng, level, forms, number, wrong, words=in_words(number))
+        return draft(rng, level, FORMS.number_words["words"], in_words(number), in_words(wrong), number=number)
+    return draft(rng, level, FORMS.number_words["digits"], number, wrong, words=in_words(number))
 
 
 def roman_numerals(rng: Random) -> Draft:
@@ -169,18 +119,8 @@ def roman_numerals(rng: Random) -> Draft:
     number = rng.randint(*{MEDIUM: (1, 30), HARD: (31, 199)}[level])
     wrong = near(rng, number) or number + 1
     if rng.random() < 0.6:
-        forms: Forms = (
-            ("Write {number} in Roman numerals.", "", "{answer}"),
-            ("What is this number in Roman numerals?", "{number}", "{answer}"),
-            ("How did the Romans write {number}?", "", "{answer}"),
-        )
-        return draft(rng, level, forms, roman(number), roman(wrong), number=number)
-    forms = (
-        ("Which number is {text}?", "", "{answer}"),
-        ("Read this Roman numeral.", "{text}", "{answer}"),
-        ("The clock tower says {text}. Which number is that?", "", "{answer}"),
-    )
-    return draft(rng, level, forms, number, wrong, text=roman(number))
+        return draft(rng, level, FORMS.roman_numerals["roman"], roman(number), roman(wrong), number=number)
+    return draft(rng, level, FORMS.roman_numerals["digits"], number, wrong, text=roman(number))
 
 
 def word_problems(rng: Random) -> Draft:
@@ -191,23 +131,17 @@ def word_problems(rng: Random) -> Draft:
     one, two, three = rng.randint(3, 9), rng.randint(2, 9), rng.randint(1, 4)
     if level != EASY:
         one, two = one + rng.randint(3, 12), two + rng.randint(1, 6)
-    ask = "does {name} have in all"
     if level == HARD:
-        story = "{name} has {one} {things} and buys {two} more. Then {name} gives {three} to {friend}."
-        answer, ask = one + two - three, "are left"
+        kind, answer = "both", one + two - three
     elif rng.random() < 0.5:
-        story, answer = "{name} has {one} {things}. {friend} brings {two} more.", one + two
+        kind, answer = "more", one + two
     else:
         one, two = max(one, two) + 2, min(one, two)
-        story, answer = "{name} has {one} {things} and gives {two} of them to {friend}.", one - two
-        ask = "are left"
-    forms = (
-        (f"{story} How many {{things}} does {{name}} have now?", "", "{name} has {answer} {things}."),
-        ("How many {things} does {name} have now?", story, "{answer} {things}"),
-        ("Solve the problem.", f"{story} How many {{things}} {ask}?", "{name} has {answer} {things} now."),
-    )
-    fields: dict[str, Any] = {"name": name, "friend": friend, "things": things, "one": one, "two": two, "three": three}
-    return draft(rng, level, forms, answer, near(rng, answer), **fields)
+        kind, answer = "fewer", one - two
+    fields = {"name": name, "friend": friend, "things": things, "one": one, "two": two, "three": three}
+    story, ask = (fill(text, **fields) for text in FORMS.word_problems[kind])
+    forms = FORMS.word_problems["forms"]
+    return draft(rng, level, forms, answer, near(rng, answer), story=story, ask=ask, **fields)
 
 
 def python_lines(rng: Random) -> Draft:
@@ -233,9 +167,4 @@ def python_lines(rng: Random) -> Draft:
         ]
         lines[3] = lines[3] if lines[3][1] != lines[3][2] else lines[0]
     line, answer, wrong = rng.choice(lines)
-    forms = (
-        ("What does this line of Python print?", "print({line})", "{answer}"),
-        ("Run this line in your head.", "print({line})", "{answer}"),
-        ("What is printed by print({line})?", "", "It prints {answer}."),
-    )
-    return draft(rng, level, forms, answer, wrong, line=line)
+    return draft(rng, level, FORMS.python_lines, answer, wrong, line=line)

@@ -1,4 +1,4 @@
-"""What the demo set is made of: words, facts, parts of sentences, and clauses, a TOML file for each."""
+"""What the demo set is made of, a TOML file for each: words, facts, parts of sentences, clauses, forms of questions."""
 
 import tomllib
 from importlib.resources import files
@@ -10,4 +10,4 @@ def load(name: str) -> SimpleNamespace:
     return SimpleNamespace(**tomllib.loads(files(__name__).joinpath(f"{name}.toml").read_text("utf-8")))
 
 
-WORDS = load("words")
+WORDS, FORMS = load("words"), load("forms")
