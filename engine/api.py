@@ -185,8 +185,9 @@ def _rows(
     if isinstance(data, str):
         records = load_records(data, limit=limit)
     else:
-        listed = data.to_dict("records") if isinstance(data, pd.DataFrame) else [dict(row) for row in data]
-        names = list(dict.fromkeys(str(name) for row in listed for name in row))
+        given = data.to_dict("records") if isinstance(data, pd.DataFrame) else data
+        listed = [{str(name): value for name, value in row.items()} for row in given]
+        names = list(dict.fromkeys(name for row in listed for name in row))
         records = Records("the given rows", names, listed[:limit], 0, len(listed))
     return to_rows(records, find_columns(records.columns, ColumnMap(**(columns or {})), records.name))
 
