@@ -136,13 +136,13 @@ def report(costs: dict[str, dict[int, Cost]], steps: list[int]) -> None:
         limit = MEMORY_AIM * ours[first].peak + (last - first) * ours[first].weights
         print(
             f"peak at T={last}: {mib(ours[last].peak)} MiB, aim at most {mib(limit)} ({MEMORY_AIM} times that at "
-            f"T={first} plus the stored weights): {said(ours[last].peak <= limit)}"
+            f"T={first} plus the stored weights): {verdict(ours[last].peak <= limit)}"
         )
     ratios = {count: ours[count].seconds / kept[count].seconds for count in kept if count in ours}
     worst = max(ratios, key=lambda count: ratios[count])
     print(
         f"seconds: at most {ratios[worst]:.2f} times the full graph's (T={worst}), aim at most {TIME_AIM}: "
-        f"{said(ratios[worst] <= TIME_AIM)}"
+        f"{verdict(ratios[worst] <= TIME_AIM)}"
     )
 
 
@@ -150,7 +150,7 @@ def mib(count: float) -> str:
     return f"{count / MIB:,.0f}"
 
 
-def said(met: bool) -> str:
+def verdict(met: bool) -> str:
     return "met" if met else "NOT met"
 
 

@@ -32,7 +32,22 @@ from torch import nn
 from transformers import LlamaForCausalLM
 
 from bench.scoring_baselines import floor, ids_of, padded_batches, plain_loop
-from bench.scoring_setup import CPU, CPU_PAIRS, GPU, GPU_PAIRS, Pair, Row, Setting, Shape, V, alpaca, llama, machine, parameters, tiled
+from bench.scoring_setup import (
+    CPU,
+    CPU_PAIRS,
+    GPU,
+    GPU_PAIRS,
+    Pair,
+    Row,
+    Setting,
+    Shape,
+    V,
+    alpaca,
+    llama,
+    machine,
+    parameters,
+    tiled,
+)
 from engine.batching.batch import collate
 from engine.scoring.hidden import HiddenCache, final_hidden, lm_head_of
 from engine.scoring.kl import reference_kl
@@ -93,7 +108,7 @@ def speed(where: Setting, pair: Pair, samples: Sequence[Row], repeats: int) -> N
         print(f"| {name} | {1 / each:,.0f} | {cost[PLAIN] / each:.2f} | {cost[FLOOR] / each:.2f} |")
     estimate = HiddenCache.estimate(tokens, pair.teacher.width, where.dtype)
     print(
-        f"\nlater / first epoch: {cost[LATER] / cost[FIRST]:.2f}; hidden-state cache: {estimate:,} bytes foretold, ",
+        f"\nlater / first epoch: {cost[LATER] / cost[FIRST]:.2f}; hidden-state cache: {estimate:,} bytes estimated, ",
         end="",
     )
     print(f"{size:,} on disk")

@@ -53,7 +53,7 @@ def main() -> None:
 
     teacher = group(train, [999], device)
     train_group(teacher, [Student(np.arange(len(train)), 999)], train, known, SCHEDULE)
-    said = outputs_of(teacher, train).to(device)
+    teacher_logits = outputs_of(teacher, train).to(device)
     print("| kept | plain loop, students/min | Winnow, students/min | ratio | accuracy, plain | accuracy, Winnow |")
     print("| ---: | ---: | ---: | ---: | ---: | ---: |")
     plain_total, group_total = 0.0, 0.0
@@ -67,7 +67,7 @@ def main() -> None:
         ]
         plain = (time.perf_counter() - started) / options.plain
         started = time.perf_counter()
-        students = [Student(rows, seed, KD_WEIGHT, teacher=said) for seed, rows in enumerate(kept)]
+        students = [Student(rows, seed, KD_WEIGHT, teacher=teacher_logits) for seed, rows in enumerate(kept)]
         trained = group(train, range(options.students), device)
         train_group(trained, students, train, known, SCHEDULE)
         results = measure(outputs_of(trained, test), unknown.cpu())

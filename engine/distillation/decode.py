@@ -32,9 +32,9 @@ def nearest_tokens(
 ) -> tuple[Tensor, Tensor]:
     """Ids and similarities (float32) of the nearest rows, nearest first, both (…, count).
 
-    `vectors` (…, d), `table` (V, d), `allowed` (V,) bool: the rows that may be named; where those are fewer than
+    `vectors` (…, d), `table` (V, d), `allowed` (V,) bool: the rows that may be named; if those are fewer than
     `count`, all of them are. Of equally similar rows the one with the lower id comes first. A vector or row of zeros
-    has cosine 0 with everything. Raises WinnowError where the widths differ or no row is allowed.
+    has cosine 0 with everything. Raises WinnowError if the widths differ or no row is allowed.
     """
     _check(vectors, table, allowed)
     flat = vectors.detach().reshape(-1, vectors.shape[-1])
@@ -58,7 +58,7 @@ def embedding_penalty(vectors: Tensor, table: Tensor, allowed: Tensor) -> Tensor
     """Mean over vectors (n, L, d) of the squared L2 distance to the nearest allowed row of `table` (V, d), a scalar.
 
     The nearest row is held fixed, so the gradient is 2 (v - row) / (n L): it goes through the vectors alone.
-    Raises WinnowError where the widths differ or no row is allowed.
+    Raises WinnowError if the widths differ or no row is allowed.
     """
     ids, _ = nearest_tokens(vectors, table, allowed, "l2", count=1)
     rows = table.detach()[ids[..., 0]].to(vectors.dtype)

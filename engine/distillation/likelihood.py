@@ -35,8 +35,8 @@ def label_likelihoods(
 
     Prompts of similar length are read together, at most `tokens` at once, padding counted, or one longer prompt alone;
     `shared` is how many tokens `logits_of` itself holds before every prompt. No mask is needed to keep padding out, as
-    no causal model looks to its right. `tick(done, total)` is told the sequences read after every batch and may raise
-    to stop. Raises ValueError where a prompt or a label has no tokens.
+    no causal model looks to its right. `tick(done, total)` gets the sequences read after every batch and may raise to
+    stop. Raises ValueError if a prompt or a label has no tokens.
     """
     if not all(prompts) or not all(labels):
         raise ValueError("every prompt and every label needs at least one token")
@@ -81,8 +81,8 @@ def _log_probabilities(logits: Tensor, rows: Tensor, columns: Tensor, tokens: Te
 
 def _endings(labels: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
     """What has to be read after a prompt so that every token of every label is predicted somewhere."""
-    heads = dict.fromkeys(tuple(label[:-1]) for label in labels)
-    return [a for a in heads if not any(a != b and _begins(b, a) for b in heads)]
+    beginnings = dict.fromkeys(tuple(label[:-1]) for label in labels)
+    return [a for a in beginnings if not any(a != b and _begins(b, a) for b in beginnings)]
 
 
 def _begins(sequence: Sequence[int], start: Sequence[int]) -> bool:

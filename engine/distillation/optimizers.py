@@ -1,7 +1,7 @@
 """Optimizers of the inner loop, written so that one can differentiate through them.
 
 Each update is a function of tensors: new weights and new slots (velocity, moments) from old ones. Nothing is changed
-in place, and every derivative exists also where a gradient is zero.
+in place, and every derivative exists, also at a gradient of zero.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from engine.common.choices import InnerOptimizer
 class Optimizer:
     """SGD, SGD with (heavy-ball) momentum as in torch.optim.SGD, or Adam (Kingma and Ba 2015, algorithm 1).
 
-    Adam adds `epsilon` inside the root, where torch.optim.Adam adds it outside: the root of zero has no derivative.
+    Adam adds `epsilon` inside the root, torch.optim.Adam outside: the root of zero has no derivative.
     """
 
     name: InnerOptimizer = "sgd"

@@ -64,8 +64,8 @@ class TrainingDynamics:
         """Raises ValueError unless every sample is recorded at this epoch; without one, at every epoch."""
         recorded = self.recorded if epoch is None else self.recorded[self.row(epoch)]
         if not recorded.all():
-            where = "some epoch" if epoch is None else f"epoch {epoch}"
-            raise ValueError(f"the dynamics lack samples at {where}")
+            at = "some epoch" if epoch is None else f"epoch {epoch}"
+            raise ValueError(f"the dynamics lack samples at {at}")
 
     @torch.no_grad()
     def update(self, epoch: int, index: Tensor, outputs: Tensor, labels: Tensor) -> None:

@@ -81,7 +81,7 @@ def inliers(embeddings: Embeddings, seed: int) -> Scores:
 
 def _herding(embeddings: Embeddings, n_selected: int) -> Scores:
     # With the mean at the origin, the mean of t selected with sum S and a next one x has the squared length
-    # |S + x|^2 / (t + 1)^2, which is smallest where |x|^2 + 2 x S is.
+    # |S + x|^2 / (t + 1)^2, which is smallest if |x|^2 + 2 x S is.
     x = _centred(embeddings)
     lengths = np.einsum("nd,nd->n", x, x)
     used = np.zeros(len(x), np.bool_)
@@ -100,7 +100,7 @@ def _herding(embeddings: Embeddings, n_selected: int) -> Scores:
 
 
 def _centred(embeddings: Embeddings) -> NDArray[np.floating]:
-    """The mean at the origin, where squared lengths are small and their differences keep their digits."""
+    """Shifted to mean 0: squared lengths are small there, and their differences keep their digits."""
     _require_finite(embeddings)
     return embeddings - embeddings.mean(0, dtype=np.float64).astype(embeddings.dtype)
 

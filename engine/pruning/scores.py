@@ -100,7 +100,7 @@ def kl_from_teacher(teacher_logits: Array, outputs: Array) -> Scores:
     log_t = _log_probs(teacher_logits)
     total = np.zeros(len(log_t))
     for run in outputs:
-        # What is below zero is rounding where both models are equal.
+        # Values below zero are rounding, if both models are equal.
         total += (log_t.exp() * (log_t - _log_probs(run))).sum(1).clamp(min=0).numpy()
     return total / len(outputs)
 

@@ -1,8 +1,7 @@
 """Final hidden states of a causal language model, and the cache that lets a frozen teacher run only once.
 
-The final hidden states (after the last norm) and the head are all that the logits depend on. They are 30 to 170 times
-smaller than the logits, so they are what is kept: `HiddenCache` holds them in the model's own dtype, which loses
-nothing.
+The final hidden states (after the last norm) and the LM head are all that the logits depend on. They are 30 to 170
+times smaller than the logits, so `HiddenCache` stores them, in the model's own dtype, which loses nothing.
 """
 
 import logging
@@ -28,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Switch dropout and its like off, and put every module back as it was, also after an exception."""
+    """Switch dropout and the like off, and restore the mode of every module, also after an exception."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -57,7 +56,7 @@ def final_hidden(model: nn.Module, batch: Batch) -> Tensor:
 def lm_head_of(model: nn.Module) -> LmHead:
     """The model's head with the logit scale and soft-cap of its configuration.
 
-    Raises WinnowError where the last layer is not one plain linear layer (LoRA on the head, for instance).
+    Raises WinnowError if the last layer is not one plain linear layer (LoRA on the head, for instance).
     """
     layer = _pretrained(model).get_output_embeddings()
     config = _pretrained(model).config.get_text_config()
@@ -75,7 +74,7 @@ def lm_head_of(model: nn.Module) -> LmHead:
 def check_lm_head(model: nn.Module) -> None:
     """Compare hidden states and head with the model's own logits on four tokens.
 
-    Raises WinnowError where they differ: then the model does something to its logits that Winnow does not know.
+    Raises WinnowError if they differ: then the model changes its logits in a way that Winnow does not know.
     """
     tokens = torch.arange(4, device=device_of(model))[None]
     head = lm_head_of(model)
@@ -100,7 +99,7 @@ def _number(config: PretrainedConfig, name: str) -> float:
 
 
 def _pretrained(model: nn.Module) -> PreTrainedModel:
-    """PEFT wrappers answer to everything the model they wrap answers to, and share no class with it."""
+    """PEFT wrappers have every attribute of the model they wrap, and share no class with it."""
     return cast(PreTrainedModel, model)
 
 
@@ -111,8 +110,8 @@ def _name(model: nn.Module) -> str:
 class HiddenCache:
     """Final hidden states on disk, one safetensors file per key, never more than `limit_bytes` in all.
 
-    A file is written whole or not at all and carries a checksum and a `stamp` of what it was made from. A damaged file
-    or one with another stamp is reported, deleted and counts as absent.
+    A file is written atomically, with a checksum and a `stamp` of what it was made from. A damaged file or one with
+    another stamp is logged, deleted and counts as absent.
     """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
@@ -121,7 +120,7 @@ class HiddenCache:
 
     @staticmethod
     def estimate(n_tokens: int, width: int, dtype: torch.dtype) -> int:
-        """Bytes that the hidden states of `n_tokens` positions will take, without the file's header (below 1 KB)."""
+        """Bytes of the hidden states of `n_tokens` positions, without the file's header (below 1 KB)."""
         return n_tokens * width * dtype.itemsize
 
     @property
@@ -132,18 +131,18 @@ class HiddenCache:
     def has(self, key: str) -> bool:
         return self._path(key).exists()
 
-    def room_for(self, key: str, n_bytes: int) -> bool:
+    def fits(self, key: str, n_bytes: int) -> bool:
         """Whether `n_bytes` under `key`, in place of what is there, stay within the limit."""
-        there = self._path(key).stat().st_size if self.has(key) else 0
-        return self.bytes - there + n_bytes <= self.limit_bytes
+        replaced = self._path(key).stat().st_size if self.has(key) else 0
+        return self.bytes - replaced + n_bytes <= self.limit_bytes
 
     def put(self, key: str, hidden: Tensor, stamp: str) -> bool:
-        """Store (T, width) states; False, and nothing is stored, where they would exceed the limit.
+        """Store (T, d) states; returns False and stores nothing if they would exceed the limit.
 
-        Raises WinnowError where the disk cannot be written.
+        Raises WinnowError if the disk cannot be written.
         """
         hidden = hidden.detach().cpu().contiguous()
-        if not self.room_for(key, hidden.nbytes):
+        if not self.fits(key, hidden.nbytes):
             return False
         metadata = {"stamp": stamp, "crc32": _crc32(hidden)}
         write_atomically(self._path(key), lambda path: save_file({"hidden": hidden}, path, metadata))
@@ -158,11 +157,11 @@ class HiddenCache:
             with safe_open(path, framework="pt") as file:
                 metadata, hidden = file.metadata() or {}, file.get_tensor("hidden")
         except (SafetensorError, OSError) as error:
-            log.warning("cached hidden states %s cannot be read (%s) and are made again", path, error)
+            log.warning("cached hidden states %s cannot be read (%s) and are computed again", path, error)
         else:
             if metadata.get("stamp") == stamp and metadata.get("crc32") == _crc32(hidden):
                 return hidden
-            log.warning("cached hidden states %s are damaged or of other samples and are made again", path)
+            log.warning("cached hidden states %s are damaged or of other samples and are computed again", path)
         path.unlink(missing_ok=True)
         return None
 

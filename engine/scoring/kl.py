@@ -1,7 +1,7 @@
 """Exact KL divergence between two language models, one vocabulary tile at a time.
 
 What is notable here:
-- the input is final hidden states and heads, so no (tokens x vocabulary) tensor ever exists: four float32 buffers
+- the input is final hidden states and LM heads, so no (tokens x vocabulary) tensor ever exists: four float32 buffers
   of one tile are the working memory, whatever the vocabulary and the length;
 - one pass over the vocabulary yields forward and reverse KL, both negative log-likelihoods, the teacher's entropy
   and the leading tokens of both models;
@@ -39,9 +39,9 @@ LEAST_ROWS = 256  # fewer rows than this make poor matrix products, so a wide ti
 
 
 class TokenScores(NamedTuple):
-    """What one pass knows of each of T positions, in nats; tensors (T,) and, for the last four, (T, k).
+    """The result of one pass for T positions, in nats; tensors (T,) and, for the last four, (T, k).
 
-    Where a model gave NaN or infinity, every value of that position is NaN and its ids mean nothing; other positions
+    At a position with NaN or infinity in a model's logits every value is NaN and the ids mean nothing; other positions
     are unaffected.
     """
 
@@ -50,7 +50,7 @@ class TokenScores(NamedTuple):
     nll_teacher: Tensor  # -log p_t(label)
     nll_student: Tensor  # -log p_s(label)
     entropy_teacher: Tensor  # H(p_t)
-    disagree: Tensor  # 1.0 where the top tokens differ, else 0.0
+    disagree: Tensor  # 1.0 if the top tokens differ, else 0.0
     teacher_ids: Tensor  # most probable first
     teacher_probs: Tensor
     student_ids: Tensor
@@ -70,8 +70,8 @@ def token_scores(
 ) -> TokenScores:
     """Score T positions from the final hidden states (T, d_t) and (T, d_s); `labels` (T,) are the next tokens.
 
-    Both heads are cut to their first `vocab_size` rows, the tokenizer's length. Nothing made here is wider than
-    `tile` columns, and the four buffers are of one size whatever T and `vocab_size`.
+    Both heads are cut to their first `vocab_size` rows, the tokenizer's length. No tensor made here is wider than
+    `tile` columns, and the size of the four buffers depends on neither T nor `vocab_size`.
     """
     tile = min(tile, vocab_size)
     rows = max(LEAST_ROWS, TILE_ELEMENTS[labels.device.type] // tile)
@@ -81,16 +81,16 @@ def token_scores(
     shared = head_t.same_map_as(head_s) and hidden_t.dtype == torch.float32
     if shared:
         hidden_s = hidden_s - hidden_t
-    task = _Task(head_t, head_s, shared, vocab_size, tile, top_k, buffers)
+    sweep = _Sweep(head_t, head_s, shared, vocab_size, tile, top_k, buffers)
     parts = []
     for start in range(0, len(labels), rows):
         part = slice(start, start + rows)
         inputs = hidden_t[part], hidden_s[part], labels[part]
-        scores = _sweep(task, *inputs, careful=False)
+        scores = _run(sweep, *inputs, careful=False)
         broken = torch.isnan(scores.kl).nonzero()[:, 0]
         if len(broken):
-            # Either e^x left the range of float32, which the careful form survives, or a model gave NaN.
-            again = _sweep(task, *(tensor[broken] for tensor in inputs), careful=True)
+            # Either e^x exceeded the range of float32, which the careful form avoids, or a model gave NaN.
+            again = _run(sweep, *(tensor[broken] for tensor in inputs), careful=True)
             for column, repaired in zip(scores, again, strict=True):
                 column[broken] = repaired
         parts.append(scores)
@@ -98,7 +98,7 @@ def token_scores(
 
 
 @dataclass(frozen=True)
-class _Task:
+class _Sweep:
     head_t: LmHead
     head_s: LmHead
     shared: bool  # one head for both: the second hidden state is h_s - h_t
@@ -108,31 +108,31 @@ class _Task:
     buffers: Tensor  # (4, rows, tile)
 
 
-def _sweep(task: _Task, h_t: Tensor, h_s: Tensor, labels: Tensor, *, careful: bool) -> TokenScores:
+def _run(sweep: _Sweep, h_t: Tensor, h_s: Tensor, labels: Tensor, *, careful: bool) -> TokenScores:
     """One pass over the vocabulary for one block of positions."""
     rows = len(labels)
     sums = _Sums(rows, labels.device)
-    k = min(max(task.top_k, 1), task.vocab_size)
+    k = min(max(sweep.top_k, 1), sweep.vocab_size)
     top_t, top_s = TopK(rows, k, labels.device), TopK(rows, k, labels.device)
     label_t, label_s = torch.zeros(2, rows, device=labels.device)
-    for start in range(0, task.vocab_size, task.tile):
-        stop = min(start + task.tile, task.vocab_size)
-        b0, b1, b2, b3 = (buffer.flatten()[: rows * (stop - start)].view(rows, -1) for buffer in task.buffers)
-        z_t = task.head_t.logits(h_t, start, stop, out=b0)
-        if task.shared:
-            dz = task.head_s.logits(h_s, start, stop, out=b1)
+    for start in range(0, sweep.vocab_size, sweep.tile):
+        stop = min(start + sweep.tile, sweep.vocab_size)
+        b0, b1, b2, b3 = (buffer.flatten()[: rows * (stop - start)].view(rows, -1) for buffer in sweep.buffers)
+        z_t = sweep.head_t.logits(h_t, start, stop, out=b0)
+        if sweep.shared:
+            dz = sweep.head_s.logits(h_s, start, stop, out=b1)
             z_s = torch.add(z_t, dz, out=b3)
         else:
-            z_s = task.head_s.logits(h_s, start, stop, out=b1)
+            z_s = sweep.head_s.logits(h_s, start, stop, out=b1)
         here = (labels >= start) & (labels < stop)
         column = (labels - start).clamp_(0, stop - start - 1)[:, None]
         label_t = torch.where(here, z_t.gather(1, column)[:, 0], label_t)
         label_s = torch.where(here, z_s.gather(1, column)[:, 0], label_s)
-        sums.raise_maxima(top_t.update(z_t, start), top_s.update(z_s, start))
-        if not task.shared:
+        sums.update_maxima(top_t.update(z_t, start), top_s.update(z_s, start))
+        if not sweep.shared:
             dz = z_s.sub_(z_t)
         sums.add(z_t, dz, b2, b3, careful)
-    return _finish(sums, label_t, label_s, top_t, top_s, task.top_k)
+    return _finish(sums, label_t, label_s, top_t, top_s, sweep.top_k)
 
 
 class _Sums:
@@ -145,8 +145,8 @@ class _Sums:
         self.Z, self.S, self.D, self.R, self.E = torch.zeros(5, rows, dtype=torch.float64, device=device)
         self.empty = True
 
-    def raise_maxima(self, best_t: Tensor, best_s: Tensor) -> None:
-        """Restate the sums for the maxima after this tile: y moves by `down`, x by `shift`."""
+    def update_maxima(self, best_t: Tensor, best_s: Tensor) -> None:
+        """Rescale the sums to the maxima after this tile: y changes by `down`, x by `shift`."""
         m_t, m_s = torch.maximum(self.m_t, best_t), torch.maximum(self.m_s, best_s)
         c = m_s - m_t
         if not self.empty:
@@ -160,14 +160,14 @@ class _Sums:
         self.m_t, self.m_s, self.c, self.empty = m_t, m_s, c, False
 
     def add(self, z_t: Tensor, dz: Tensor, w: Tensor, u: Tensor, careful: bool) -> None:
-        """Take in one tile of z_t and dz = z_s - z_t (both overwritten); `w` and `u` are buffers of their shape."""
+        """Add one tile of z_t and dz = z_s - z_t (both overwritten); `w` and `u` are buffers of their shape."""
         y = z_t.sub_(self.m_t[:, None])
         x = dz.sub_(self.c[:, None])
         torch.mul(y, LOG2_E, out=w).exp2_()  # three times as fast as exp on a CPU, and as exact
         self.Z += w.sum(1)
         self.D += torch.mul(w, x, out=u).sum(1)
         self.E += torch.mul(w, y, out=u).sum(1)
-        if careful:  # e^x may overflow where w e^x = e^(z_s - m_s) does not
+        if careful:  # e^x may overflow although w e^x = e^(z_s - m_s) does not
             torch.where(x > 1, torch.exp(x + y) - w, torch.expm1(x.clamp(max=1)) * w, out=u)
         else:
             torch.expm1(x, out=u).mul_(w)
@@ -199,7 +199,7 @@ def _finish(sums: _Sums, label_t: Tensor, label_s: Tensor, top_t: TopK, top_s: T
 
 
 def reference_kl(hidden_t: Tensor, hidden_s: Tensor, head_t: LmHead, head_s: LmHead, *, vocab_size: int) -> Tensor:
-    """Forward KL of T positions (T,) the plain way, in float64 from full logits: the exact one beside the fast one."""
+    """Forward KL of T positions (T,) from full float64 logits: the plain reference of `token_scores`."""
     log_t = torch.log_softmax(head_t.reference_logits(hidden_t)[:, :vocab_size], 1)
     log_s = torch.log_softmax(head_s.reference_logits(hidden_s)[:, :vocab_size], 1)
     return (log_t.exp() * (log_t - log_s)).sum(1)

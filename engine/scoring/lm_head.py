@@ -1,4 +1,4 @@
-"""The head of a causal language model: how final hidden states become logits."""
+"""The LM head of a causal language model: how final hidden states become logits."""
 
 from dataclasses import dataclass
 
@@ -16,13 +16,13 @@ class LmHead:
     `scale` is the logit scale of Cohere and Granite models, `softcap` that of Gemma.
     """
 
-    weight: Tensor  # (at least the vocabulary, width)
+    weight: Tensor  # (at least V, d)
     bias: Tensor | None = None
     scale: float = 1.0
     softcap: float | None = None
 
     def operand(self, hidden: Tensor) -> Tensor:
-        """`hidden` in the type the matrix product reads: half precision on CUDA, float32 everywhere else.
+        """`hidden` in the dtype of the matrix product: half precision on CUDA, float32 everywhere else.
 
         A CUDA product of halves is summed and returned in float32; a CPU product of halves would be rounded to halves,
         so there both sides are widened first, which loses nothing.
@@ -32,7 +32,7 @@ class LmHead:
         return hidden.float().contiguous()
 
     def logits(self, operand: Tensor, start: int, stop: int, out: Tensor) -> Tensor:
-        """float32 logits (tokens, stop - start) of the vocabulary's columns start to stop, written into `out`."""
+        """float32 logits (T, stop - start) of vocabulary columns start to stop - 1, written into `out`."""
         weight = self.weight[start:stop]
         if operand.dtype == torch.float32:
             torch.mm(operand, weight.float().t(), out=out)
@@ -47,13 +47,13 @@ class LmHead:
         return out
 
     def reference_logits(self, hidden: Tensor) -> Tensor:
-        """float64 logits (tokens, all rows of the head): the plain form of `logits`."""
+        """float64 logits (T, all rows of the head): the plain form of `logits`."""
         bias = None if self.bias is None else self.bias.double()
         logits = F.linear(hidden.double(), self.weight.double(), bias) * self.scale
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
 
     def same_map_as(self, other: "LmHead") -> bool:
-        """True where both are one and the same linear map, so that z_s - z_t = head(h_s - h_t)."""
+        """Whether both are one and the same linear map, so that z_s - z_t = head(h_s - h_t)."""
         return (
             self.weight.data_ptr() == other.weight.data_ptr()
             and self.weight.shape == other.weight.shape

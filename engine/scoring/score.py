@@ -36,7 +36,7 @@ BATCH_COST = {"cpu": 64, "cuda": 4096}
 class SampleScores:
     """Every score of one sample of N positions: arrays (N,), nats; the last four (N, k), most probable first.
 
-    Positions where a model gave NaN or infinity are NaN in every float array.
+    Positions with NaN or infinity in a model's logits are NaN in every float array.
     """
 
     row: int
@@ -46,14 +46,14 @@ class SampleScores:
     nll_teacher: Floats  # of the label
     nll_student: Floats
     entropy_teacher: Floats
-    disagree: Floats  # 1 where the top tokens differ
+    disagree: Floats  # 1 if the top tokens differ, else 0
     teacher_ids: Ids
     teacher_probs: Floats
     student_ids: Ids
     student_probs: Floats
 
     def metrics(self) -> dict[str, float]:
-        """One number per metric, high = keep: nats per token, or a share; NaN where one position it counts is NaN.
+        """One number per metric, high = keep: nats per token, or a share; NaN if one position that it counts is NaN.
 
         `kl` is (1/N) sum_i KL_i over all positions, prompt included, as in Casey, Lu and Zuo (2024); `kl_response` is
         the mean over the response alone.
@@ -87,16 +87,16 @@ def score_samples(
     cache_key: str = "",
     tick: Callable[[int, int], None] | None = None,
 ) -> list[SampleScores]:
-    """Score every sample; the results stand in the order of `samples`.
+    """Score every sample; returns the scores in the order of `samples`.
 
     `vocab_size` is the tokenizer's length: both heads are cut to it. At most `token_budget` tokens, padding counted,
-    are worked on at once; out of memory halves the budget and goes on. With a `cache`, the teacher's hidden states are
-    taken from under `cache_key`, or stored there while the limit allows; `cache_key` must change with the teacher.
-    Where they are cached the teacher's body is not run, and its `Head` alone may be given. `tick(done, total)` is told
-    the scored tokens after every round and may raise to stop.
+    are in one batch; out of memory halves the budget. With a `cache`, the teacher's hidden states are read from
+    `cache_key`, or stored there while the limit allows; `cache_key` must change with the teacher. If they are cached
+    the teacher's body is not run, and its LmHead alone suffices as `teacher`. `tick(done, total)` is called with the
+    scored tokens after every round and may raise to stop.
 
-    Raises WinnowError where a sample cannot be scored (naming its row), where one row alone does not fit into memory,
-    and where a `Head` is given without cached states.
+    Raises WinnowError if a sample cannot be scored (naming its row), if one row alone does not fit into memory, if a
+    head is smaller than `vocab_size`, and if `teacher` is an LmHead without cached states.
     """
     _check(samples, vocab_size)
     head_s = lm_head_of(student)
@@ -133,14 +133,14 @@ def score_samples(
     lengths = [len(sample.input_ids) for sample in samples]
     results: dict[int, SampleScores] = {}
     done, total = 0, sum(lengths)
-    waiting = plan_rounds(lengths, token_budget, BATCH_COST[device.type])
-    while waiting:
-        columns = _unless_out_of_memory(score_round, waiting[0])
+    pending = plan_rounds(lengths, token_budget, BATCH_COST[device.type])
+    while pending:
+        columns = _unless_out_of_memory(score_round, pending[0])
         if columns is None:
-            waiting = _smaller(waiting, samples, lengths, BATCH_COST[device.type])
+            pending = _smaller(pending, samples, lengths, BATCH_COST[device.type])
             continue
         stop = 0
-        for i in _flat(waiting.pop(0)):
+        for i in _flat(pending.pop(0)):
             start, stop = stop, stop + lengths[i]
             rows = (column[start:stop] for column in columns)
             results[i] = SampleScores(samples[i].row, samples[i].response_start, *rows)
@@ -172,10 +172,10 @@ def _numpy(column: Tensor) -> NDArray[Any]:
     return column.to("cpu", kind).numpy()
 
 
-def _unless_out_of_memory(work: Callable[[list[list[int]]], Columns], batches: list[list[int]]) -> Columns | None:
-    """`work(batches)`, or None where it ran out of memory; all it had made is free again on return."""
+def _unless_out_of_memory(function: Callable[[list[list[int]]], Columns], batches: list[list[int]]) -> Columns | None:
+    """`function(batches)`, or None if it ran out of memory; all that it had allocated is free again on return."""
     try:
-        return work(batches)
+        return function(batches)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -183,10 +183,10 @@ def _unless_out_of_memory(work: Callable[[list[list[int]]], Columns], batches: l
 
 
 def _smaller(
-    waiting: list[list[list[int]]], samples: Sequence[TokenSample], lengths: list[int], batch_cost: int
+    pending: list[list[list[int]]], samples: Sequence[TokenSample], lengths: list[int], batch_cost: int
 ) -> list[list[list[int]]]:
-    """Rounds of half the tokens of the one that did not fit. Raises WinnowError where that was a single row."""
-    failed = _flat(waiting[0])
+    """Rounds of half the tokens of the one that did not fit. Raises WinnowError if that was a single row."""
+    failed = _flat(pending[0])
     if len(failed) == 1:
         raise WinnowError(
             f"Row {samples[failed[0]].row} ({lengths[failed[0]]:,} tokens) does not fit into memory even alone; "
@@ -196,7 +196,7 @@ def _smaller(
         torch.cuda.empty_cache()
     budget = sum(lengths[i] for i in failed) // 2
     log.warning("out of memory with %d tokens at once; going on with %d", sum(lengths[i] for i in failed), budget)
-    left = _flat(_flat(waiting))
+    left = _flat(_flat(pending))
     rounds = plan_rounds([lengths[i] for i in left], budget, batch_cost)
     return [[[left[j] for j in batch] for batch in batches] for batches in rounds]
 
@@ -206,7 +206,7 @@ def _flat(lists: Sequence[list[Item]]) -> list[Item]:
 
 
 class _TeacherStates:
-    """The teacher's final hidden states: from the cache, or from its body, then kept for the cache."""
+    """The teacher's final hidden states: from the cache, or from its body and then collected for the cache."""
 
     def __init__(
         self,
@@ -219,32 +219,34 @@ class _TeacherStates:
         self.cache, self.key = cache, key
         self.starts = np.cumsum([0, *(len(sample.input_ids) for sample in samples)]).tolist()
         self.stamp = _stamp(samples, head)
-        self.known = None if cache is None else cache.get(key, self.stamp)
+        self.cached = None if cache is None else cache.get(key, self.stamp)
         self.body = None if isinstance(teacher, LmHead) else teacher
-        if self.known is None and self.body is None:
+        if self.cached is None and self.body is None:
             raise WinnowError(
                 f"The hidden states of the teacher are not cached under {key!r}; load the teacher and score again."
             )
-        self.kept: Tensor | None = None
+        self.collected: Tensor | None = None
         shape = (self.starts[-1], head.weight.shape[1])
-        if cache is not None and self.known is None and cache.room_for(key, cache.estimate(*shape, head.weight.dtype)):
-            self.kept = torch.empty(shape, dtype=head.weight.dtype)
+        if cache is not None and self.cached is None and cache.fits(key, cache.estimate(*shape, head.weight.dtype)):
+            self.collected = torch.empty(shape, dtype=head.weight.dtype)
 
     def of(self, members: list[int], batch: Batch) -> Tensor:
-        """(T, width) states of a batch made of the samples at `members`."""
-        places = [slice(self.starts[i], self.starts[i + 1]) for i in members]
-        if self.known is not None:
-            return torch.cat([self.known[place] for place in places]).to(batch.labels.device)
+        """(T, d) states of a batch made of the samples at `members`."""
+        slices = [slice(self.starts[i], self.starts[i + 1]) for i in members]
+        if self.cached is not None:
+            return torch.cat([self.cached[part] for part in slices]).to(batch.labels.device)
         assert self.body is not None
         hidden = final_hidden(self.body, batch)
-        if self.kept is not None:
-            for place, rows in zip(places, hidden.cpu().split(batch.lengths), strict=True):
-                self.kept[place] = rows
+        if self.collected is not None:
+            for part, rows in zip(slices, hidden.cpu().split(batch.lengths), strict=True):
+                self.collected[part] = rows
         return hidden
 
     def store(self) -> None:
-        if self.cache is not None and self.kept is not None and not self.cache.put(self.key, self.kept, self.stamp):
-            log.warning("the cache of hidden states is full; %s is made again in the next epoch", self.key)
+        if self.cache is None or self.collected is None:
+            return
+        if not self.cache.put(self.key, self.collected, self.stamp):
+            log.warning("the cache of hidden states is full; %s is computed again in the next epoch", self.key)
 
 
 def _stamp(samples: Sequence[TokenSample], head: LmHead) -> str:

@@ -1,4 +1,4 @@
-"""The k largest logits of every row, kept up to date tile by tile at little more than the price of a maximum."""
+"""The k largest logits of every row, updated tile by tile at little more than the cost of a maximum."""
 
 import torch
 from torch import Tensor
@@ -9,10 +9,10 @@ STRIPES = 32
 class TopK:
     """The k largest of each row over the tiles seen so far, largest first: `values` and `ids`, both (rows, k).
 
-    A tile's columns are dealt into groups of 32 (one from each of 32 equal stripes, so that the maxima of all groups
-    are one vectorised sweep). The k largest entries of a row lie in the k groups with the largest maxima, so only
-    those are looked at, and only in rows where the tile's maximum beats the k-th entry so far.
-    A row that holds NaN keeps whatever entries it had.
+    A tile's columns are divided into groups of 32 (one from each of 32 equal stripes, so that the maxima of all groups
+    are one vectorised reduction). The k largest entries of a row lie in the k groups with the largest maxima, so only
+    those are searched, and only in rows whose maximum in the tile exceeds the k-th entry so far.
+    A row with NaN keeps the entries it had.
     """
 
     def __init__(self, rows: int, k: int, device: torch.device) -> None:
@@ -21,7 +21,7 @@ class TopK:
         self.ids = torch.zeros((rows, k), dtype=torch.long, device=device)
 
     def update(self, tile: Tensor, first_id: int) -> Tensor:
-        """Take in a contiguous tile (rows, columns) whose first column is token `first_id`; return its row maxima."""
+        """Add a contiguous tile (rows, columns) whose first column is token `first_id`; returns its row maxima."""
         rows, columns = tile.shape
         stripes = STRIPES if columns % STRIPES == 0 else 1
         groups = tile.view(rows, stripes, columns // stripes).amax(1)

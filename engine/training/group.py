@@ -1,4 +1,7 @@
-"""Networks of one architecture run as one, with stacked weights (torch.func.vmap): small ones leave a processor idle."""
+"""Networks of one architecture run as one.
+
+One small network leaves a processor idle, so the weights of several are stacked (torch.func.vmap).
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ class Group:
         self.buffers = buffers
 
     def __call__(self, inputs: tuple[Tensor, ...], *, shared: bool = False) -> Tensor:
-        """Outputs (S, B, C) of inputs (S, B, ...), or of the same inputs (B, ...) for all where `shared`."""
+        """Outputs (S, B, C) of inputs (S, B, ...), or with `shared` of the same inputs (B, ...) for all."""
         return self._run(inputs, shared, "forward")
 
     def features(self, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -37,12 +40,12 @@ class Group:
 
     def _run(self, inputs: tuple[Tensor, ...], shared: bool, method: str) -> Tensor:
         def one(weights: dict[str, Tensor], buffers: dict[str, Tensor], *x: Tensor) -> Tensor:
-            return functional_call(_Method(self.base, method), (_inside(weights), _inside(buffers)), x)
+            return functional_call(_Method(self.base, method), (_with_prefix(weights), _with_prefix(buffers)), x)
 
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             if self.size == 1 or not self.base.stacks:
                 each = [
-                    one(_of(self.weights, i), _of(self.buffers, i), *(x if shared else x[i] for x in inputs))
+                    one(_member(self.weights, i), _member(self.buffers, i), *(x if shared else x[i] for x in inputs))
                     for i in range(self.size)
                 ]
                 outputs = torch.stack(each)
@@ -69,11 +72,11 @@ class _Method(nn.Module):
         return getattr(self.inner, self.method)(*inputs)
 
 
-def _inside(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _with_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"inner.{name}": value for name, value in state.items()}
 
 
-def _of(state: dict[str, Tensor], member: int) -> dict[str, Tensor]:
+def _member(state: dict[str, Tensor], member: int) -> dict[str, Tensor]:
     return {name: value[member] for name, value in state.items()}
 
 

@@ -97,7 +97,7 @@ def train_group(
     optimizer = torch.optim.AdamW(trained, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, total))
     kd_weight = torch.tensor([student.kd_weight for student in students], device=device)
-    teachers = _stacked(students, group.size)
+    teachers = _stacked_teachers(students)
     group.base.train()
     done, epoch = 0, 0
     torch.manual_seed(students[0].seed)  # of dropout, if the networks have it
@@ -147,28 +147,30 @@ def _order(students: Sequence[Student], count: int, epoch: int, device: torch.de
     return torch.from_numpy(np.stack(rows)).to(device)
 
 
-def _stacked(students: Sequence[Student], size: int) -> tuple[Tensor, Tensor] | None:
-    """Different teachers' outputs (teachers, views, n, C), and the teacher of each student (S, 1)."""
+def _stacked_teachers(students: Sequence[Student]) -> tuple[Tensor, Tensor] | None:
+    """Outputs of the different teachers (teachers, views, n, C), and the index of each student's teacher (S, 1)."""
     known: dict[int, Tensor] = {}
     for student in students:
         if student.teacher is not None:
             known[id(student.teacher)] = student.teacher
     if not known:
         return None
-    places = {key: place for place, key in enumerate(known)}
+    index_of = {key: index for index, key in enumerate(known)}
     # A student without a teacher has weight 0, so it may have the outputs of any.
-    which = [places.get(id(student.teacher), 0) for student in students]
+    which = [index_of.get(id(student.teacher), 0) for student in students]
     stacked = next(iter(known.values()))[None] if len(known) == 1 else torch.stack(list(known.values()))
     return stacked, torch.tensor(which, device=stacked.device)[:, None]
 
 
 def _teacher_logits(teachers: tuple[Tensor, Tensor] | None, view: int, index: Tensor) -> Tensor | None:
+    """(S, B, C) for the samples at index (S, B) under one view."""
     return None if teachers is None else teachers[0][teachers[1], view, index].float()
 
 
 def _loss(
     outputs: Tensor, labels: Tensor, teacher_logits: Tensor | None, kd_weight: Tensor, temperature: float
 ) -> Tensor:
+    """Sum over the students of the loss of the module docstring; outputs and teacher_logits (S, B, C)."""
     task = _task_loss(outputs, labels)
     if teacher_logits is None:
         return task.mean(1).sum()
@@ -177,7 +179,7 @@ def _loss(
 
 
 def _task_loss(outputs: Tensor, labels: Tensor) -> Tensor:
-    """(S, B) cross-entropy, or squared error where the labels are numbers."""
+    """(S, B) cross-entropy, or squared error of labels that are numbers."""
     if labels.is_floating_point():
         return (outputs[..., 0] - labels) ** 2
     return F.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape)

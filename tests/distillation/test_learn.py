@@ -1,4 +1,4 @@
-"""The outer loop: its losses and its schedule, one step by hand, the way back where a step goes wrong, and resuming."""
+"""The outer loop: its losses and its schedule, one step by hand, rollbacks, and resuming."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_the_loss_of_probabilities_is_cross_entropy(seed: int, count: int, class
 
 @given(seed=st.integers(0, 1000), scale=st.floats(-5, 5))
 def test_the_loss_is_linear_in_unrestricted_targets(seed: int, scale: float) -> None:
-    """Targets need not sum to 1 nor be positive: twice the target is twice the pull."""
+    """Targets need not sum to 1 nor be positive: twice the target is twice the gradient."""
     logits, one, other = (drawn(seed + i, 4, CLASSES) for i in range(3))
     found = weighted_loss(logits, one + scale * other)
     torch.testing.assert_close(found, weighted_loss(logits, one) + scale * weighted_loss(logits, other))
@@ -340,7 +340,7 @@ def with_bad_pull() -> tuple[OuterLoop, Callable[[], None]]:
 
 @pytest.mark.parametrize("trouble", ["loss", "gradient", "explosion"])
 def test_back_to_the_last_good_state(trouble: str) -> None:
-    """Bit for bit, moments included; the rates are halved from there on, and the caller is told by a NaN."""
+    """Bit for bit, moments included; the rates are halved from there on, and the step returns NaN."""
     outer, throw = with_bad_pull()
     good: dict[str, Tensor] = {}
     for number in range(GOOD_EVERY + 3):
@@ -367,14 +367,14 @@ def test_back_to_the_last_good_state(trouble: str) -> None:
 
 
 def test_a_first_step_that_goes_wrong_changes_nothing() -> None:
-    """There is a state to step back to from the beginning, and Adam has no moments of what did not happen."""
+    """There is a state to restore from the beginning, and Adam has no moments of what did not happen."""
     outer = outer_of()
     assert math.isnan(outer.step(0, *broken(0)))
     assert_bitwise(copy_of(outer), {name: tensor.detach() for name, tensor in synthetic_set().tensors().items()})
 
 
 def test_a_loss_below_the_limit_is_learned_from() -> None:
-    """Ten times the loss of guessing among C + 1 classes is the limit; a bad loss below it is no reason to go back."""
+    """Ten times the loss of guessing among C + 1 classes is the limit; a bad loss below it causes no rollback."""
     losses = {}
     for factor in (1.0, 3.0, 1e3):
         synthetic = synthetic_set()
@@ -401,7 +401,7 @@ def test_a_distillation_that_keeps_diverging_ends() -> None:
 
 @pytest.mark.parametrize("attention", [False, True])
 def test_a_distillation_goes_on_as_if_it_had_not_stopped(attention: bool, tmp_path: Path) -> None:
-    """Six steps are bit for bit three, a checkpoint on disk, and three more in another process's Outer."""
+    """Six steps are bit for bit three, a checkpoint on disk, and three more in another OuterLoop."""
 
     def fresh() -> OuterLoop:
         return outer_of(synthetic_set(steps=4, attention=attention), window=2)
@@ -421,7 +421,7 @@ def test_a_distillation_goes_on_as_if_it_had_not_stopped(attention: bool, tmp_pa
 
 
 def test_what_has_given_way_is_kept_with_the_limits() -> None:
-    """A resumed distillation that had retreated goes on at the halved rates."""
+    """A resumed distillation after a rollback goes on at the halved rates."""
     outer = outer_of(backoff=Backoff(8, 99, rollbacks=2))
     outer.step(5, *batch(5))
     rates = [group["lr"] for group in outer.adam.param_groups]

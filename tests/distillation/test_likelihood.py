@@ -129,9 +129,9 @@ def test_half_precision_is_summed_in_more(model: LlamaForCausalLM) -> None:
 
 def test_progress_is_told_after_every_batch(model: LlamaForCausalLM) -> None:
     """The count rises to the total, and what `tick` raises stops the work."""
-    told: list[tuple[int, int]] = []
-    label_likelihoods(Asked(model), prompts(5), [[1], [2]], 0, tokens=1, tick=lambda *at: told.append(at))
-    assert told == [(i, 5) for i in range(1, 6)]
+    reported: list[tuple[int, int]] = []
+    label_likelihoods(Asked(model), prompts(5), [[1], [2]], 0, tokens=1, tick=lambda *at: reported.append(at))
+    assert reported == [(i, 5) for i in range(1, 6)]
 
     def stop(done: int, total: int) -> None:
         raise InterruptedError

@@ -39,7 +39,7 @@ def test_larger_selections_begin_with_the_same() -> None:
 
 
 def test_k_center_does_not_need_all_pairs() -> None:
-    """The distances of every selected sample to every other would be 2,000 x 4,000 numbers; a few arrays of 4,000 do."""
+    """All distances to the selected samples would be 2,000 x 4,000 numbers; a few arrays of 4,000 do."""
     x = cloud(4000, 3)
     tracemalloc.start()
     geometry.k_center(x, 2000, 0)

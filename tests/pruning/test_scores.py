@@ -126,7 +126,8 @@ def test_a_diverged_run_gives_no_number_to_its_sample_only() -> None:
     outputs = torch.zeros(2, 1, 2, 3)
     outputs[1, 0, 0] = torch.nan
     dynamics = dynamics_of(outputs, [0, 0])
-    for found in (scores.el2n(dynamics, 1), scores.loss(dynamics, 1), scores.aum(dynamics), scores.entropy(dynamics, 1)):
+    of_epoch = [score(dynamics, 1) for score in (scores.el2n, scores.loss, scores.entropy)]
+    for found in (*of_epoch, scores.aum(dynamics)):
         assert np.isnan(found).tolist() == [True, False]
 
 

@@ -24,7 +24,7 @@ def test_round_trip_is_exact(tmp_path: Path, dtype: torch.dtype) -> None:
 
 
 def test_estimate_and_bytes(tmp_path: Path) -> None:
-    """The bytes foretold are those on disk but for the header."""
+    """The estimated bytes are those on disk but for the header."""
     cache = HiddenCache(tmp_path, 10_000)
     estimate = HiddenCache.estimate(10, 6, torch.bfloat16)
     assert cache.bytes == 0
@@ -54,7 +54,7 @@ def test_nothing_is_stored_without_room(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["torn", "flipped", "empty", "other"])
 def test_damaged_file_counts_as_absent(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A torn, altered, empty or foreign file is reported, deleted and made again, never used."""
+    """A torn, altered, empty or foreign file is logged, deleted and computed again, never used."""
     cache = HiddenCache(tmp_path, 10_000)
     cache.put("a", STATES, "stamp")
     path = next(tmp_path.iterdir())
@@ -62,7 +62,7 @@ def test_damaged_file_counts_as_absent(tmp_path: Path, damage: str, caplog: pyte
     flipped = whole[:-3] + bytes([whole[-3] ^ 1]) + whole[-2:]
     path.write_bytes({"torn": whole[:-7], "flipped": flipped, "empty": b"", "other": b"not a tensor" * 9}[damage])
     assert cache.get("a", "stamp") is None
-    assert "made again" in caplog.text
+    assert "computed again" in caplog.text
     assert not cache.has("a")
     assert cache.put("a", STATES, "stamp")
     assert cache.get("a", "stamp") is not None

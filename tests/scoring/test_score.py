@@ -166,13 +166,13 @@ def test_out_of_memory_halves_the_budget_and_goes_on(pair: tuple[nn.Module, nn.M
     """The same scores come out, every sample once, and progress still ends at the total."""
     samples = random_samples(LENGTHS)
     expected = score(*pair, samples)
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     with FailsAbove(pair[1], 35, error) as seen:
-        found = score(*pair, samples, token_budget=500, tick=lambda *progress: told.append(progress))
+        found = score(*pair, samples, token_budget=500, tick=lambda *progress: reported.append(progress))
     assert max(seen.calls) > 35
     assert seen.calls[-1] <= 35
     assert_close(found, expected)
-    assert told[-1] == (sum(LENGTHS), sum(LENGTHS))
+    assert reported[-1] == (sum(LENGTHS), sum(LENGTHS))
 
 
 def test_a_row_that_never_fits_is_named(pair: tuple[nn.Module, nn.Module]) -> None:
@@ -223,17 +223,17 @@ def test_full_cache_only_costs_time(pair: tuple[nn.Module, nn.Module], tmp_path:
 
 def test_tick_counts_up_and_may_stop(pair: tuple[nn.Module, nn.Module]) -> None:
     """Progress rises to the total, and an exception from it ends the scoring and is not swallowed."""
-    told: list[int] = []
+    reported: list[int] = []
 
     def stop(done: int, total: int) -> None:
         assert total == sum(LENGTHS)
-        told.append(done)
-        if len(told) == 2:
+        reported.append(done)
+        if len(reported) == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         score(*pair, random_samples(LENGTHS), tick=stop)
-    assert told == sorted(set(told))
+    assert reported == sorted(set(reported))
 
 
 def test_models_return_to_training(pair: tuple[nn.Module, nn.Module]) -> None:
