@@ -71,7 +71,7 @@ def test_interval_covers_as_often_as_it_says() -> None:
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=12))
 def test_interval_holds_its_mean(values: list[float]) -> None:
-    """Whatever the values, the mean lies in the interval, and no number that is none gets in."""
+    """Whatever the values, the mean lies in the interval, and NaN and infinities are left out."""
     found = intervals.interval([*values, math.nan, math.inf])
     assert found.low <= found.mean <= found.high
     assert found.seeds == len(values)

@@ -121,7 +121,7 @@ def test_equal_trainings_are_one() -> None:
 
 
 def test_states_of_a_cell() -> None:
-    """Protects the button: what is done, has failed, is coming, or nobody asked for."""
+    """Protects the button: what is done, has failed, is coming, or is in no recipe."""
     failed = cell(0.5, 0, math.nan, math.nan, failed="The class 3 is empty.")
     rows = [cell(0.0, 0, 0.8, 0.8), cell(0.0, 1, 0.8, 0.8), failed, cell(0.9, 0, math.nan, math.nan)]
     found = cells(rows, active=True)
