@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from engine.analysis import wording
 from engine.common import formats
 from engine.common.formats import share
 from engine.common.text import one_line, visible_token
@@ -27,15 +28,15 @@ def kept(now: Count, all_: Count, by_hand: int = 0) -> str:
     return f"{sentence}; {by_hand:,} decided by hand." if by_hand else f"{sentence}."
 
 
-def cut(tau: float, own: float, origin: str) -> str:
-    """Whose threshold it is."""
+def threshold(tau: float, own: float, origin: str) -> str:
+    """Where the threshold comes from; `own` is the one that is used unless another is set, `origin` its source."""
     if math.isclose(tau, own, rel_tol=1e-9):
-        return f"The cut is {origin}, τ = {formats.value(tau, 4)}."
-    return f"The cut is yours, τ = {formats.value(tau, 4)}; {origin} is {formats.value(own, 4)}."
+        return f"The threshold is {origin}, τ = {formats.value(tau, 4)}."
+    return f"The threshold is yours, τ = {formats.value(tau, 4)}; {origin} is {formats.value(own, 4)}."
 
 
 def coming(counts: Sequence[Count], growth: float, least: int | None) -> str:
-    """What the next epochs would keep, and where they would stop for want of samples."""
+    """What the next epochs would keep, and when they would stop for too few samples."""
     if not counts:
         return ""
     numbers: list[str] = []
@@ -57,11 +58,11 @@ def coming(counts: Sequence[Count], growth: float, least: int | None) -> str:
 
 
 def missing(count: int) -> str:
-    """`1 sample has no score (the model gave no number).`"""
+    """`1 sample has no score (the model gave NaN).`"""
     if not count:
         return ""
     have = "has" if count == 1 else "have"
-    return f"{formats.count(count, 'sample')} {have} no score (the model gave no number) and cannot be kept."
+    return f"{formats.count(count, 'sample')} {have} no score (the model gave NaN) and cannot be kept."
 
 
 def listed(matching: Count, total: Count, query: SampleQuery, label: str) -> str:
@@ -74,10 +75,12 @@ def listed(matching: Count, total: Count, query: SampleQuery, label: str) -> str
 
 
 def partial(scored: int, expected: int) -> str:
-    """What to say while only a part of the samples has been scored."""
+    """A remark while only a part of the samples has been scored; "" once all are."""
     if scored >= expected:
         return ""
-    return f"Only {scored:,} of {formats.count(expected, 'sample')} are scored so far; every number here is of those."
+    return (
+        f"Only {scored:,} of {formats.count(expected, 'sample')} are scored so far; every number here is about those."
+    )
 
 
 def stands_out(
@@ -88,24 +91,26 @@ def stands_out(
     scores: dict[str, Any] | None,
     nll: tuple[float, float] | None,
 ) -> str:
-    """Why a sample stands where it stands: its rank, the token where most of it comes from, and both models' losses.
+    """Why a sample ranks where it does: its rank, the token with the largest part of its KL, and both models' losses.
 
     `nll` is (teacher's, student's) loss on the response in nats per token.
     """
     if math.isnan(value):
-        return "The model gave no number for this sample, so it has no rank."
+        return "The model gave NaN for this sample, so it has no rank."
     place = f"Rank {rank:,} of {of:,}" if rank is not None else "Not in the current list"
     above = f": higher than {share(of - rank, of)} of them" if rank is not None and of > 1 else ""
     sentences = [f"{place} by {label}{above}."]
-    hottest = _hottest(scores)
-    if hottest is not None and scores is not None:
-        position, part = hottest
+    largest = _largest(scores)
+    if largest is not None and scores is not None:
+        position, part = largest
         tokens = scores["tokens"]
         read = f"“{visible_token(tokens[position + 1])}”" if position + 1 < len(tokens) else "the end"
         sentences.append(f"{share(part, 1)} of its KL comes from one token, {read}: {_expected(scores, position)}.")
     if nll is not None and not any(math.isnan(loss) for loss in nll):
         teacher_loss, student_loss = nll
-        known = f"The response costs the teacher {formats.value(teacher_loss)} nats per token and the student "
+        known = (
+            f"The loss of the teacher on the response is {formats.value(teacher_loss)} nats per token, of the student "
+        )
         gap = student_loss - teacher_loss
         verdict = (
             "both find it about equally hard."
@@ -118,7 +123,7 @@ def stands_out(
     return " ".join(sentences)
 
 
-def _hottest(scores: dict[str, Any] | None) -> tuple[int, float] | None:
+def _largest(scores: dict[str, Any] | None) -> tuple[int, float] | None:
     """Position with the largest KL and its share of the sum."""
     if scores is None:
         return None
@@ -131,7 +136,7 @@ def _hottest(scores: dict[str, Any] | None) -> tuple[int, float] | None:
 
 
 def _expected(scores: dict[str, Any], position: int) -> str:
-    """What both models hold likeliest at a position."""
+    """The next token that each model expects at a position."""
     teacher, student = (scores[f"{model}_tokens"][position][0] for model in ("teacher", "student"))
     sure, less = (share(float(scores[f"{model}_probs"][position][0]), 1) for model in ("teacher", "student"))
     if teacher == student:
@@ -140,8 +145,8 @@ def _expected(scores: dict[str, Any], position: int) -> str:
     return f"there the teacher expects “{teacher}” ({sure}), the student “{student}” ({less})"
 
 
-def finds(field: str, by_field: pd.DataFrame, label: str) -> str:
-    """What cutting by this score does to the values of a field. `by_field` has columns value, samples, kept."""
+def breakdown(field: str, by_field: pd.DataFrame, label: str) -> str:
+    """What a threshold on this score keeps of the values of a field. `by_field` has columns value, samples, kept."""
     counted = by_field[by_field["samples"] > 0]
     if len(counted) < 2:
         return f"Every sample has the same {field}, so there is nothing to compare."
@@ -156,32 +161,27 @@ def finds(field: str, by_field: pd.DataFrame, label: str) -> str:
     return f"{label} keeps {described[0]}, but only {described[1]}."
 
 
-def apart(field: str, by_field: pd.DataFrame) -> str:
-    """Which values a cut treats unlike the commonest one, and which it cannot tell from it; "" without a common one.
+def compared(field: str, by_field: pd.DataFrame) -> str:
+    """Which values are kept more or less than the most common one, or no differently; "" without a common one.
 
-    Two shares differ where they are more than 2.58 standard errors apart (99 %), because several are compared.
+    Two shares differ if they are more than 2.58 standard errors apart (99 %), because several are compared.
     """
     counted = by_field[by_field["samples"] > 0].sort_values("samples", ascending=False, kind="stable")
     values = [one_line(value, 40) or "(empty)" for value in counted["value"]]
     samples, kept = counted["samples"].tolist(), counted["kept"].tolist()
     if len(values) < 3 or 2 * samples[0] < sum(samples):
         return ""
-    groups: dict[str, list[str]] = {"keeps clearly more of": [], "keeps clearly less of": [], "cannot tell": []}
+    groups: dict[str, list[str]] = {"keeps clearly more of": [], "keeps clearly less of": [], "cannot distinguish": []}
     for value, size, part in zip(values[1:], samples[1:], kept[1:], strict=True):
         gap = part / size - kept[0] / samples[0]
         pooled = (part + kept[0]) / (size + samples[0])
         error = math.sqrt(pooled * (1 - pooled) * (1 / size + 1 / samples[0]))
-        verb = "cannot tell" if abs(gap) <= 2.58 * error else f"keeps clearly {'more' if gap > 0 else 'less'} of"
+        verb = "cannot distinguish" if abs(gap) <= 2.58 * error else f"keeps clearly {'more' if gap > 0 else 'less'} of"
         groups[verb].append(value)
-    said = [f"{verb} {_listed(names)}" for verb, names in groups.items() if names]
-    if groups["cannot tell"]:
-        said[-1] += " from it"
-    return f"Beside {field} = {values[0]} ({share(kept[0], samples[0])}), it {_listed(said)}."
-
-
-def _listed(names: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    parts = [f"{verb} {wording.listed(names)}" for verb, names in groups.items() if names]
+    if groups["cannot distinguish"]:
+        parts[-1] += " from it"
+    return f"Beside {field} = {values[0]} ({share(kept[0], samples[0])}), it {wording.listed(parts)}."
 
 
 def _chance(rates: pd.DataFrame) -> bool:

@@ -27,7 +27,7 @@ def largest_difference(trace: Mapping[str, Any]) -> str:
     if not scored:
         return "The scores of this response are all NaN."
     most = max(scored, key=lambda position: kl[position])
-    end = "where it was cut" if trace["truncated"] else "at its end"
+    end = "where it was truncated" if trace["truncated"] else "at its end"
     where = f"at {_quoted(tokens[most + 1])}" if most + 1 < len(tokens) else end
     teacher, student = _expected(trace, "teacher", most), _expected(trace, "student", most)
     if trace["teacher_tokens"][most][0] == trace["student_tokens"][most][0]:

@@ -132,7 +132,7 @@ def _preview(payload: dict[str, Any], found: dict[str, Any]) -> None:
 
 def _columns(payload: dict[str, Any], found: dict[str, Any]) -> dict[str, str]:
     """A choice of column for each role; returns the mapping, "" for columns that are found by name."""
-    chosen = {}
+    columns = {}
     for place, role in zip(st.columns(3), preview.ROLES, strict=True):
         requested = payload["data"]["columns"][role]
         options = ["", *found["columns"]]
@@ -143,11 +143,11 @@ def _columns(payload: dict[str, Any], found: dict[str, Any]) -> dict[str, str]:
         def named(column: str, unset: str = unset) -> str:
             return escape_text(column) or unset
 
-        chosen[role] = place.selectbox(
+        columns[role] = place.selectbox(
             f"Column of the {role}", options, index=options.index(requested) if requested in options else 0,
             format_func=named, key=_column_key(role),
         )  # fmt: skip
-    return chosen
+    return columns
 
 
 def _column_key(role: str) -> str:

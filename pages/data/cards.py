@@ -38,8 +38,8 @@ def dataset(data: DataSet, position: int, store: Store) -> None:
 
 
 def _facts(data: DataSet) -> list[str]:
-    where = place(session.workspace(), data.source)
-    parts = [where if data.source == "demo" else f"{where}: {data.source}"]
+    origin = place(session.workspace(), data.source)
+    parts = [origin if data.source == "demo" else f"{origin}: {data.source}"]
     if data.settings.get("split", "train") != "train":
         parts.append(f"split {data.settings['split']}")
     if data.added is not None:

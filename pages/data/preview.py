@@ -38,15 +38,15 @@ def draw(found: Mapping[str, Any], key: str) -> None:
             charts.show(strip(found["lengths"]), key=f"{key}_lengths", alt=length_summary(found["lengths"]))
             session.explain(
                 "Models read pieces of words, called tokens. Longer samples take more time and memory; what is longer "
-                "than a model can read is cut."
+                "than the context of a model is truncated."
             )
     first_rows(found, key)
 
 
 def strip(lengths: Mapping[str, Any]) -> go.Figure:
-    """One bar from nothing to the longest sample, darker where more of the samples end."""
+    """One bar from zero to the longest sample, darker where more of the samples end."""
     figure = charts.figure(96, barmode="stack", margin={"l": 8, "r": 8, "t": 26, "b": 26})
-    # One very long sample must not squeeze the others together, so the bar ends where they are still told apart.
+    # One very long sample must not squeeze the others together, so the bar ends while they are still distinct.
     end = min(lengths["max"], 3 * lengths["p95"]) or 1
     start = 0
     for name, at, opacity, below in (
@@ -108,5 +108,5 @@ def problem(found: Mapping[str, Any]) -> None:
 
 
 def origin(found: Mapping[str, Any]) -> str:
-    """Where the rows come from, in the engine's words. Plain text."""
+    """Where the rows come from, as the engine names it. Plain text."""
     return escape_text(str(found["origin"] or ""))

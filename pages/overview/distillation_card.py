@@ -25,7 +25,7 @@ def draw(run: Run, store: Store) -> None:
         shown = distilled_set(store, run, sets, key)
         finding = distillation.headline(shown.evaluations, key, shown.inputs, shown.classes)
         st.subheader(finding or f"{shown.inputs.phrase()}, not measured yet.", anchor=False)
-    st.caption(f"Learned, not chosen, in {escape_markdown(run.id)}.")
+    st.caption(f"Learned, not selected, in {escape_markdown(run.id)}.")
     if key is not None:
         style: cards.Style = "trajectory stills" if shown.pictures else "trajectory"
         tokens = cards.NO_TOKENS if shown.pictures else store.distilled_tokens(run.id, key)

@@ -16,16 +16,16 @@ runs = session.ledger().runs()
 if not runs:
     cards.welcome()
 else:
-    # 1. What it holds, in plain words.
+    # 1. What it holds.
     store = session.store()
     st.markdown(cards.holds(runs, store))
 
-    # 2. What is being made, while it is made.
+    # 2. What is running.
     ahead = [run for run in reversed(runs) if run_labels.active(run)]
     if ahead:
         run_progress.card(next((run for run in ahead if run.state == "running"), ahead[0]))
 
-    # 3. The finding worth showing, and what pruning made of it.
+    # 3. The findings of the newest runs.
     cards.findings_row(runs, store)
 
     # 4. The last runs.

@@ -31,7 +31,7 @@ def draw(store: Store, run: Run, request: Mapping[str, Any], trace: Mapping[str,
         st.markdown(escape_markdown(standing(found, value, metric, student)))
     token_heatmap.show(trace, key="try_heat", ends=not trace["truncated"])
     if trace["truncated"]:
-        st.caption("The text is longer than these models read; what is not shown was cut.")
+        st.caption("The text is longer than the context of these models; what is not shown was truncated.")
     session.explain(
         "Each word is shaded by how differently the two models guessed it from everything before it. Point at a word "
         "to see what each of them expected there."

@@ -1,4 +1,4 @@
-"""Try your own: where do teacher and student part on words you choose?"""
+"""Try your own: where do teacher and student differ on a sample you type?"""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ import streamlit as st
 
 from pages.shared import session
 
-st.title("Where do two models part on your own words?", anchor=False)
+st.title("Where do two models differ on your own text?", anchor=False)
 
 from pages.playground import answer, form
-from pages.shared import links, requests, waiting
+from pages.shared import empty, links, requests, run_progress
 
-runs = form.can_be_asked(session.scored_runs())
+runs = form.with_models(session.scored_runs())
 if not runs:
-    st.subheader("There is no pair of models here yet.", anchor=False)
-    st.markdown(
-        "Once a run has loaded a teacher and a student, both can be asked about anything you type, and this page shows "
-        "word by word where their expectations differ.",
-        width=760,
+    empty.nothing(
+        "There is no pair of models here yet.",
+        "Once a run has loaded a teacher and a student, both can read anything you type, and this page shows word by "
+        "word where their expectations differ.",
     )
     for coming in session.scored_runs()[:1]:
-        waiting.still_running(coming, waiting.rows_scored(coming.id))
+        run_progress.follow(coming)
     links.show("overview", "See what this workspace holds", icon=":material/home:")
     st.stop()
 if session.read_only():
     st.markdown(
-        "This page asks the engine, and a workspace that is open read-only asks nothing. What the run itself read can "
-        "be seen word by word on the Samples page.",
-        width=760,
+        "This page sends requests to the engine, which a workspace that is open read-only does not allow. The samples "
+        "of the run can be read word by word on the Samples page.",
+        width=empty.WIDTH,
     )
     links.show("samples", "See the samples", icon=":material/filter_alt:")
     st.stop()
@@ -37,9 +36,9 @@ st.markdown(
     "has something to learn from the teacher."
 )
 run, student = form.pair(runs)
-wrong = form.sample(run, student)
-if wrong:
-    st.warning(wrong, icon=":material/edit_note:")
+problem = form.sample(run, student)
+if problem:
+    st.warning(problem, icon=":material/edit_note:")
 
 if request := requests.answered(form.KEY, "Both models are reading your text", height=300):
     answer.draw(session.store(), run, request.payload, request.answer or {})

@@ -1,4 +1,4 @@
-"""Two runs side by side: what they were told differently, and where each ended."""
+"""Two runs side by side: the settings that differ, and where each ended."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import streamlit as st
 
 from engine.analysis.pruning_results import results_of
 from engine.common.text import escape_text
+from engine.config.kinds import PRUNING
 from engine.config.toml import recipe_differences
 from engine.storage.ledger import Run
 from pages.shared import arm_charts
@@ -27,14 +28,15 @@ SHOWN = {
 
 def draw(store: Store, left: Run, right: Run) -> None:
     """Recipes, then results; `left` is the run that is open."""
-    told = recipe_differences(left.recipe, right.recipe)
-    told = told[told["key"] != "name"]
-    if told.empty:
-        st.markdown("**Both were told the same.** What differs below is chance, or the machine.")
+    changed = recipe_differences(left.recipe, right.recipe)
+    changed = changed[changed["key"] != "name"]
+    if changed.empty:
+        st.markdown("**Both have the same settings.** What differs below is chance, or the machine.")
     else:
-        st.markdown(f"**{len(told)} of their settings differ.**" if len(told) > 1 else "**One setting differs.**")
+        st.markdown(f"**{len(changed)} of their settings differ.**" if len(changed) > 1 else "**One setting differs.**")
+        columns = {"setting": changed["key"], "this run": changed["left"], "the other": changed["right"]}
         st.dataframe(
-            pd.DataFrame({"setting": told["key"], "this run": told["left"], "the other": told["right"]}).map(escape_text),
+            pd.DataFrame(columns).map(escape_text),
             hide_index=True, width="stretch", alt="The settings in which the two recipes differ",
         )  # fmt: skip
     _results(store, left, right)
@@ -43,9 +45,9 @@ def draw(store: Store, left: Run, right: Run) -> None:
 def _results(store: Store, left: Run, right: Run) -> None:
     ended = {}
     for side, run in (("this run", left), ("the other", right)):
-        found = results_of(store, run) if run.kind == "dynamic-pruning" else None
-        if found is not None and len(found.last):
-            ended[side] = found.last.groupby("arm")[[*SHOWN]].mean()
+        results = results_of(store, run) if run.kind == PRUNING.name else None
+        if results is not None and len(results.last):
+            ended[side] = results.last.groupby("arm")[[*SHOWN]].mean()
     if len(ended) < 2:
         st.caption("Results stand here side by side once both runs have finished a seed.")
         return
@@ -64,4 +66,4 @@ def _results(store: Store, left: Run, right: Run) -> None:
         },
     )  # fmt: skip
     if left.recipe["data"] != right.recipe["data"] or left.recipe["models"] != right.recipe["models"]:
-        st.caption("They do not read the same data with the same pair, so their losses are not on one scale.")
+        st.caption("They differ in data or in models, so their losses cannot be compared.")

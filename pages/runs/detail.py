@@ -1,4 +1,4 @@
-"""One run opened: where it stands, its recipe, where its numbers come from, its log."""
+"""One run opened: its state, its recipe, its provenance, its log."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ LABELS = {
 
 
 def head(run: Run) -> None:
-    """What it did and when, an error where there was one, and where to look further."""
-    said = [run_labels.subject(run), run_labels.where(run), f"asked for {run_labels.ago(run.created)}"]
+    """What it did and when, its error if there was one, and links to its results."""
+    parts = [run_labels.subject(run), run_labels.where(run), f"submitted {run_labels.ago(run.created)}"]
     if took := run_labels.took(run):
-        said.append(f"{'has taken' if run_labels.active(run) else 'took'} {took}")
-    st.caption(escape_markdown(" · ".join(part for part in said if part)))
+        parts.append(f"{'has taken' if run_labels.active(run) else 'took'} {took}")
+    st.caption(escape_markdown(" · ".join(part for part in parts if part)))
     if run.error:
         st.error(escape_markdown(run.error), icon=":material/error:")
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -55,29 +55,29 @@ def head(run: Run) -> None:
 
 
 def recipe(run: Run) -> None:
-    st.caption("Everything this run was told, defaults included. Save it as a file and it can be run again.")
+    st.caption("All settings of this run, defaults included. Saved as a file, it can be run again.")
     st.code(escape_text(as_toml(run.recipe)), language="toml")
 
 
 def provenance(run: Run) -> None:
-    """What the engine noted while it worked, one fact a line; the recipe has a place of its own."""
-    noted = {key: value for key, value in run.provenance.items() if key != "recipe"}
-    if not noted:
-        st.caption("Nothing is noted yet: hashes, versions and the device are written down as the run begins.")
+    """What the engine recorded, one fact a line; the recipe has a view of its own."""
+    recorded = {key: value for key, value in run.provenance.items() if key != "recipe"}
+    if not recorded:
+        st.caption("Nothing is recorded yet: hashes, versions and the device are recorded when the run begins.")
         return
-    if nodes := noted.get("cluster", {}).get("nodes"):
+    if nodes := recorded.get("cluster", {}).get("nodes"):
         named = [f"{node['name']}: {cluster.machine(node)}" for node in nodes]
-        noted["cluster"] = {**noted["cluster"], "nodes": "; ".join(named)}
-    times = {"asked for": run.created, "started": run.started, "ended": run.finished}
+        recorded["cluster"] = {**recorded["cluster"], "nodes": "; ".join(named)}
+    times = {"submitted": run.created, "started": run.started, "ended": run.finished}
     stamps = {name: time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) for name, at in times.items() if at}
-    facts(stamps | {_label(key): _shown(value) for key, value in flat(noted).items()})
+    facts(stamps | {_label(key): _shown(value) for key, value in flat(recorded).items()})
 
 
 def _label(key: str) -> str:
-    """`version of torch` for `versions.torch`, and so on; a key nobody has named keeps its own words."""
-    for table, words in (("versions.", "version of "), ("columns.", "column of the ")):
+    """`version of torch` for `versions.torch`, and so on; a key without a label is shown as it is."""
+    for table, label in (("versions.", "version of "), ("columns.", "column of the ")):
         if key.startswith(table):
-            return words + key.removeprefix(table)
+            return label + key.removeprefix(table)
     return LABELS.get(key, key.replace("_", " "))
 
 
@@ -99,7 +99,7 @@ def facts(pairs: Mapping[str, str]) -> None:
 
 
 def log(run: Run) -> None:
-    """The end of the run's log; while the run is active, looked at again by itself."""
+    """The end of the run's log; while the run is active, refreshed by itself."""
     path = session.ledger().log_path(run.id)
 
     @st.fragment(run_every=run_list.EVERY if run_labels.active(run) else None)
@@ -115,7 +115,7 @@ def log(run: Run) -> None:
 
 
 def tail(path: Path) -> str:
-    """The last lines of a file; "" where there is none. Bytes that are not UTF-8 are shown as �."""
+    """The last lines of a file; "" if there is none. Bytes that are not UTF-8 are shown as �."""
     if not path.is_file():
         return ""
     with path.open("rb") as handle:

@@ -29,7 +29,7 @@ class Style:
     hatch: str
 
 
-# Clear of the blue and the vermilion that mean kept and pruned; outcomes other than done are hatched, each in its own way.
+# Clear of the blue and the vermilion that mean kept and pruned; what is not done is hatched, each in its own way.
 STYLES = {
     "done": Style("done", "#00936B", ""),
     "": Style("in progress", "#2E9FB0", "."),
@@ -66,7 +66,7 @@ def timeline(attempts: Sequence[Attempt], order: Sequence[str], until: float, li
         drawn.add_bar(
             orientation="h", name=name, width=0.76, y=[rows[attempt.node][lanes[attempt.id]] for attempt in mine],
             base=[cluster.elapsed(attempt.began, first, left_out) / scale for attempt in mine],
-            # A hair short of the next one, so that neighbours can be told apart.
+            # Slightly shorter than the gap to the next one, so that neighbours stay distinct.
             x=[max(0.8 * span, span - 0.003 * width) / scale for span in spans],
             marker={
                 "color": style.colour,

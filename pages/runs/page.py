@@ -1,4 +1,4 @@
-"""Runs: what is running, what is waiting, what is done, and what is behind each."""
+"""Runs: what is running, what is waiting, what is done, and the details of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ids = [run.id for run in runs]
 # 1. The answer in a sentence, then everything there is.
 st.subheader(run_labels.tally(runs), anchor=False)
 if not runs:
-    st.markdown("A run is one recipe carried out: samples scored, small models trained, everything written down.")
+    st.markdown("A run carries out one recipe: it scores samples, trains small models, and records everything.")
     links.show("overview", "Build the demo, or see where to begin")
 run_list.working()
 run_list.finished()

@@ -1,4 +1,4 @@
-"""What divergence finds: how a cut by this score treats the values of a field that the scoring never read."""
+"""Breakdown of what is kept by the values of a field that the scoring does not read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pages.samples import view
 from pages.samples.view import Choice
 from pages.shared import charts, session
 
-ENDS = 6  # bars at each end, where a field has many values
+ENDS = 6  # bars at each end, if a field has many values
 
 
 def draw(store: Store, choice: Choice, tau: float) -> None:
@@ -21,16 +21,16 @@ def draw(store: Store, choice: Choice, tau: float) -> None:
     fields = [str(field) for field in sizes[sizes > 1].index]
     if not fields:
         return
-    st.subheader("What divergence finds", anchor=False)
+    st.subheader("What is kept of each kind", anchor=False)
     field = st.selectbox(
         "Compare the values of", fields, format_func=lambda name: one_line(name, 60), key="finds",
         bind="query-params", width=260,
     )  # fmt: skip
     counted = store.by_field(choice.scoring, field, tau)
     name = one_line(field, 60)
-    st.text(f"{samples.finds(name, counted, choice.label)} {samples.apart(name, counted)}")
+    st.text(f"{samples.breakdown(name, counted, choice.label)} {samples.compared(name, counted)}")
     st.caption(
-        "The score never reads these fields. It measures how far two models disagree about a text; it cannot say "
+        "The score does not read these fields. It measures how far two models disagree about a text; it cannot say "
         "whether the text is hard, rare or wrong."
     )
     if len(counted) > 2 * ENDS:

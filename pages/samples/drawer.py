@@ -53,7 +53,7 @@ def _body(choice: Choice, query: SampleQuery, row: int, sample: dict[str, Any]) 
     else:
         st.caption(_facts(sample))
         held = sample["split"] == "valid"
-        st.text("Held out for validation, so it is never scored." if held else "Not scored yet in this epoch.")
+        st.text("Held out for validation, so it is not scored." if held else "Not scored yet in this epoch.")
     if not session.read_only() and sample["split"] != "valid":
         _decide(sample["content_id"], decision, note)
     elif note:
@@ -136,7 +136,7 @@ def _known(sample: dict[str, Any], values: dict[str, float]) -> None:
     known = {
         **{str(name): str(value) for name, value in dict(sample["fields"]).items()},
         "tokens": f"{sample['length']:,}, of which {sample['response_length']:,} of the response",
-        "cut to the context": "yes" if sample["truncated"] else "no",
+        "truncated to the context": "yes" if sample["truncated"] else "no",
         **{METRICS[metric]: f"{formats.value(value)} {samples.unit(metric)}" for metric, value in values.items()},
         "content id": str(sample["content_id"]),
     }

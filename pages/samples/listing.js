@@ -23,7 +23,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     border.cells[0].append(make("span", "pill", `τ ${data.tau}`))
   }
   if (root.dataset.key !== key) root.scrollTop = border ? border.offsetTop - root.clientHeight / 2 : 0
-  root.dataset.key = key // another page begins at its top, or where the cut goes through it
+  root.dataset.key = key // another page begins at its top, or where the threshold is
   const stop = body.querySelector(`tr[data-row="${focused ?? data.opened ?? ""}"]`) ?? body.querySelector("tr")
   if (stop) stop.tabIndex = 0
   if (focused !== undefined && stop?.dataset.row === focused) stop.focus({ preventScroll: true })

@@ -58,14 +58,12 @@ def draw(
     opened: int | None,
     on_open: Callable[[int], None],
 ) -> None:
-    """Draw the rows of one page. A bar is full at `highest`; `on_open` gets the row that was chosen."""
-    field = telling_field(list(facets(store, choice.run.id)["field"]))
-    listed = [int(row) for row in rows["row"]]
-    sparks = (
-        store.values_by_epoch(choice.run.id, listed, choice.scoring.metric, choice.seed)
-        if len(choice.epochs) > 1
-        else {}
-    )
+    """Draw the rows of one page. A bar is full at `highest`; `on_open` gets the row that was clicked."""
+    run, listed = choice.run.id, [int(row) for row in rows["row"]]
+    field = category_field(list(facets(store, run)["field"]))
+    sparks = {}
+    if len(choice.epochs) > 1:
+        sparks = store.values_by_epoch(run, listed, choice.scoring.metric, choice.seed)
 
     def open_() -> None:
         row = int(st.session_state["list"].open)
@@ -100,14 +98,14 @@ def _line(
         "kept": bool(row["kept"]),
         "verdict": verdict(bool(row["kept"]), row["decision"]),
         "field": one_line(dict(row["fields"]).get(field, ""), 40) if field else "",
-        "prompt": escape.found(prompt, query.search),
-        "response": escape.found(row["response"], query.search),
+        "prompt": escape.highlighted(prompt, query.search),
+        "response": escape.highlighted(row["response"], query.search),
         "tokens": int(row["length"]),
         "spark": spark,
     }
 
 
-def telling_field(fields: Sequence[str]) -> str | None:
-    """The field worth a column: `task` or a like name where there is one, else the first."""
+def category_field(fields: Sequence[str]) -> str | None:
+    """The field that gets a column: `task` or a similar name if there is one, else the first."""
     named = [field for field in fields if field.lower() in TASKS]
     return next(iter([*named, *fields]), None)

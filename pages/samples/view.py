@@ -1,4 +1,4 @@
-"""What the Samples page looks at: which scores, where the threshold stands, and which samples are listed.
+"""The controls of the Samples page: which scores, which threshold, and which samples are listed.
 
 Every widget here is bound to the address, so its key is also the name of a parameter.
 """
@@ -13,9 +13,10 @@ from typing import Literal
 import pandas as pd
 import streamlit as st
 
+from engine.analysis.rankings import pruning_recipe, threshold_of
 from engine.common import formats
 from engine.common.text import one_line
-from engine.config.pruning import METRICS, DynamicPruningRecipe
+from engine.config.pruning import METRICS
 from engine.storage.ledger import Override, Run
 from engine.storage.store import Facet, SampleQuery, Scoring, Store
 
@@ -23,7 +24,11 @@ VALUES = 50  # a field with more values than this is text, not a category
 ANY_DATA = "any data"
 AROUND = "around the threshold"
 SHOW = ["all", AROUND, "kept", "pruned"]
-HAND: dict[str, Literal["any", "keep", "prune"]] = {"by hand": "any", "kept by hand": "keep", "pruned by hand": "prune"}
+OVERRIDES: dict[str, Literal["any", "keep", "prune"]] = {
+    "by hand": "any",
+    "kept by hand": "keep",
+    "pruned by hand": "prune",
+}
 FILTERS: dict[str, object] = {"q": "", "where": [], "show": "all", "hand": None, "low": None, "high": None}
 
 
@@ -33,7 +38,7 @@ class Choice:
 
     run: Run
     scoring: Scoring
-    seed: int  # whose later epochs are shown; the first epoch is everybody's
+    seed: int  # of the epochs after the first, which all seeds share
     descending: bool
     scored: int
     epochs: list[int]
@@ -48,26 +53,26 @@ class Choice:
 class Threshold:
     tau: float
     growth: float  # percent an epoch
-    own: float  # what tau is while nobody moves it
+    own: float  # tau unless another one is set
     origin: str  # where `own` comes from
     coming: list[tuple[int, float]]  # (epoch, tau) of the next epochs
     least: int | None  # the run stops below this many samples
 
 
 def choose(store: Store, runs: Sequence[Run]) -> Choice | Run:
-    """The controls of the first row; the run itself where nothing of it has been scored yet."""
-    asked = st.query_params.get("rank")
-    if asked in METRICS:  # links may name a metric as recipes do
-        st.session_state.setdefault("rank", asked)
+    """The controls of the first row; the run itself if nothing of it has been scored yet."""
+    named = st.query_params.get("rank")
+    if named in METRICS:  # links may name a metric as recipes do
+        st.session_state.setdefault("rank", named)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         by_id = {run.id: run for run in _of_data(runs)}
         ids = list(by_id)
         newest = next((index for index, run_id in enumerate(ids) if len(store.scorings(run_id))), 0)
-        chosen = st.selectbox(
+        selected = st.selectbox(
             "Run", ids, newest, key="run", bind="query-params", on_change=_new_scores, width=300,
             help="The newest run that has scores, unless you choose another.",
         )  # fmt: skip
-        run = by_id[chosen]
+        run = by_id[selected]
         scored = store.scorings(run.id)
         if not len(scored):
             return run
@@ -95,13 +100,13 @@ def choose(store: Store, runs: Sequence[Run]) -> Choice | Run:
 
 
 def _of_data(runs: Sequence[Run]) -> Sequence[Run]:
-    """The runs on the data that was chosen; there is nothing to choose while all runs read the same."""
-    sources = {run.id: one_line(run.parsed().data.source.rsplit("/", 1)[-1], 40) for run in runs}
+    """The runs on the selected data; there is nothing to select while all runs read the same."""
+    sources = {run.id: one_line(str(run.recipe["data"]["source"]).rsplit("/", 1)[-1], 40) for run in runs}
     if len(set(sources.values())) < 2:
         return runs
     names = [ANY_DATA, *dict.fromkeys(sources.values())]
-    chosen = st.selectbox("Data", names, key="data", bind="query-params", on_change=_new_scores, width=180)
-    return runs if chosen == ANY_DATA else [run for run in runs if sources[run.id] == chosen]
+    selected = st.selectbox("Data", names, key="data", bind="query-params", on_change=_new_scores, width=180)
+    return runs if selected == ANY_DATA else [run for run in runs if sources[run.id] == selected]
 
 
 def _epoch(epochs: list[int]) -> int:
@@ -115,7 +120,7 @@ def _epoch(epochs: list[int]) -> int:
 
 
 def expected(store: Store, choice: Choice) -> int:
-    """How many samples of the run are there to be scored."""
+    """How many samples of the run are to be scored."""
     known = store.splits(choice.run.id)
     return int(known[known["split"] == "train"]["samples"].sum())
 
@@ -130,7 +135,7 @@ def first_page() -> None:
 
 
 def _new_scores() -> None:
-    """Thresholds and ranges of one score mean nothing for another."""
+    """Thresholds and ranges of one score do not apply to another."""
     first_page()
     for key in ("tau", "low", "high"):
         st.session_state[key] = None
@@ -138,14 +143,14 @@ def _new_scores() -> None:
 
 def threshold(store: Store, choice: Choice) -> Threshold:
     """The threshold as a number to type, and its growth; the handle in the histogram moves the same number."""
-    recipe = choice.run.parsed()
-    pruning = recipe.pruning if isinstance(recipe, DynamicPruningRecipe) else None
+    recipe = pruning_recipe(choice.run)
+    pruning = recipe.pruning if recipe else None
     own, origin = own_threshold(store, choice)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         typed = st.number_input(
             "Threshold (τ)", value=None, min_value=0.0, step=_step(own), format="%.6g", key="tau", bind="query-params",
             placeholder=f"{own:.4g}", on_change=first_page, width=170,
-            help="A sample is kept where its score is above this. Drag the handle, or type an exact number.",
+            help="A sample is kept if its score is above this. Drag the handle, or type an exact number.",
         )  # fmt: skip
         growth = st.slider(
             "Growth of τ each epoch (α)", 0.0, 100.0, 100 * pruning.tau_growth if pruning else 10.0, 0.5,
@@ -158,7 +163,7 @@ def threshold(store: Store, choice: Choice) -> Threshold:
             )  # fmt: skip
     tau = own if typed is None else typed
     highest = choice.run.provenance.get("tau_max") if pruning and pruning.metric == choice.scoring.metric else None
-    last = recipe.training.epochs if isinstance(recipe, DynamicPruningRecipe) else 0
+    last = recipe.training.epochs if recipe else 0
     ahead = min(6, max(3, last - choice.scoring.epoch))
     epoch, coming = choice.scoring.epoch, []
     for step in range(1, ahead + 1):
@@ -167,17 +172,11 @@ def threshold(store: Store, choice: Choice) -> Threshold:
 
 
 def own_threshold(store: Store, choice: Choice) -> tuple[float, str]:
-    """The threshold the run itself used on these scores, else the median."""
-    recipe, scoring = choice.run.parsed(), choice.scoring
-    if isinstance(recipe, DynamicPruningRecipe) and recipe.pruning.metric == scoring.metric:
-        steps = store.thresholds(choice.run.id)
-        steps = steps[steps["epoch"] == scoring.epoch]
-        mine = steps[steps["seed"] == scoring.seed] if scoring.seed >= 0 else steps
-        if len(mine):
-            return float(mine["tau"].iloc[0]), "the run's own threshold"
-        if scoring.epoch == 1 and choice.run.provenance.get("tau") is not None:
-            return float(choice.run.provenance["tau"]), "the run's own threshold"
-    median = store.quantiles(scoring, [0.5])[0]
+    """The threshold that the run itself used on these scores, else the median."""
+    tau = threshold_of(store, choice.run, choice.scoring)
+    if tau is not None:
+        return tau, "the run's own"
+    median = store.quantiles(choice.scoring, [0.5])[0]
     return (0.0 if math.isnan(median) else median), "the median"
 
 
@@ -191,7 +190,7 @@ def _set(key: str, value: object) -> None:
 
 
 def set_tau(tau: float) -> None:
-    """What the handle of the histogram does when it is let go."""
+    """Set the threshold that the handle of the histogram was dragged to."""
     _set("tau", max(0.0, tau))
 
 
@@ -216,9 +215,9 @@ def filters(store: Store, choice: Choice, tau: float, decided: dict[str, Overrid
             "Search", key="q", type="search", live="300ms", bind="query-params", on_change=first_page, width=260,
             placeholder="words in prompt or response",
         )  # fmt: skip
-        chosen = []
-        if offered:  # a field has one value, so a second one of the same field is not offered
-            chosen = st.multiselect(
+        selected = []
+        if offered:  # a sample has one value of a field, so a second one of the same field is not offered
+            selected = st.multiselect(
                 "Fields", offered, key="where", bind="query-params", on_change=first_page, width=280,
                 placeholder="any value", select_all=False,
             )  # fmt: skip
@@ -226,9 +225,9 @@ def filters(store: Store, choice: Choice, tau: float, decided: dict[str, Overrid
         show = st.segmented_control(
             "Show", SHOW, key="show", default="all", required=True, bind="query-params", on_change=first_page
         )
-        hand = None
+        override = None
         if decided:
-            hand = st.pills("Decided", list(HAND), key="hand", bind="query-params", on_change=first_page)
+            override = st.pills("Decided", list(OVERRIDES), key="hand", bind="query-params", on_change=first_page)
         if any(st.session_state.get(key) not in (empty, None) for key, empty in FILTERS.items()):
             st.button("Clear all", icon=":material/filter_alt_off:", type="tertiary", key="clear", on_click=_clear)
     return SampleQuery(
@@ -239,8 +238,8 @@ def filters(store: Store, choice: Choice, tau: float, decided: dict[str, Overrid
         low=low,
         high=high,
         search=search,
-        facets=tuple(options[name] for name in chosen),
-        by_hand=HAND.get(hand or "", ""),
+        facets=tuple(options[name] for name in selected),
+        by_hand=OVERRIDES.get(override or "", ""),
         overrides=tuple((sample.content_id, sample.decision) for sample in decided.values() if sample.decision),
     )
 

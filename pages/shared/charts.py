@@ -31,7 +31,7 @@ HATCH = {"shape": "/", "size": 6, "solidity": 0.35}
 
 
 def figure(height: int, **layout: Any) -> go.Figure:
-    """An empty figure with the house's margins: no title, no toolbar, no zoom by accident."""
+    """An empty figure with the margins of all charts: no title, no toolbar, no zoom by accident."""
     import plotly.graph_objects as go  # here, because a page without a chart should not wait for it
 
     base = {
@@ -47,7 +47,7 @@ def figure(height: int, **layout: Any) -> go.Figure:
 
 
 def show(drawn: go.Figure, *, alt: str, key: str) -> None:
-    """Put a figure on the page, with words for those who cannot see it."""
+    """Put a figure on the page; `alt` describes it to people who cannot see it."""
     st.plotly_chart(drawn, key=key, alt=alt, config={"displayModeBar": False, "responsive": True})
 
 
@@ -156,26 +156,32 @@ def over_epochs(history: pd.DataFrame, thresholds: pd.DataFrame, seed: int, unit
     drawn = figure(220)
     shared = history[history["seed"] == -1]
     seeds = sorted(int(other) for other in history["seed"].unique() if other >= 0) or [-1]
-    chosen = seed if seed in seeds else seeds[0]
-    for other in [*(name for name in seeds if name != chosen), chosen]:
+    selected = seed if seed in seeds else seeds[0]
+    for other in [*(name for name in seeds if name != selected), selected]:
         mine = history[history["seed"] == other]
         x = [*shared["epoch"], *mine["epoch"]] if other >= 0 else list(shared["epoch"])
         y = [*shared["value"], *mine["value"]] if other >= 0 else list(shared["value"])
-        front = other == chosen
+        front = other == selected
         drawn.add_scatter(
             x=x, y=y, mode="lines+markers", name=f"seed {other}" if other >= 0 else "before training",
             line={"color": KEPT if front else QUIET, "width": 3 if front else 1}, opacity=1 if front else 0.6,
             marker={"size": 8 if front else 4},
             hovertemplate="epoch %{x}: %{y:.3g}<extra>%{fullData.name}</extra>",
         )  # fmt: skip
-    bar = thresholds[thresholds["seed"] == chosen]
-    if len(bar):
+    steps = thresholds[thresholds["seed"] == selected]
+    if len(steps):
         drawn.add_scatter(
-            x=bar["epoch"], y=bar["tau"], mode="lines+markers", name="τ", marker={"symbol": "line-ew-open", "size": 12},
+            x=steps["epoch"], y=steps["tau"], mode="lines+markers", name="τ",
+            marker={"symbol": "line-ew-open", "size": 12},
             line={"color": PRUNED, "width": 2, "dash": "dash"}, hovertemplate="epoch %{x}: τ %{y:.3g}<extra></extra>",
         )  # fmt: skip
         drawn.add_annotation(
-            x=bar["epoch"].iloc[-1], y=bar["tau"].iloc[-1], text="τ", showarrow=False, xshift=14, font={"color": PRUNED}
+            x=steps["epoch"].iloc[-1],
+            y=steps["tau"].iloc[-1],
+            text="τ",
+            showarrow=False,
+            xshift=14,
+            font={"color": PRUNED},
         )
     drawn.update_xaxes(title="epoch", dtick=1, fixedrange=True)
     drawn.update_yaxes(title=escape_plotly(unit), rangemode="tozero", fixedrange=True)
@@ -196,8 +202,8 @@ def shares(values: Sequence[str], kept: Sequence[int], samples: Sequence[int]) -
             y=names, x=widths, orientation="h", name=name, marker=marker, customdata=text,
             hovertemplate="%{y}: %{customdata}<extra></extra>",
         )  # fmt: skip
-    for name, words_ in zip(names, text, strict=True):
-        drawn.add_annotation(x=1, y=name, text=words_, showarrow=False, xanchor="left", xshift=8)
+    for name, label in zip(names, text, strict=True):
+        drawn.add_annotation(x=1, y=name, text=label, showarrow=False, xanchor="left", xshift=8)
     drawn.update_layout(margin={"l": 8, "r": 190, "t": 12, "b": 8})
     drawn.update_xaxes(range=[0, 1], fixedrange=True, visible=False)
     drawn.update_yaxes(autorange="reversed", fixedrange=True, type="category")

@@ -1,4 +1,4 @@
-"""The bar of the frame: what the engine is doing, whether the workspace is read-only, the switch for plain words."""
+"""The bar of the frame: what the engine is doing, whether the workspace is read-only, the switch for captions."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ def draw(start: Callable[[], None]) -> None:
 
 @st.cache_resource(show_spinner=False)
 def _start_once(root: str, _start: Callable[[], None]) -> float:
-    """Start an engine where none is alive, once in the life of this server; the answer is when, 0 for not at all.
+    """Start an engine if none is alive, once in the life of this server. Returns when; 0 if it was not started.
 
-    Somebody who stops the engine afterwards meant it: then the button is there. WINNOW_ENGINE=off never starts one.
+    If the engine is stopped afterwards, that was on purpose: then the button is shown. WINNOW_ENGINE=off never starts
+    one.
     """
     if session.ledger().engine_alive():
         return 0.0
@@ -54,12 +55,12 @@ def _chip(start: Callable[[], None], was_busy: bool) -> None:
     if alive:
         st.session_state.pop("engine_started", None)
     if was_busy and not _busy(runs):
-        st.rerun()  # what was waited for is there: every page shows it, and nothing is asked any more
-    words = engine_words(runs, alive)
-    if words != "not running":
-        idle = words == "idle"
+        st.rerun()  # what was awaited is there: every page shows it, and the polling ends
+    label = engine_label(runs, alive)
+    if label != "not running":
+        idle = label == "idle"
         icon = ":material/check:" if idle else ":material/progress_activity:"
-        st.badge(words, icon=icon, color="gray" if idle else "green")
+        st.badge(label, icon=icon, color="gray" if idle else "green")
     elif st.session_state.get("engine_started", 0.0) > time.time() - ALIVE_SECONDS:
         st.badge("starting", icon=":material/hourglass_top:", color="gray")
     else:
@@ -80,18 +81,18 @@ def _start(start: Callable[[], None]) -> None:
 
 
 def _busy(runs: Sequence[Run]) -> bool:
-    """Whether there is something to watch: a run that goes on, or an engine on its way."""
+    """Whether there is something to watch: an active run, or an engine that is starting."""
     started = st.session_state.get("engine_started", 0.0) > time.time() - ALIVE_SECONDS
     return started or any(run.state in ("queued", "running") for run in runs)
 
 
-def engine_words(runs: Sequence[Run], alive: bool) -> str:
+def engine_label(runs: Sequence[Run], alive: bool) -> str:
     """`working: 1 of 3, 34 %, 40 s left`, `starting on 2 runs`, `idle` or `not running`."""
-    asked = [run for run in runs if run.state in ("queued", "running")]
-    working = [run for run in asked if run.state == "running" and not run.interrupted]
+    active = [run for run in runs if run.state in ("queued", "running")]
+    working = [run for run in active if run.state == "running" and not run.interrupted]
     if working:
         left = f", {formats.duration(working[0].eta)} left" if working[0].eta is not None else ""
-        return f"working: {len(working)} of {len(asked)}, {100 * working[0].fraction:.0f} %{left}"
+        return f"working: {len(working)} of {len(active)}, {100 * working[0].fraction:.0f} %{left}"
     if not alive:
         return "not running"
-    return f"starting on {len(asked)} run{'s' if len(asked) > 1 else ''}" if asked else "idle"
+    return f"starting on {len(active)} run{'s' if len(active) > 1 else ''}" if active else "idle"

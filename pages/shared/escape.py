@@ -1,8 +1,8 @@
-"""Text of samples made safe to look at, and numbers as people write them.
+"""Text of samples made safe to show.
 
-A sample is text from anywhere. `inert` is for every place that shows plain text (st.text, table cells, components
-that set textContent); `literal` is for the places that read Markdown (headings, labels, captions, alerts, tooltips);
-`plotted` is for plotly, which reads a few HTML tags in labels and hover text.
+A sample is text from anywhere. `escape_text` is for every place that shows plain text (st.text, table cells, components
+that set textContent), `escape_markdown` for the places that read Markdown (headings, labels, captions, alerts,
+tooltips), `escape_plotly` for plotly, which reads a few HTML tags in labels and hover text.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def escape_plotly(text: str) -> str:
     return html.escape(escape_text(text), quote=False)
 
 
-def found(text: str, search: str, most: int = 320) -> list[tuple[str, bool]]:
-    """The part of a text worth showing in a list, in pieces: (words, whether they are what was searched for).
+def highlighted(text: str, search: str, most: int = 320) -> list[tuple[str, bool]]:
+    """The part of a text that is shown in a list, in pieces: (text, whether it is what was searched for).
 
-    It begins at the beginning, or a little before the first place where something was found.
+    It begins at the beginning, or a little before the first match.
     """
     at = [match.span() for match in re.finditer(re.escape(fold(search)), fold(text))] if search else []
     start = max(0, at[0][0] - most // 5) if at and at[0][1] > most // 3 else 0

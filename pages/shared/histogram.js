@@ -1,11 +1,11 @@
-// The histogram one cuts by hand: drag the threshold and see at once what it keeps; drag beside it to filter a range.
-// Every number shown while dragging was counted by the store beforehand, so what one sees is what one gets.
+// A histogram with a threshold: drag it and see at once what it keeps; drag beside it to filter a range.
+// Every number shown while dragging was counted by the store beforehand, so it is the number after the release.
 
 const SVG = "http://www.w3.org/2000/svg"
 const views = new WeakMap()
 
 export default function ({ data, parentElement, setTriggerValue }) {
-  const root = parentElement.querySelector(".cut")
+  const root = parentElement.querySelector(".histogram")
   if (!root || !data) return
   let view = views.get(root)
   if (!view) {
@@ -13,7 +13,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     views.set(root, view)
   }
   view.commit = setTriggerValue
-  view.take(data)
+  view.update(data)
   return () => view.observer.disconnect()
 }
 
@@ -40,7 +40,7 @@ class View {
     this.svg.onpointerleave = () => this.tip.classList.remove("on")
   }
 
-  take(data) {
+  update(data) {
     this.data = data
     if (this.held) return
     this.tau = data.tau
@@ -239,7 +239,7 @@ class View {
     const held = this.held
     this.held = null
     this.root.classList.remove("dragging")
-    if (held === "tau" && this.tau !== this.data.tau) this.commit("cut", this.tau)
+    if (held === "tau" && this.tau !== this.data.tau) this.commit("tau", this.tau)
     if (held !== "range") return
     if (Math.abs(this.at(event) - this.from) <= 3) this.range = [null, null]
     const [low, high] = this.range.map((value) => value === null ? null : Number(value.toPrecision(4)))
@@ -268,7 +268,7 @@ class View {
     this.tau = taus[Math.min(taus.length - 1, Math.max(0, next))]
     this.place()
     clearTimeout(this.wait)
-    this.wait = setTimeout(() => this.commit("cut", this.tau), 350)
+    this.wait = setTimeout(() => this.commit("tau", this.tau), 350)
   }
 
   point(x, event) {

@@ -1,4 +1,4 @@
-"""The histogram one cuts by hand, and the counts behind it."""
+"""The histogram in which the threshold is dragged, and the counts behind it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from engine.storage.store import Count, Histogram, SampleQuery, Scoring, Store
 
 _HERE = Path(__file__).parent
 _mount = st.components.v2.component(
-    "winnow_cut",
-    html='<div class="cut">\n<svg role="group" aria-label="Histogram"></svg>\n<div class="tip"></div></div>',
+    "winnow_histogram",
+    html='<div class="histogram">\n<svg role="group" aria-label="Histogram"></svg>\n<div class="tip"></div></div>',
     css=(_HERE / "histogram.css").read_text(encoding="utf-8"),
     js=(_HERE / "histogram.js").read_text(encoding="utf-8"),
 )
-STEPS = 240  # about how many thresholds the handle can stand at; a pixel or three each
+STEPS = 240  # about how many thresholds the handle can be set to; one to three pixels each
 
 
 def grid(histogram: Histogram) -> list[float]:
@@ -36,14 +36,14 @@ def grid(histogram: Histogram) -> list[float]:
 
 
 def decided_by_hand(store: Store, query: SampleQuery) -> pd.DataFrame:
-    """The samples of this ranking that somebody decided about."""
+    """The samples of this ranking that people decided about."""
     return store.page(SampleQuery(query.scoring, by_hand="any", overrides=query.overrides), 0, len(query.overrides))
 
 
 def counts(store: Store, scoring: Scoring, taus: Sequence[float], by_hand: pd.DataFrame) -> list[Count]:
     """How many samples and tokens each threshold keeps, with what people decided by hand.
 
-    `by_hand` has columns value, decision and length of the samples somebody decided about.
+    `by_hand` has columns value, decision and length of the samples that people decided about.
     """
     counted = store.kept_counts(scoring, list(taus))
     if not len(by_hand):
@@ -72,20 +72,20 @@ def draw(
     coming: Sequence[tuple[int, float]],
     axis: str,
     filtered: bool,
-    on_cut: Callable[[float], None],
+    on_tau: Callable[[float], None],
     on_range: Callable[[float | None, float | None], None],
 ) -> None:
-    """Draw it. `on_cut` gets the threshold the handle was left at, `on_range` the range that was brushed."""
+    """Draw it. `on_tau` gets the threshold that the handle was dragged to, `on_range` the range that was brushed."""
 
-    def cut() -> None:
-        on_cut(float(st.session_state["cut"].cut))
+    def drag() -> None:
+        on_tau(float(st.session_state["histogram"].tau))
 
     def brush() -> None:
-        chosen = st.session_state["cut"].range
-        on_range(chosen["low"], chosen["high"])
+        ends = st.session_state["histogram"].range
+        on_range(ends["low"], ends["high"])
 
     _mount(
-        key="cut",
+        key="histogram",
         data={
             "edges": [float(edge) for edge in histogram.edges],
             "counts": [int(count) for count in histogram.counts],
@@ -104,6 +104,6 @@ def draw(
             "coming": [list(pair) for pair in coming],
             "axis": axis,
         },
-        on_cut_change=cut,
+        on_tau_change=drag,
         on_range_change=brush,
     )

@@ -53,8 +53,8 @@ def wait(key: str, doing: str, height: int) -> None:
     alive = session.ledger().engine_alive()
     if not alive:
         st.warning(
-            "No engine is running on this workspace. The request is kept, and answered as soon as one is started. Start "
-            "one with the button at the top, or with `python -m engine serve`.",
+            "No engine is running on this workspace. The request is answered as soon as one is started, with the "
+            "button at the top or with `python -m engine serve`.",
             icon=":material/power_off:",
         )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):

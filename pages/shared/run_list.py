@@ -1,4 +1,4 @@
-"""Runs in a list: what is being done right now with its progress, and what has been done."""
+"""Runs in a list: those that are waiting or running with their progress, and those that have ended."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STATES: dict[str, tuple[str, Literal["gray", "blue", "green", "red", "orange"]]]
 
 
 def row(run: Run, here: bool = False) -> None:
-    """One run on one line where there is room: name, what it does, state and time, and a way to open it.
+    """One run on one line if there is room: name, what it does, state and time, and a way to open it.
 
     `here` is for the page of the runs itself: it opens below, and can be cancelled or resumed.
     """
@@ -36,8 +36,8 @@ def row(run: Run, here: bool = False) -> None:
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.markdown(f"**{escape_markdown(run.id)}**", width="content")
                 badge(run)
-            said = (run_labels.subject(run), run_labels.where(run), run_labels.took(run), run_labels.ago(run.created))
-            st.caption(escape_markdown(" · ".join(part for part in said if part)))
+            parts = (run_labels.subject(run), run_labels.where(run), run_labels.took(run), run_labels.ago(run.created))
+            st.caption(escape_markdown(" · ".join(part for part in parts if part)))
         if not here:
             links.show("runs", "Open", run_open=run.id)
             return
@@ -57,7 +57,7 @@ def badge(run: Run) -> None:
 
 
 def working() -> None:
-    """Everything waiting or running, looked at again by itself; the page is drawn again when a state changes."""
+    """Everything waiting or running, refreshed by itself; the page is drawn again when a state changes."""
     ledger = session.ledger()
     seen = [(run.id, run_labels.state(run)) for run in ledger.runs() if run_labels.active(run)]
     if not seen:
@@ -69,7 +69,7 @@ def working() -> None:
             runs = [run for run in ledger.runs() if run_labels.active(run)]
             if [(run.id, run_labels.state(run)) for run in runs] != seen:
                 st.rerun()
-            for run in reversed(runs):  # the queue is worked from its oldest end
+            for run in reversed(runs):  # the queue is worked through from its oldest run
                 with st.container(border=True):
                     row(run, here=True)
                     st.progress(run.fraction, escape_markdown(run_labels.progress(run)))
@@ -93,7 +93,7 @@ def finished() -> None:
 
 
 def actions(run: Run, where: str) -> None:
-    """Cancel or resume, where that is possible and the workspace may be changed."""
+    """Cancel or resume, if that is possible and the workspace may be changed."""
     if session.read_only():
         return
     ledger = session.ledger()

@@ -1,10 +1,11 @@
-"""A run while it is being done: a bar that moves by itself, and a page drawn again once there is more to see."""
+"""A run in progress: a bar that moves by itself, and a page drawn again once there is more to see."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from engine.analysis.run_labels import active, progress, state, subject
+from engine.config.kinds import PRUNING
 from engine.storage.ledger import Run
 from pages.shared import session
 from pages.shared.escape import escape_markdown
@@ -17,26 +18,26 @@ def card(run: Run) -> None:
     with st.container(border=True):
         st.markdown(f"**{escape_markdown(run.id)}** :gray[{escape_markdown(subject(run))}]")
         follow(run)
-        if run.kind == "dynamic-pruning":
+        if run.kind == PRUNING.name:
             with st.container(horizontal=True, gap="medium"):
-                for icon, words in steps(run, {part.table for part in session.ledger().parts(run.id)}):
-                    st.markdown(f":material/{icon}: :gray[{words}]", width="content")
+                for icon, label in steps(run, {part.table for part in session.ledger().parts(run.id)}):
+                    st.markdown(f":material/{icon}: :gray[{label}]", width="content")
 
 
 def steps(run: Run, tables: set[str]) -> list[tuple[str, str]]:
-    """The stages of dynamic pruning, each with the icon of done, at work or ahead. `tables` have parts already."""
+    """The stages of dynamic pruning, each with the icon of done, in progress or ahead. `tables` have parts already."""
     reached = 2 if "metrics" in tables else 1 if "scores" in tables or "teacher_hash" in run.provenance else 0
-    words = (
-        "both models made or loaded",
+    labels = (
+        "both models trained or loaded",
         "every sample scored: then **Samples** has something to rank",
         "all arms trained, seed by seed: the curves on **Dynamic pruning** grow",
     )
     icons = ["check_circle"] * reached + ["pending"] + ["radio_button_unchecked"] * (2 - reached)
-    return list(zip(icons, words, strict=True))
+    return list(zip(icons, labels, strict=True))
 
 
 def follow(run: Run) -> None:
-    """Show how far a run is. While it is active this looks again by itself and redraws the page when parts arrive."""
+    """Show how far a run is. While it is active this refreshes itself and redraws the page when parts arrive."""
     if not active(run):
         return
     run_id = run.id

@@ -1,4 +1,4 @@
-"""What every page starts from: the workspace, its ledger, the store with everything finished taken in, and words."""
+"""What every page starts from: the workspace, its ledger, the store with every finished part, errors and captions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _open(root: str | None, read_only: str | None) -> tuple[Workspace, Ledger]:
 
 @st.cache_resource(show_spinner="Opening the store …")
 def _store(root: str) -> Store:
-    # Read here, so that the frame is on the screen before the database library is loaded.
+    # Imported here, so that the frame is on the screen before the database library is loaded.
     from engine.storage.store import Store
 
     return Store(open_workspace(root))
@@ -43,7 +43,7 @@ def ledger() -> Ledger:
 
 
 def store() -> Store:
-    """The store, with every finished part taken in."""
+    """The store, with every finished part."""
     opened = _store(str(workspace().root))
     opened.sync(ledger())
     return opened
@@ -55,7 +55,7 @@ def read_only() -> bool:
 
 @contextmanager
 def show_errors() -> Iterator[None]:
-    """Say a WinnowError in its own sentence; for callbacks and fragments, which run outside the frame's own net."""
+    """Show a WinnowError as its sentence; for callbacks and fragments, which the frame does not guard."""
     try:
         yield
     except WinnowError as error:
@@ -63,11 +63,11 @@ def show_errors() -> Iterator[None]:
 
 
 def explain(caption: str) -> None:
-    """A short caption under a chart for people who have never trained a model; drawn when they asked for it."""
+    """A short caption under a chart for people who have never trained a model; drawn if the switch is on."""
     if st.session_state.get("plain"):
         st.caption(caption)
 
 
 def scored_runs() -> list[Run]:
-    """Runs that score samples, newest first, whatever their state: their pages say how far they are."""
+    """Runs that score samples, newest first, in any state: their pages show how far they are."""
     return [run for run in ledger().runs() if KINDS[run.kind].scores_text]

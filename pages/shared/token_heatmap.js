@@ -26,7 +26,7 @@ function draw(root, cells) {
   const scored = cells.filter((cell) => typeof cell.kl === "number")
   const most = Math.max(1, ...scored.map((cell) => cell.kl))
   const sum = scored.reduce((total, cell) => total + cell.kl, 0)
-  root.querySelector(".most").textContent = `part ways: ${nats(most)} ${nats(most) === "1" ? "nat" : "nats"}`
+  root.querySelector(".most").textContent = `differ most: ${nats(most)} ${nats(most) === "1" ? "nat" : "nats"}`
   text.replaceChildren()
   const spans = []
   const sections = [["Prompt", 0], ["Response", 1]].map(([title, part]) => {
@@ -50,7 +50,7 @@ function draw(root, cells) {
     span.classList.add("chosen")
     span.tabIndex = 0
     if (focus) span.focus({ preventScroll: false })
-    tell(panel, span.cell, sum)
+    describe(panel, span.cell, sum)
   }
 
   for (const cell of cells) {
@@ -86,12 +86,12 @@ function draw(root, cells) {
   if (hottest) choose(hottest, false, false)
 }
 
-function tell(panel, cell, sum) {
+function describe(panel, cell, sum) {
   const head = make("div", "head")
   head.append(make("b", "", cell.name))
   const share = sum > 0 && typeof cell.kl === "number" ? Math.round((100 * cell.kl) / sum) : 0
   const part = share >= 1 ? `, ${share} % of the whole text's` : ""
-  head.append(make("span", "", typeof cell.kl === "number" ? `KL ${nats(cell.kl)} nats${part}` : "no number here"))
+  head.append(make("span", "", typeof cell.kl === "number" ? `KL ${nats(cell.kl)} nats${part}` : "NaN here"))
   const lists = make("div", "lists")
   for (const [title, tops] of [["Teacher expects", cell.teacher], ["Student expects", cell.student]]) {
     const list = make("div", "list")
@@ -101,10 +101,10 @@ function tell(panel, cell, sum) {
       const bar = make("i")
       bar.style.width = `${Math.max(1, 100 * prob)}%`
       row.append(bar, make("span", "name", name), make("span", "prob", percent(prob)))
-      if (actual) row.title = "what the text says here"
+      if (actual) row.title = "the token of the text"
       list.append(row)
     }
-    if (cell.known && !tops.some(([, , actual]) => actual)) list.append(make("div", "none", "what the text says is not among these"))
+    if (cell.known && !tops.some(([, , actual]) => actual)) list.append(make("div", "none", "the token of the text is not among these"))
     lists.append(list)
   }
   panel.replaceChildren(head, lists)

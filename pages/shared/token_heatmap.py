@@ -1,7 +1,7 @@
-"""A text as the models read it, every token shaded by how far teacher and student part there.
+"""A text as the models read it, every token shaded by how far teacher and student differ there.
 
 Position i has read token i and predicts the next one, so the KL of position i belongs to token i + 1: that is the
-token the two disagreed about. The first token is nobody's prediction and stays unshaded.
+token the two disagreed about. The first token is not predicted and stays unshaded.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TOP = 5  # likeliest next tokens shown for each model
 def show(scores: Mapping[str, Any], *, key: str, ends: bool = True, search: str = "") -> None:
     """Draw one sample's token scores, as `Store.token_scores` gives them.
 
-    `ends` says whether the last prediction is the end of the text (False where the text was cut). What matches
+    `ends` says whether the last prediction is the end of the text (False if the text was truncated). What matches
     `search` is marked.
     """
     _mount(key=key, data=prepared(scores, ends=ends, search=search))
@@ -45,22 +45,22 @@ def show(scores: Mapping[str, Any], *, key: str, ends: bool = True, search: str 
 def prepared(scores: Mapping[str, Any], *, ends: bool = True, search: str = "") -> dict[str, Any]:
     """What the component draws: cells of (text, part, KL, marked, teacher's and student's likeliest tokens)."""
     tokens: Sequence[str] = list(scores["tokens"])
-    following = [*tokens[1:], "⟨end⟩" if ends else "⟨cut⟩"]
+    following = [*tokens[1:], "⟨end⟩" if ends else "⟨truncated⟩"]
     marked = _marked(tokens, search)
     first = int(scores["response_start"]) + 1  # the first token of the response
-    cells: list[dict[str, Any]] = [{"text": _flowing(tokens[0]), "part": int(first <= 0), "mark": marked[0]}]
+    cells: list[dict[str, Any]] = [{"text": _inline(tokens[0]), "part": int(first <= 0), "mark": marked[0]}]
     for position, token in enumerate(following):
         index = position + 1
         kl = float(scores["kl"][position])
         last = index == len(tokens)
         cells.append(
             {
-                "text": token if last else _flowing(token),
+                "text": token if last else _inline(token),
                 "name": token if last else visible_token(token),
                 "part": int(index >= first),
                 "kl": kl if kl == kl else None,
                 "mark": not last and marked[index],
-                "known": not last,  # which token ends a text is the tokenizer's secret
+                "known": not last,  # which token ends a text differs between tokenizers
                 "teacher": _likeliest(scores, "teacher", position, token),
                 "student": _likeliest(scores, "student", position, token),
             }
@@ -89,6 +89,6 @@ def _marked(tokens: Sequence[str], search: str) -> list[bool]:
     return marked
 
 
-def _flowing(token: str) -> str:
+def _inline(token: str) -> str:
     """A token inside the running text: line breaks and tabs are seen and still break the line."""
     return escape_text(token).replace("\n", "⏎\n").replace("\t", "⇥\t") or "⟨nothing⟩"

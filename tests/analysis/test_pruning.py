@@ -72,7 +72,7 @@ def test_not_settled() -> None:
     assert sentence.endswith("worse: not settled.")
 
 
-def test_worse_is_said() -> None:
+def test_worse() -> None:
     """Dynamic pruning that ends above the random subset in every seed is called worse, not different."""
     worse = {(arm, seed): [9, 6, 4.0 + (arm == "dynamic") * (0.3 + seed / 100)] for arm, seed in TWO_ARMS}
     assert "0.310 worse than the random subset (95" in pruning.verdict(_last(worse))
@@ -91,8 +91,8 @@ def test_missing_arm_makes_no_claim() -> None:
     assert pruning.ending(_last(alone)) == "Dynamic pruning ended at perplexity 4.03."
 
 
-def test_training_that_came_apart() -> None:
-    """A perplexity that is no number is said in words, drawn nowhere, and left out of every mean."""
+def test_training_that_diverged() -> None:
+    """An infinite perplexity is named in a sentence, drawn nowhere, and left out of every mean."""
     apart = {key: [9, math.inf, math.inf] if key[0] == "dynamic" else values for key, values in TWO_ARMS.items()}
     table = pruning.per_epoch(_metrics(apart))
     assert "no finite perplexity" in pruning.ending(_last(apart))

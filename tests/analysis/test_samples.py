@@ -12,34 +12,34 @@ def test_sentences() -> None:
     """Numbers are said in words, and singular and plural are right."""
     assert samples.kept(Count(731, 63), Count(1800, 100)) == ("Kept 731 of 1,800 samples (41 %), 63 % of the tokens.")
     assert samples.kept(Count(1, 1), Count(1, 1), 1).endswith("100 % of the tokens; 1 decided by hand.")
-    assert samples.missing(2) == "2 samples have no score (the model gave no number) and cannot be kept."
+    assert samples.missing(2) == "2 samples have no score (the model gave NaN) and cannot be kept."
     assert samples.partial(5, 5) == ""
     assert "Only 5 of 9 samples" in samples.partial(5, 9)
     assert "keep 9 → 5 and then stop: fewer than 4" in samples.coming([Count(9, 9), Count(5, 5), Count(3, 3)], 10, 4)
 
 
-def test_finds_is_honest_about_chance() -> None:
+def test_breakdown_is_honest_about_chance() -> None:
     """A difference between field values that chance could make is not announced as a finding."""
     clear = pd.DataFrame({"value": ["yes", "no"], "samples": [200, 1800], "kept": [180, 540]})
-    assert samples.finds("corrupted", clear, "KL") == (
+    assert samples.breakdown("corrupted", clear, "KL") == (
         "KL keeps 90 % of the 200 samples with corrupted = yes, but only 30 % of the 1,800 samples with corrupted = no."
     )
     faint = pd.DataFrame({"value": ["a", "b"], "samples": [10, 12], "kept": [5, 5]})
-    assert "chance" in samples.finds("field", faint, "KL")
-    assert "nothing to compare" in samples.finds("field", clear[:1], "KL")
+    assert "chance" in samples.breakdown("field", faint, "KL")
+    assert "nothing to compare" in samples.breakdown("field", clear[:1], "KL")
 
 
-def test_finds_says_what_it_cannot_tell_apart() -> None:
+def test_breakdown_names_what_it_cannot_distinguish() -> None:
     """Beside the commonest value, each other one is kept more, kept less, or not told apart."""
     kinds = {
         "value": ["no", "off topic", "wrong answer", "swapped", "easy"],
         "samples": [1939, 46, 45, 44, 60],
         "kept": [1322, 45, 31, 33, 10],
     }
-    assert samples.apart("corrupted", pd.DataFrame(kinds)) == (
+    assert samples.compared("corrupted", pd.DataFrame(kinds)) == (
         "Beside corrupted = no (68 %), it keeps clearly more of off topic, keeps clearly less of easy and "
-        "cannot tell wrong answer and swapped from it."
+        "cannot distinguish wrong answer and swapped from it."
     )
-    assert samples.apart("corrupted", pd.DataFrame(kinds)[:2]) == ""
+    assert samples.compared("corrupted", pd.DataFrame(kinds)[:2]) == ""
     even = pd.DataFrame({"value": ["a", "b", "c"], "samples": [10, 10, 10], "kept": [1, 5, 9]})
-    assert samples.apart("task", even) == ""
+    assert samples.compared("task", even) == ""

@@ -54,7 +54,7 @@ def test_moving_the_threshold(workspace: Workspace, run: str, served_app: Serve,
     expect(handle(page)).to_be_visible()
     settled(page)
     before = sentence(page).inner_text()
-    box = page.locator(".st-key-cut svg").bounding_box()
+    box = page.locator(".st-key-histogram svg").bounding_box()
     line = handle(page).locator("line").bounding_box()
     assert box is not None
     assert line is not None
@@ -77,7 +77,7 @@ def test_moving_the_threshold(workspace: Workspace, run: str, served_app: Serve,
     page.reload()
     expect(handle(page)).to_have_attribute("aria-valuetext", moved)  # the address remembers it
     settled(page)
-    page.get_by_text("Back to the run's own threshold").click()
+    page.get_by_text("Back to the run's own").click()
     expect(sentence(page)).to_have_text(before)
     expect(page).not_to_have_url(re.compile(r"tau="))
 
@@ -87,7 +87,7 @@ def test_brushing_a_range(workspace: Workspace, run: str, served_app: Serve, pag
     page.goto(f"{served_app(workspace)}/samples")
     expect(handle(page)).to_be_visible()
     settled(page)
-    box = page.locator(".st-key-cut svg").bounding_box()
+    box = page.locator(".st-key-histogram svg").bounding_box()
     assert box is not None
     height = box["y"] + box["height"] * 0.6
     page.mouse.move(box["x"] + box["width"] * 0.3, height)

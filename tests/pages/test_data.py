@@ -161,7 +161,7 @@ def test_runs_make_data_and_models_known(workspace: Workspace, show: Show) -> No
     app = show(workspace)
     words = said(app).replace("\\", "").replace("\u2060", "")
     assert "One set of data, read by 1 run." in words
-    assert "60 samples, 5 of them held back" in words or "60 samples, 6 of them held back" in words
+    assert "60 samples, 5 of them held out" in words or "60 samples, 6 of them held out" in words
     assert "scratch:teacher" in words
     assert "800 k parameters · 3.2 MB in memory as float32" in words
     assert "The teacher is 4.0 times the student" in words

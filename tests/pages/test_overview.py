@@ -109,10 +109,10 @@ def test_first_prompts_are_inert(full: Workspace, monkeypatch: pytest.MonkeyPatc
 
 
 def test_one_seed_is_not_called_settled(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one seed the card says that the two ways cannot be told apart."""
+    """With one seed the card says that the two ways cannot be distinguished."""
     fill_workspace(workspace, samples=80, epochs=2, seeds=(0,), name="one")
     words = said(show(workspace, monkeypatch))
-    assert "cannot be told apart yet" in words
+    assert "cannot be distinguished yet" in words
     assert "one seed cannot settle" in words
 
 

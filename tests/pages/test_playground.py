@@ -51,7 +51,7 @@ def press(app: AppTest, label: str) -> AppTest:
 def ask(app: AppTest, instruction: str, response: str) -> AppTest:
     app.text_area("try_instruction").set_value(instruction)
     app.text_area("try_response").set_value(response)
-    return press(app, "See where they part")
+    return press(app, "See where they differ")
 
 
 def answered(app: AppTest, ledger: Ledger, answer: dict[str, Any], refused: bool = False) -> Request:

@@ -67,7 +67,7 @@ def said(app: AppTest) -> str:
 
 
 def begun(ledger: Ledger, place: Any = "auto", nodes: Sequence[str] = ("node-1", "node-2")) -> str:
-    """A run that is at work, on a cluster of these nodes."""
+    """A running run, on a cluster of these nodes."""
     recipe = parse_recipe(to_dict(load_recipe("demo-kd")) | {"cluster": place})
     run, lock = ledger.start(recipe)
     lock.release()
@@ -97,7 +97,7 @@ def views(app: AppTest) -> list[str]:
 
 
 def test_the_view(workspace: Workspace, ended: str, show: Show) -> None:
-    """The answer, a row for each node, a picture, and why a work unit was tried twice; the list says where it was done."""
+    """A sentence, a row for each node, a chart, and why a work unit was tried twice; the list says where it ran."""
     app = show(workspace, run_open=ended, run_view="nodes")
     words = said(app)
     assert "1 of 2 nodes did 2 work units; 1 node was lost, and 1 work unit was done again." in words
@@ -127,7 +127,7 @@ def test_what_is_at_work_now(workspace: Workspace, ledger: Ledger, show: Show) -
 
 
 def test_a_run_whose_engine_died(workspace: Workspace, ledger: Ledger, show: Show) -> None:
-    """Nobody is said to be at work in a run that was interrupted."""
+    """No node is shown as busy in a run that was interrupted."""
     run = begun(ledger)
     ledger.begin_unit(run, "a", "node-1")
     with closing(sqlite3.connect(workspace.ledger)) as db, db:

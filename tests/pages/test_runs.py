@@ -164,7 +164,7 @@ def test_compare_with_a_run_without_results(two: tuple[Workspace, str, str], sho
     workspace, _, done = two
     waiting = fill_workspace(workspace, samples=80, epochs=3, seeds=(0, 1), name="later", state="queued")
     app = show(workspace, run_open=done, run_view="compare", compare=waiting)
-    assert "Both were told the same." in said(app)
+    assert "Both have the same settings." in said(app)
     assert not app.dataframe
     assert "Results stand here side by side once" in said(app)
 

@@ -104,27 +104,27 @@ def test_cancelled_before_scoring(app: AppTest, workspace: Workspace) -> None:
     assert "cancelled" in sentence(app)
 
 
-# -- the cut ------------------------------------------------------------------------------------------------------
+# -- the threshold --------------------------------------------------------------------------------------------------
 
 
 def test_the_run_itself(app: AppTest, run: str) -> None:
     """Untouched, the page shows the run's own threshold, what it keeps, what comes next, and who has no score."""
     open_page(app)
     assert sentence(app).startswith(f"Kept 189 of {SCORED} samples (70 %)")
-    assert "The cut is the run's own threshold" in shown(app)
+    assert "The threshold is the run's own" in shown(app)
     assert "would keep 180 → 166 → 154" in shown(app)
-    assert "1 sample has no score (the model gave no number)" in " ".join(caption.value for caption in app.caption)
-    cut = component(app, "cut")
-    assert cut["now"] == 189
-    assert cut["tau"] == pytest.approx(0.3525, abs=1e-4)
+    assert "1 sample has no score (the model gave NaN)" in " ".join(caption.value for caption in app.caption)
+    drawn = component(app, "histogram")
+    assert drawn["now"] == 189
+    assert drawn["tau"] == pytest.approx(0.3525, abs=1e-4)
 
 
 def test_a_threshold_of_ones_own(app: AppTest, run: str) -> None:
     """A threshold that was typed is named as such, and one click goes back."""
     open_page(app)
     app.number_input(key="tau").set_value(1.0).run()
-    assert "The cut is yours, τ = 1" in shown(app)
-    kept = component(app, "cut")["now"]
+    assert "The threshold is yours, τ = 1" in shown(app)
+    kept = component(app, "histogram")["now"]
     assert sentence(app).startswith(f"Kept {kept} of {SCORED}")
     assert kept < 189
     app.button(key="own_tau").click().run()
@@ -150,7 +150,7 @@ def test_no_numbers_at_all(app: AppTest, workspace: Workspace) -> None:
         ledger.record_parts([write_part(workspace, run, "scores", part.name, columns)])
     open_page(app)
     assert sentence(app).startswith("Kept 0 of 54 samples")
-    for key in ("cut", "list"):
+    for key in ("histogram", "list"):
         json.dumps(component(app, key), allow_nan=False)
 
 
@@ -167,7 +167,7 @@ def test_other_metric_forgets_the_threshold(app: AppTest, run: str) -> None:
     open_page(app, tau="1.0")
     app.selectbox(key="rank").select("reverse_kl").run()
     assert app.number_input(key="tau").value is None
-    assert "The cut is the median" in shown(app)
+    assert "The threshold is the median" in shown(app)
 
 
 def test_another_run(app: AppTest, workspace: Workspace, run: str) -> None:
@@ -178,7 +178,7 @@ def test_another_run(app: AppTest, workspace: Workspace, run: str) -> None:
     app.selectbox(key="run").select(other).run()
     assert not app.exception
     assert "of 108 samples" in sentence(app)
-    assert "The cut is the run's own threshold" in shown(app)
+    assert "The threshold is the run's own" in shown(app)
     assert app.multiselect(key="where").value == ["difficulty is hard"]
 
 
@@ -271,7 +271,7 @@ def test_pages_of_fifty(app: AppTest, run: str) -> None:
 
 
 def test_around_the_threshold(app: AppTest, run: str) -> None:
-    """One click shows the samples on both sides of the cut."""
+    """One click shows the samples on both sides of the threshold."""
     open_page(app, show="around the threshold")
     above = [line["above"] for line in component(app, "list")["rows"]]
     assert above == [True] * 25 + [False] * 25
@@ -326,7 +326,7 @@ def test_neighbours(app: AppTest, run: str) -> None:
 def test_sample_without_number_and_held_out(app: AppTest, run: str) -> None:
     """A sample without a score, one held out and one that does not exist are told apart."""
     open_page(app, sample="7")
-    assert "no number for this sample" in shown(app)
+    assert "NaN for this sample" in shown(app)
     held_out = next(row for row in range(20, 300) if row not in everything(app))
     app.query_params["sample"] = str(held_out)
     app.run()
@@ -368,14 +368,14 @@ def test_bulk_by_hand_and_undo(app: AppTest, workspace: Workspace, run: str) -> 
     app.query_params["q"] = "lamp"
     app.text_input(key="q").set_value("lamp").run()
     matching = int(shown(app).split(f" of {SCORED} samples")[0].split()[-1])
-    button = app.button(key="hand_confirm")
+    button = app.button(key="override_confirm")
     assert button.label == f"Prune these {matching} samples"
     button.click().run()
     decisions = [override.decision for override in Ledger(workspace).overrides().values()]
     assert decisions.count("prune") >= matching - 20  # equal texts share one decision
     app.pills(key="hand").set_value("pruned by hand").run()
     assert all(line["verdict"] == "pruned by hand" for line in component(app, "list")["rows"])
-    app.button(key="hand_undo_button").click().run()
+    app.button(key="override_undo_button").click().run()
     assert {cid: (o.decision, o.note) for cid, o in Ledger(workspace).overrides().items()} == before
 
 
@@ -384,9 +384,9 @@ def test_read_only(app: AppTest, workspace: Workspace, run: str, monkeypatch: py
     monkeypatch.setenv("WINNOW_READ_ONLY", "1")
     open_page(app, sample="20", tau="0.9")
     keys = {widget.key for widget in [*app.button, *app.text_input]}
-    assert not keys & {"drawer_keep", "drawer_prune", "hand_confirm", "engine_start"}
+    assert not keys & {"drawer_keep", "drawer_prune", "override_confirm", "engine_start"}
     assert not [key for key in keys if key and key.startswith("note_")]
-    assert "The cut is yours" in shown(app)
+    assert "The threshold is yours" in shown(app)
 
 
 def test_hostile_text_never_reaches_markdown(app: AppTest, run: str) -> None:
@@ -418,8 +418,8 @@ def test_counts_with_decisions_by_hand() -> None:
     assert [count.tokens for count in counted] == [40, 30, 20, 20]
 
 
-def test_telling_field() -> None:
+def test_category_field() -> None:
     """A task-like field is shown in the list; without fields there is no such column."""
-    assert listing.telling_field(["corrupted", "Task"]) == "Task"
-    assert listing.telling_field(["corrupted"]) == "corrupted"
-    assert listing.telling_field([]) is None
+    assert listing.category_field(["corrupted", "Task"]) == "Task"
+    assert listing.category_field(["corrupted"]) == "corrupted"
+    assert listing.category_field([]) is None

@@ -90,11 +90,11 @@ def runs(workspace: Workspace, state: str) -> list[Run]:
     return Ledger(workspace).runs()
 
 
-def test_engine_words(workspace: Workspace) -> None:
+def test_engine_label(workspace: Workspace) -> None:
     """The chip tells work, waiting, idleness and absence apart, in words."""
-    assert engine_bar.engine_words([], alive=False) == "not running"
-    assert engine_bar.engine_words([], alive=True) == "idle"
-    assert engine_bar.engine_words(runs(workspace, "queued"), alive=True) == "starting on 1 run"
-    assert engine_bar.engine_words(runs(workspace, "queued"), alive=False) == "not running"
-    assert engine_bar.engine_words(runs(workspace, "running"), alive=True) == "working: 1 of 3, 50 %, 40 s left"
-    assert engine_bar.engine_words(runs(workspace, "done"), alive=True) == "working: 1 of 3, 50 %, 40 s left"
+    assert engine_bar.engine_label([], alive=False) == "not running"
+    assert engine_bar.engine_label([], alive=True) == "idle"
+    assert engine_bar.engine_label(runs(workspace, "queued"), alive=True) == "starting on 1 run"
+    assert engine_bar.engine_label(runs(workspace, "queued"), alive=False) == "not running"
+    assert engine_bar.engine_label(runs(workspace, "running"), alive=True) == "working: 1 of 3, 50 %, 40 s left"
+    assert engine_bar.engine_label(runs(workspace, "done"), alive=True) == "working: 1 of 3, 50 %, 40 s left"

@@ -32,10 +32,10 @@ def test_kl_stands_at_the_token_it_is_about() -> None:
     assert cells[1]["teacher"] == [("t0", 0.75, False), ("other", 0.25, False)]
 
 
-def test_a_text_that_was_cut() -> None:
-    """Where the text was cut the last prediction is not called the end, and nothing is said of what it was."""
+def test_a_truncated_text() -> None:
+    """If the text was truncated, the last prediction is not the end, and no token is expected there."""
     last = token_heatmap.prepared(scores(["t0", "t1"], response_start=0), ends=False)["cells"][-1]
-    assert last["text"] == "⟨cut⟩"
+    assert last["text"] == "⟨truncated⟩"
     assert last["known"] is False
 
 
