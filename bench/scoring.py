@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def speed(where: Setting, pair: Pair, samples: Sequence[Row], repeats: int) -> None:
-    """Every way takes turns; the two slow rivals one turn, and the padded batch the first 16 rows alone."""
+    """Every way takes turns; the two slow baselines get one turn, and the padded batch the first 16 rows alone."""
     teacher, student = llama(pair.teacher, where), llama(pair.student, where)
     tokens = sum(len(sample.input_ids) for sample in samples)
     print(

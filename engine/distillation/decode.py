@@ -124,7 +124,8 @@ def _shortlist(vectors: Tensor, table: Tensor, places: Tensor, similarity: Simil
 def _measure(vectors: Tensor, rows: Tensor, similarity: Similarity) -> Tensor:
     """Similarities (n, m) of vectors (n, d) and the rows (n, m, d) beside each of them."""
     if similarity == "l2":
-        return -(vectors[:, None] - rows).norm(dim=-1)
+        distances: Tensor = (vectors[:, None] - rows).norm(dim=-1)
+        return -distances
     if similarity == "cosine":
         vectors, rows = F.normalize(vectors, dim=-1), F.normalize(rows, dim=-1)
     return (vectors[:, None] * rows).sum(-1)

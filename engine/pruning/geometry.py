@@ -67,7 +67,8 @@ def prototypes(embeddings: Embeddings, clusters: int, seed: int) -> Scores:
     if clusters > len(embeddings):
         raise WinnowError(f"{clusters} prototypes cannot be found among {len(embeddings)} samples; ask for fewer.")
     _require_finite(embeddings)
-    return KMeans(clusters, random_state=seed).fit_transform(embeddings).min(1).astype(np.float64)
+    distances: Scores = KMeans(clusters, random_state=seed).fit_transform(embeddings).min(1).astype(np.float64)
+    return distances
 
 
 def inliers(embeddings: Embeddings, seed: int) -> Scores:
@@ -76,7 +77,8 @@ def inliers(embeddings: Embeddings, seed: int) -> Scores:
     Liu, Ting, Zhou 2008, "Isolation Forest".
     """
     _require_finite(embeddings)
-    return IsolationForest(random_state=seed).fit(embeddings).score_samples(embeddings).astype(np.float64)
+    scores: Scores = IsolationForest(random_state=seed).fit(embeddings).score_samples(embeddings).astype(np.float64)
+    return scores
 
 
 def _herding(embeddings: Embeddings, n_selected: int) -> Scores:
@@ -89,7 +91,8 @@ def _herding(embeddings: Embeddings, n_selected: int) -> Scores:
     selected: list[int] = []
 
     def distances() -> NDArray[np.floating]:
-        return lengths + 2 * (x @ total.astype(x.dtype))
+        values: NDArray[np.floating] = lengths + 2 * (x @ total.astype(x.dtype))
+        return values
 
     while len(selected) < min(n_selected, len(x)):
         index = int(np.where(used, np.inf, distances()).argmin())
@@ -102,7 +105,8 @@ def _herding(embeddings: Embeddings, n_selected: int) -> Scores:
 def _centred(embeddings: Embeddings) -> NDArray[np.floating]:
     """Shifted to mean 0: squared lengths are small there, and their differences keep their digits."""
     _require_finite(embeddings)
-    return embeddings - embeddings.mean(0, dtype=np.float64).astype(embeddings.dtype)
+    centred: NDArray[np.floating] = embeddings - embeddings.mean(0, dtype=np.float64).astype(embeddings.dtype)
+    return centred
 
 
 def _require_finite(embeddings: Embeddings) -> None:

@@ -39,7 +39,8 @@ def grand(
 
     def gradient_norm(target: Tensor, *sample: Tensor) -> Tensor:
         gradients = grad(loss_of)(parameters, target, *sample).values()
-        return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g.float()) for g in gradients]))
+        norm: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g.float()) for g in gradients]))
+        return norm
 
     norms = vmap(gradient_norm) if batch_size > 1 else _one_by_one(gradient_norm)
     found = []

@@ -60,4 +60,5 @@ def memorization(label_prob: NDArray[np.floating], member: NDArray[np.bool_]) ->
     values = np.asarray(label_prob, np.float64)
     with_it = np.where(member, values, 0).sum(0) / inside
     without_it = np.where(member, 0, values).sum(0) / outside
-    return with_it - without_it
+    difference: NDArray[np.float64] = with_it - without_it
+    return difference

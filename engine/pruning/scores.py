@@ -50,7 +50,8 @@ def forgetting(dynamics: TrainingDynamics) -> Scores:
     dynamics.require()
     forgotten = (dynamics.correct[:, :-1] & ~dynamics.correct[:, 1:]).sum(1)
     events = np.where(dynamics.correct.any(1), forgotten, dynamics.epochs)
-    return events.mean(0, dtype=np.float64)
+    mean: Scores = events.mean(0, dtype=np.float64)
+    return mean
 
 
 def aum(dynamics: TrainingDynamics) -> Scores:
@@ -61,7 +62,8 @@ def aum(dynamics: TrainingDynamics) -> Scores:
     """
     _require_classes(dynamics, "aum")
     dynamics.require()
-    return -dynamics.margin.mean((0, 1), dtype=np.float64)
+    mean: Scores = dynamics.margin.mean((0, 1), dtype=np.float64)
+    return -mean
 
 
 def least_confidence(dynamics: TrainingDynamics, epoch: int) -> Scores:
@@ -69,7 +71,8 @@ def least_confidence(dynamics: TrainingDynamics, epoch: int) -> Scores:
 
     Lewis, Gale 1994, "A Sequential Algorithm for Training Text Classifiers".
     """
-    return 1 - _mean_probs(dynamics, epoch, "least_confidence").max(1)
+    largest: Scores = _mean_probs(dynamics, epoch, "least_confidence").max(1)
+    return 1 - largest
 
 
 def entropy(dynamics: TrainingDynamics, epoch: int) -> Scores:
@@ -77,8 +80,9 @@ def entropy(dynamics: TrainingDynamics, epoch: int) -> Scores:
 
     Shannon 1948; as a score, Settles 2009, "Active Learning Literature Survey". In [0, log C].
     """
-    probs = _mean_probs(dynamics, epoch, "entropy")
-    return torch.special.entr(torch.from_numpy(probs)).sum(1).numpy()
+    probs = torch.from_numpy(_mean_probs(dynamics, epoch, "entropy"))
+    values: Scores = torch.special.entr(probs).sum(1).numpy()
+    return values
 
 
 def margin(dynamics: TrainingDynamics, epoch: int) -> Scores:
@@ -107,7 +111,8 @@ def kl_from_teacher(teacher_logits: Array, outputs: Array) -> Scores:
 
 def _at(dynamics: TrainingDynamics, epoch: int, values: NDArray[np.float32]) -> Scores:
     dynamics.require(epoch)
-    return values[:, dynamics.row(epoch)].mean(0, dtype=np.float64)
+    mean: Scores = values[:, dynamics.row(epoch)].mean(0, dtype=np.float64)
+    return mean
 
 
 def _mean_probs(dynamics: TrainingDynamics, epoch: int, score: str) -> NDArray[np.float64]:

@@ -49,8 +49,9 @@ def final_hidden(model: nn.Module, batch: Batch) -> Tensor:
     fastest path.
     """
     with eval_mode(model), torch.inference_mode():
-        hidden = _pretrained(model).get_decoder()(input_ids=batch.input_ids, use_cache=False).last_hidden_state
-        return hidden[batch.counted]
+        output = _pretrained(model).get_decoder()(input_ids=batch.input_ids, use_cache=False)
+        hidden: Tensor = output.last_hidden_state[batch.counted]
+        return hidden
 
 
 def lm_head_of(model: nn.Module) -> LmHead:
@@ -155,7 +156,8 @@ class HiddenCache:
             return None
         try:
             with safe_open(path, framework="pt") as file:
-                metadata, hidden = file.metadata() or {}, file.get_tensor("hidden")
+                metadata: dict[str, str] = file.metadata() or {}
+                hidden: Tensor = file.get_tensor("hidden")
         except (SafetensorError, OSError) as error:
             log.warning("cached hidden states %s cannot be read (%s) and are computed again", path, error)
         else:

@@ -40,7 +40,9 @@ class Group:
 
     def _run(self, inputs: tuple[Tensor, ...], shared: bool, method: str) -> Tensor:
         def one(weights: dict[str, Tensor], buffers: dict[str, Tensor], *x: Tensor) -> Tensor:
-            return functional_call(_Method(self.base, method), (_with_prefix(weights), _with_prefix(buffers)), x)
+            state = _with_prefix(weights), _with_prefix(buffers)
+            found: Tensor = functional_call(_Method(self.base, method), state, x)
+            return found
 
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             if self.size == 1 or not self.base.stacks:
@@ -69,7 +71,8 @@ class _Method(nn.Module):
         self.inner, self.method = inner, method
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return getattr(self.inner, self.method)(*inputs)
+        outputs: Tensor = getattr(self.inner, self.method)(*inputs)
+        return outputs
 
 
 def _with_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
