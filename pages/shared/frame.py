@@ -33,3 +33,14 @@ def navigation() -> st.Page:
         for folder, title, icon, address in PAGES
     ]  # fmt: skip
     return st.navigation(pages, position="top")
+
+
+def first_visit() -> None:
+    """Start over with the navigation, at the same address. All that `pages/<number>_<address>.py` do.
+
+    Streamlit takes a folder called pages/ for the pages of an app without navigation until one session of the server
+    process has called st.navigation. The very first visit may be a link to a page: without a file of that name
+    Streamlit says that there is no such page, and shows the first one.
+    """
+    navigation()
+    st.rerun()

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from engine.storage.workspace import Workspace
 from tests.e2e.conftest import settled
+from tests.fixtures import sentences
 from tests.fixtures.distillation_workspace import HOSTILE_CLASSES, distillation_recipe, fill_distilled_workspace
 
 pytestmark = pytest.mark.browser
@@ -27,7 +28,7 @@ def test_from_the_headline_to_the_file(workspace: Workspace, served_app: Serve, 
     expect(page.locator(".distilled article").first).to_be_attached()
     settled(page)
 
-    film = page.get_by_role("slider", name="Outer step")
+    film = page.get_by_role("slider", name=sentences.OUTER_STEP)
     film.scroll_into_view_if_needed()
     film.focus()
     film.press("Home")
@@ -35,14 +36,14 @@ def test_from_the_headline_to_the_file(workspace: Workspace, served_app: Serve, 
     expect(page.locator(".distilled .changed.warn")).to_have_count(4)  # at the start no token differs
     settled(page)
 
-    page.get_by_role("button", name="Export this set").click()
+    page.get_by_role("button", name=sentences.EXPORT_SET).click()
     expect(page.get_by_text("load_file").first).to_be_visible()
     settled(page)
     with page.expect_download() as found:
         page.get_by_role("button", name=re.compile("^Download ")).click()
     assert found.value.suggested_filename.startswith(run)
     with zipfile.ZipFile(found.value.path()) as archive:
-        assert sorted(archive.namelist()) == ["README.md", "data.parquet", "distilled.safetensors", "manifest.json"]
+        assert {"data.parquet", "distilled.safetensors", "student.py", "train.py"} <= set(archive.namelist())
 
 
 def test_hostile_texts_are_text(workspace: Workspace, served_app: Serve, page: Page) -> None:
@@ -57,13 +58,13 @@ def test_hostile_texts_are_text(workspace: Workspace, served_app: Serve, page: P
     expect(cards.locator("article").first).to_be_attached()
     expect(cards.locator("h4 .name").first).to_have_text(HOSTILE_CLASSES[0])
     settled(page)
-    film = page.get_by_role("slider", name="Outer step")
+    film = page.get_by_role("slider", name=sentences.OUTER_STEP)
     film.scroll_into_view_if_needed()
     film.focus()
     film.press("End")
     expect(page).to_have_url(re.compile("distilled_step=500"))
     settled(page)
-    page.get_by_role("button", name="Export this set").click()
+    page.get_by_role("button", name=sentences.EXPORT_SET).click()
     expect(page.get_by_role("button", name=re.compile("^Download "))).to_be_visible()
     assert cards.locator("script, iframe, style, img[onerror], a").count() == 0
     assert not [url for url in asked if "example.invalid" in url or "//a.b" in url]

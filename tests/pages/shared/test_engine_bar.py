@@ -12,7 +12,8 @@ from engine.common.paths import CHECKOUT
 from engine.runtime import supervisor
 from engine.storage.ledger import Ledger, Run
 from engine.storage.workspace import Workspace
-from pages.shared import engine_bar
+from pages.shared import engine_bar, frame
+from tests.fixtures import sentences
 from tests.fixtures.pruning_workspace import fill_workspace
 
 PAGES = sorted(path.parent.name for path in (CHECKOUT / "pages").glob("*/page.py"))
@@ -26,7 +27,7 @@ def app(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> AppTest:
 
 
 def framed(app: AppTest) -> bool:
-    return [toggle.label for toggle in app.toggle if toggle.key == "plain"] == ["Plain words"]
+    return [toggle.label for toggle in app.toggle if toggle.key == "plain"] == [sentences.PLAIN_WORDS]
 
 
 def test_empty_workspace(app: AppTest) -> None:
@@ -46,10 +47,11 @@ def test_every_page_has_the_frame(app: AppTest, page: str) -> None:
     assert framed(app)
 
 
-def test_no_page_is_found_without_the_frame() -> None:
-    """Streamlit runs `pages/*.py` alone, without navigation, if a first visit names one; so there is none."""
-    assert PAGES
-    assert not list((CHECKOUT / "pages").glob("*.py"))
+def test_every_page_can_be_the_first_visit() -> None:
+    """Protects links: on a fresh server Streamlit looks for `pages/<address>.py`, and each of these starts over."""
+    found = sorted((CHECKOUT / "pages").glob("*.py"))
+    assert [path.stem.partition("_")[2] for path in found] == [address for *_, address in frame.PAGES[1:]]
+    assert len({path.read_text(encoding="utf-8") for path in found}) == 1
 
 
 def test_an_engine_can_be_started(app: AppTest, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
