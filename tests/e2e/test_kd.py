@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from engine.storage.workspace import Workspace
 from tests.e2e.conftest import settled
+from tests.fixtures import sentences
 from tests.fixtures.kd_workspace import fill_grid_workspace
 
 pytestmark = pytest.mark.browser
@@ -23,7 +24,7 @@ def test_deep_link_first_visit(workspace: Workspace, served_app: Serve, page: Pa
     page.goto(f"{served_app(workspace)}/kd_on_pruned_data?kd_score=EL2N&f=25+%25&kd_sample=3")
     expect(page.get_by_role("heading", name="How little data, how much teacher?")).to_be_attached()
     expect(page.get_by_text("At 25 % of the data, kept by EL2N")).to_be_attached()
-    expect(page.get_by_text("Dynamic pruning").first).to_be_attached()
+    expect(page.get_by_text(sentences.PRUNING).first).to_be_attached()
     drawer = page.get_by_role("dialog")
     expect(drawer).to_have_count(1)
     expect(drawer).to_contain_text("row 3")
@@ -54,7 +55,7 @@ def test_on_a_phone(workspace: Workspace, served_app: Serve, browser: Browser) -
     try:
         page = context.new_page()
         page.goto(f"{served_app(workspace)}/kd_on_pruned_data")
-        expect(page.get_by_role("heading", name="What it cost")).to_be_attached()
+        expect(page.get_by_role("heading", name=sentences.COST)).to_be_attached()
         settled(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
     finally:

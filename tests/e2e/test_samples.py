@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from engine.storage.workspace import Workspace
 from tests.e2e.conftest import settled
+from tests.fixtures import sentences
 from tests.fixtures.pruning_workspace import HOSTILE, fill_workspace
 
 pytestmark = pytest.mark.browser
@@ -23,7 +24,7 @@ def run(workspace: Workspace) -> str:
 
 
 def sentence(page: Page) -> Locator:
-    return page.get_by_role("heading", level=3).filter(has_text="Kept")
+    return page.get_by_role("heading", level=3).filter(has_text=re.compile("^Kept "))
 
 
 def handle(page: Page) -> Locator:
@@ -41,8 +42,8 @@ def test_deep_link_first_visit(workspace: Workspace, run: str, served_app: Serve
     page.goto(link)
     expect(drawer(page)).to_contain_text("row 20")
     expect(drawer(page)).to_contain_text("Darker words")  # the switch for plain words came with the link
-    expect(page.get_by_text("Dynamic pruning").first).to_be_visible()
-    expect(page.get_by_text("Plain words")).to_be_visible()
+    expect(page.get_by_text(sentences.PRUNING).first).to_be_visible()
+    expect(page.get_by_text(sentences.PLAIN_WORDS)).to_be_visible()
     expect(sentence(page)).to_be_attached()
     expect(handle(page)).to_have_attribute("aria-valuenow", "0.9")
     assert page.url == link
@@ -161,7 +162,7 @@ def test_deciding_by_hand(workspace: Workspace, run: str, served_app: Serve, pag
     settled(page)
     page.keyboard.press("Escape")
     expect(sentence(page)).to_contain_text("Kept 269 of 271 samples")  # all but this one and the one without a score
-    expect(sentence(page)).to_contain_text("1 decided by hand")
+    expect(sentence(page)).to_contain_text(sentences.BY_HAND)
 
 
 def test_hostile_text_is_text(workspace: Workspace, run: str, served_app: Serve, page: Page) -> None:
