@@ -110,8 +110,8 @@ def expected(costs: dict[int, Cost], count: int, method: str) -> float:
     *before, last = sorted(costs)
     if not before:
         return costs[last].peak * count / last
-    slope = (costs[last].peak - costs[before[-1]].peak) / (last - before[-1])
-    return costs[last].peak + slope * (count - last)
+    per_step = (costs[last].peak - costs[before[-1]].peak) / (last - before[-1])
+    return costs[last].peak + per_step * (count - last)
 
 
 def report(costs: dict[str, dict[int, Cost]], steps: list[int]) -> None:
@@ -129,8 +129,10 @@ def report(costs: dict[str, dict[int, Cost]], steps: list[int]) -> None:
                 f"| {count} | {method} | {cost.seconds:.2f} | {cost.seconds / count:.3f} | {ratio} | "
                 f"{mib(cost.peak)} | {stored} |"
             )
-    apart = [abs(cost.norm / ours[count].norm - 1) for found in costs.values() for count, cost in found.items() if ours]
-    print(f"\nnorms of the inputs' gradients: the methods differ by at most {max(apart):.1e} of them")
+    errors = [
+        abs(cost.norm / ours[count].norm - 1) for found in costs.values() for count, cost in found.items() if ours
+    ]
+    print(f"\nnorms of the inputs' gradients: the methods differ by at most {max(errors):.1e} of them")
     if len(ours) > 1:
         first, last = min(ours), max(ours)
         limit = MEMORY_AIM * ours[first].peak + (last - first) * ours[first].weights
@@ -176,17 +178,17 @@ def outer_step(method: str, steps: int) -> tuple[Callable[[], Found], int]:
     ids = torch.randint(1000, len(student.table), (BATCH, LENGTH))
     mask, classes, rates = torch.ones_like(ids), torch.arange(BATCH) % CLASSES, torch.full((steps,), RATE)
     weights = student.init(0)
-    inner, learned = inner_loss(student, "unrestricted"), [inputs, labels]
+    inner, params = inner_loss(student, "unrestricted"), [inputs, labels]
     size = sum(weight.nbytes for weight in weights)
 
     def outer(weights: list[Tensor]) -> Tensor:
         return F.cross_entropy(student.forward(weights, ids, mask), classes)
 
     def recomputed() -> Found:
-        return Unroll(inner, Optimizer("sgd")).hypergradient(weights, learned, rates, outer)
+        return Unroll(inner, Optimizer("sgd")).hypergradient(weights, params, rates, outer)
 
     def kept() -> Found:
-        return full_graph_hypergradient(inner, Optimizer("sgd"), weights, learned, rates, outer)
+        return full_graph_hypergradient(inner, Optimizer("sgd"), weights, params, rates, outer)
 
     if method != HIGHER:
         return (recomputed if method == RECOMPUTED else kept), size
@@ -195,10 +197,10 @@ def outer_step(method: str, steps: int) -> tuple[Callable[[], Found], int]:
         network.get_parameter(name).data.copy_(weight)
         network.get_parameter(name).requires_grad_()
 
-    def inner_of(network: Any, given: list[Tensor]) -> Tensor:
-        framed = student.add_special_tokens(given[0])
-        whole = torch.ones(framed.shape[:2], dtype=torch.long)
-        return weighted_loss(network(inputs_embeds=framed, attention_mask=whole).logits, given[1])
+    def inner_of(network: Any, leaves: list[Tensor]) -> Tensor:
+        embeds = student.add_special_tokens(leaves[0])
+        whole = torch.ones(embeds.shape[:2], dtype=torch.long)
+        return weighted_loss(network(inputs_embeds=embeds, attention_mask=whole).logits, leaves[1])
 
     def outer_of(network: Any) -> Tensor:
         return F.cross_entropy(network(input_ids=ids, attention_mask=mask).logits, classes)

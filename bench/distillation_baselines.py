@@ -16,7 +16,7 @@ def full_graph_hypergradient(
     inner_loss: InnerLoss,
     optimizer: Optimizer,
     weights: Sequence[Tensor],
-    learned: Sequence[Tensor],
+    params: Sequence[Tensor],
     rates: Tensor,
     outer_loss: OuterLoss,
     window: tuple[int, int] | None = None,
@@ -28,20 +28,20 @@ def full_graph_hypergradient(
     """
     count = len(weights)
     first, stop = window or (0, len(rates))
-    given = [part.detach().requires_grad_() for part in learned]
-    fixed = [part.detach() for part in learned]
-    slopes = rates.detach().requires_grad_()
+    leaves = [part.detach().requires_grad_() for part in params]
+    fixed = [part.detach() for part in params]
+    rate_leaves = rates.detach().requires_grad_()
     state = [part.detach().requires_grad_() for part in optimizer.init(weights)]
     with torch.enable_grad():
         for step in range(stop):
-            loss = inner_loss(state[:count], given if step >= first else fixed, step)
+            loss = inner_loss(state[:count], leaves if step >= first else fixed, step)
             gradients = torch.autograd.grad(loss, state[:count], create_graph=True, materialize_grads=True)
-            state = optimizer.update(state, gradients, slopes[step], step)
+            state = optimizer.update(state, gradients, rate_leaves[step], step)
             if step < first:
                 state = [part.detach().requires_grad_() for part in state]
         loss = outer_loss(state[:count])
-        *found, slope = torch.autograd.grad(loss, [*given, slopes], materialize_grads=True)
-    return loss.detach(), list(found), slope
+        *found, rate_gradient = torch.autograd.grad(loss, [*leaves, rate_leaves], materialize_grads=True)
+    return loss.detach(), list(found), rate_gradient
 
 
 def higher_hypergradient(
@@ -50,12 +50,12 @@ def higher_hypergradient(
     """The same for SGD by `higher` (Grefenstette et al. 2019): losses take its copy of the network, not weights."""
     import higher
 
-    given = [part.detach().requires_grad_() for part in (inputs, labels)]
-    slopes = rates.detach().requires_grad_()
+    leaves = [part.detach().requires_grad_() for part in (inputs, labels)]
+    rate_leaves = rates.detach().requires_grad_()
     plain = torch.optim.SGD([weight for weight in network.parameters() if weight.requires_grad], lr=1.0)
     with higher.innerloop_ctx(network, plain, track_higher_grads=True) as (student, optimizer):
-        for step in range(len(slopes)):
-            optimizer.step(inner_loss(student, given), override={"lr": [slopes[step]]})
+        for step in range(len(rate_leaves)):
+            optimizer.step(inner_loss(student, leaves), override={"lr": [rate_leaves[step]]})
         loss = outer_loss(student)
-        *found, slope = torch.autograd.grad(loss, [*given, slopes])
-    return loss.detach(), list(found), slope
+        *found, rate_gradient = torch.autograd.grad(loss, [*leaves, rate_leaves])
+    return loss.detach(), list(found), rate_gradient
