@@ -49,7 +49,7 @@ def write_folder_atomically(folder: Path, fill: Callable[[Path], object]) -> Pat
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a process that was killed while writing `folder` has left beside it. Only the holder of its lock may."""
+    """Remove what a process killed while writing `folder` has left beside it. Only the holder of its lock may."""
     for leftover in folder.parent.glob(f".{folder.name}.*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
 
