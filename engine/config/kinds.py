@@ -30,7 +30,7 @@ class Kind(Generic[R]):
     scores_text: bool = False  # it scores an instruction set, so the page Samples shows it
 
 
-SCORE = Kind("score", ScoreRecipe, "engine.studies.pruning.score", "scoring", "samples", "run", scores_text=True)
+SCORE = Kind("score", ScoreRecipe, "engine.studies.pruning.pair", "scoring", "samples", "run", scores_text=True)
 PRUNING = Kind(
     "dynamic-pruning",
     DynamicPruningRecipe,

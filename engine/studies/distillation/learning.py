@@ -22,9 +22,8 @@ from engine.distillation.optimizers import Optimizer
 from engine.models.checkpoint import load_checkpoint, save_checkpoint
 from engine.models.functional import FunctionalModel, TextModel, softplus_inverse
 from engine.studies.distillation.initialization import initial_inputs
-from engine.studies.distillation.learned_sets import best_part, cache_key, save_set, synthetic_of
+from engine.studies.distillation.learned_sets import SnapshotWriter, best_part, cache_key, save_set, synthetic_of
 from engine.studies.distillation.setup import DistillationStudy
-from engine.studies.distillation.snapshots import SnapshotWriter
 from engine.studies.distillation.tasks import Task
 from engine.studies.distillation.trials import PASSES, accuracy, run_inner_steps
 

@@ -9,15 +9,20 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from engine.common.hashing import digest
 from engine.config.distillation import MAIN, DistillationRecipe
-from engine.config.models import NetworkSettings
+from engine.config.models import NetworkSettings, scratch_name
+from engine.data.labelled.samples import training_texts
 from engine.models.functional import FunctionalModel, ImageModel, TextModel
-from engine.studies.distillation.encoders import model_sources
+from engine.models.loading import load_tokenizer
+from engine.models.scratch import encoder
+from engine.studies import flops
 from engine.studies.distillation.tasks import Task, open_task
 from engine.studies.job import Job
 from engine.studies.labelled import record_labelled
 
 BATCH_TOKENS = {"cpu": 4096, "cuda": 65_536}  # in one batch without gradients
+MAX_WORDS = 8192  # in the vocabulary of an encoder from scratch
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ def open_study(job: Job, recipe: DistillationRecipe) -> DistillationStudy:
     A worker of a cluster opens all of them as well: it may be given any unit, and would hold them after some units
     anyway. The engine broadcasts the samples and the folders of encoders from scratch.
     """
-    sources: dict[str, str] = job.broadcast("sources", lambda: model_sources(job, recipe))
+    sources: dict[str, str] = job.broadcast("sources", lambda: _model_sources(job, recipe))
     networks = {network.model: network for network in [*recipe.evaluation.transfer, *recipe.students]}
     tasks: dict[tuple[str, str], Task] = {}  # models of one source share their samples
     opened: dict[tuple[str, str], tuple[Task, FunctionalModel]] = {}
@@ -59,8 +64,44 @@ def open_study(job: Job, recipe: DistillationRecipe) -> DistillationStudy:
             tasks[name, source] = open_task(job, name, settings, source)
         task = tasks[name, source]
         opened[name, model] = task, _load(job, networks[model], source, task)
-    flops = {pair: _flops_per_token(task, model) for pair, (task, model) in opened.items()}
-    return DistillationStudy(job, recipe, sources, job.dtype(recipe.outer.dtype), opened, flops)
+    per_token = {pair: _flops_per_token(task, model) for pair, (task, model) in opened.items()}
+    return DistillationStudy(job, recipe, sources, job.dtype(recipe.outer.dtype), opened, per_token)
+
+
+def _model_sources(job: Job, recipe: DistillationRecipe) -> dict[str, str]:
+    """By model as the recipe names it: the folder or Hub id to load; encoders of the recipe are trained before."""
+    models = [network.model for network in [*recipe.students, *recipe.evaluation.transfer]]
+    sources = {model: model for model in models}
+    if recipe.data.task == "text":
+        sources |= _train_encoders(job, recipe, [model for model in models if scratch_name(model)])
+    return sources
+
+
+def _train_encoders(job: Job, recipe: DistillationRecipe, models: list[str]) -> dict[str, str]:
+    """The folders of `scratch:` encoders, trained on the training texts of both tasks unless the workspace has them."""
+    if not models:
+        return {}
+    tasks = [settings for settings in (recipe.data, recipe.other) if settings]
+    with job.phase("reading the text the encoder is trained on", 0):
+        texts = [text for settings in tasks for text in training_texts(settings)]
+    fingerprint = digest(texts)
+    folder = encoder.word_tokenizer_folder(job.workspace, lambda: texts, fingerprint, MAX_WORDS)
+    tokenizer = load_tokenizer(str(folder), ends=False)
+    longest = max(*(settings.max_length for settings in tasks), recipe.synthetic.length + 2)
+    ids = tokenizer(texts, truncation=True, max_length=longest)["input_ids"]
+    folders = {}
+    for model in dict.fromkeys(models):
+        name = scratch_name(model)
+        assert name is not None
+        settings = recipe.scratch[name]
+        made = encoder.encoder_folder(job.workspace, name, settings, folder, longest, fingerprint)
+        if not made.exists():
+            planned = flops.pretraining(settings, len(tokenizer), sum(map(len, ids)))
+            job.plan(planned)
+            with job.phase(f"training {name} from scratch", planned) as tick:
+                encoder.make_encoder(job.workspace, made, settings, tokenizer, ids, longest, job.device, tick)
+        folders[model] = str(made)
+    return folders
 
 
 def _load(job: Job, network: NetworkSettings, source: str, task: Task) -> FunctionalModel:

@@ -1,4 +1,7 @@
-"""A pair of language models opened on one machine, and what every run on a pair begins with: scores before training."""
+"""A pair of language models opened on one machine, and what every run on a pair begins with: scores before training.
+
+`run` scores every training sample once, and does nothing else.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.common.errors import WinnowError
-from engine.config.pruning import ScoringSettings
+from engine.config.pruning import ScoreRecipe, ScoringSettings
 from engine.data.samples import EncodedSample
 from engine.models.loading import LoadedModel
 from engine.studies import flops
 from engine.studies.job import Job, run_units
-from engine.studies.pruning.prepare import Models, model_facts
-from engine.studies.pruning.scoring import FIRST, Scored, Scorer, tokens_of
+from engine.studies.pruning.prepare import Models, model_facts, of_split, open_pair
+from engine.studies.pruning.scoring import FIRST, Scored, Scorer, tokens_of, unscored_rows
 from engine.studies.work_units import Range, WorkUnit
 
 SCORING = "scoring every sample before training"
@@ -87,3 +90,17 @@ class PairRun:
     def _score_piece(self, key: ScorePiece) -> None:
         with self.job.phase(SCORING, self._flops(key.samples)) as tick:
             self.scorer.score_piece(self.student.model, key.piece, key.samples, FIRST, tick)
+
+
+def run(job: Job, recipe: ScoreRecipe) -> None:
+    models, prepared = open_pair(job, recipe)
+    job.broadcast("pair", lambda: (models, prepared.dataset))
+    pair, train = PairRun(job, models, recipe.scoring, prepared.dataset), of_split(prepared, "train")
+    scored = pair.score_all(train)
+    job.ledger.set_provenance(job.run.id, not_a_number=unscored_rows(train, scored), **pair.cache_facts())
+
+
+def open_run(job: Job, recipe: ScoreRecipe) -> PairRun:
+    """The run as a worker of a cluster opens it."""
+    models, dataset = job.broadcasted("pair")
+    return PairRun(job, models, recipe.scoring, dataset)
