@@ -37,7 +37,7 @@ LABELS = {
 }
 
 
-def head(run: Run) -> None:
+def header(run: Run) -> None:
     """What it did and when, its error if there was one, and links to its results."""
     parts = [run_labels.subject(run), run_labels.where(run), f"submitted {run_labels.ago(run.created)}"]
     if took := run_labels.took(run):

@@ -32,7 +32,7 @@ if runs:
         if run:
             run_list.badge(run)
     if run:
-        detail.head(run)
+        detail.header(run)
         views = ["recipe", "provenance", *["nodes"] * nodes.offered(run), "log", "compare"]
         view = st.segmented_control(
             "View", views, default="recipe", required=True, key="run_view", bind="query-params",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from engine.analysis import cluster
 from engine.storage.ledger import Attempt
+from tests.fixtures import sentences
 
 UNTIL = 1000.0
 IDS = itertools.count()
@@ -122,7 +123,7 @@ RETRIED = [tried("unit 90", "c", 90, 95, "lost", LOST), tried("unit 90", "a", 95
 @pytest.mark.parametrize(
     ("attempts", "known", "live", "sentence"),
     [
-        ([], [], True, "No node has begun a work unit yet."),
+        ([], [], True, sentences.NO_UNIT),
         ([], ["a"], False, "No node has begun a work unit."),
         (done(range(3), "a"), [], False, "1 node did 3 work units; nothing was lost."),
         (done([1], "a"), ["a", "b"], True, "1 of 2 nodes has done 1 work unit so far; nothing was lost."),

@@ -12,6 +12,7 @@ from engine.config.data import DataSettings
 from engine.storage import uploads
 from engine.storage.ledger import Ledger
 from engine.storage.workspace import Workspace
+from tests.fixtures import sentences
 from tests.fixtures.pruning_workspace import synthetic_recipe
 
 
@@ -89,7 +90,7 @@ def test_place_in_words(workspace: Workspace) -> None:
 def test_sets_in_a_sentence() -> None:
     """How many sets, and how many of them a run has read."""
     unread, read = DataSet("x", {"source": "a/b"}, {}, 0.0, []), DataSet("x", {"source": "a/b"}, {}, 0.0, [object()])  # type: ignore[list-item]
-    assert datasets.sentence([read]) == "One set of data, read by 1 run."
+    assert datasets.sentence([read]) == sentences.ONE_SET_READ
     assert datasets.sentence([unread, unread]) == "2 sets of data, none of them read by a run."
     assert datasets.sentence([unread, read]) == "2 sets of data, 1 of them read by a run."
     assert datasets.sentence([read, read]) == "2 sets of data, all of them read by a run."

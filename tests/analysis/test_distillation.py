@@ -16,6 +16,7 @@ from engine.common.choices import Similarity
 from engine.config.distillation import MAIN, MERGED, OTHER, REPLAYS, SetKey
 from engine.storage.tables import EVALUATION
 from pages.distillation import cards, figures
+from tests.fixtures import sentences
 
 KEY = SetKey(MAIN, "bert", 1, 5, 0)
 TWO = Inputs(2, pictures=False)
@@ -92,9 +93,9 @@ def test_an_unchanged_sentence_is_no_distilled_text() -> None:
     found = measured(FULL, LEARNED, TEXT, RANDOM)
     assert "plain words" not in distillation.headline(found, KEY, all_same, 2)
     assert "decoded" not in distillation.figures(found, KEY, all_same, 2)
-    assert distillation.verdict(found, KEY, all_same) == ("the text is unchanged", "gray")
+    assert distillation.verdict(found, KEY, all_same) == (sentences.CAPTION_UNCHANGED, "gray")
     assert "decoded" not in distillation.against_random(found, KEY, all_same)
-    assert distillation.unchanged(all_same).startswith("No text has changed")
+    assert distillation.unchanged(all_same).startswith(sentences.NO_TEXT_CHANGED)
     assert distillation.headline(found, KEY, some, 2).endswith("they keep 61 % (1 of 2 unchanged).")
     assert distillation.verdict(found, KEY, some)[0] == "decoded text (1 of 2 unchanged) beats random samples"
     assert distillation.unchanged(some).startswith("1 of 2 texts has not changed")
@@ -132,7 +133,7 @@ def test_two_methods_are_compared_within_each_eval_seed() -> None:
 def test_one_eval_seed_settles_nothing() -> None:
     """With one eval seed there is no interval, and so no verdict."""
     found = measured(rows("text", [0.9]), rows("random", [0.5]))
-    assert distillation.verdict(found, KEY, TWO)[0].endswith("not settled")
+    assert distillation.verdict(found, KEY, TWO)[0].endswith(sentences.NOT_SETTLED)
     assert "(one start)" in distillation.against_random(found, KEY, TWO)
 
 

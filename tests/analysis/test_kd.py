@@ -16,6 +16,7 @@ from engine.analysis.kd_cells import Cells, extended, students
 from engine.analysis.wording import Measure, percent
 from engine.config.grid import Point
 from engine.storage.tables import GRID
+from tests.fixtures import sentences
 from tests.fixtures.kd_workspace import grid_recipe
 
 SHARE = Measure()
@@ -85,7 +86,7 @@ def test_a_gain_within_chance_is_not_settled() -> None:
     noisy = [cell(w, s, 0.5 + w / 10, right) for w, rights in tests.items() for s, right in enumerate(rights)]
     found = cells(noisy)
     assert headline(found, *AT).endswith(", not settled.")
-    assert kd.verdict(found, *AT) == ("not settled", "gray")
+    assert kd.verdict(found, *AT) == (sentences.NOT_SETTLED, "gray")
     gain = found.gain(point(0.9))
     assert gain.mean == pytest.approx(0.01)
     assert gain.seeds == 2

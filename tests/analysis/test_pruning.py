@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from engine.analysis import pruning
 from pages.shared import arm_charts
+from tests.fixtures import sentences
 
 
 def _metrics(perplexity: dict[tuple[str, int], list[float]], tokens: dict[str, int] | None = None) -> pd.DataFrame:
@@ -81,7 +82,7 @@ def test_worse() -> None:
 def test_one_seed_settles_nothing() -> None:
     """One seed gives a difference and the admission that it proves nothing."""
     one = {key: values for key, values in TWO_ARMS.items() if key[1] == 0}
-    assert "one seed cannot settle" in pruning.verdict(_last(one))
+    assert sentences.ONE_SEED in pruning.verdict(_last(one))
 
 
 def test_missing_arm_makes_no_claim() -> None:

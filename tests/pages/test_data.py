@@ -14,12 +14,12 @@ from streamlit.testing.v1 import AppTest
 from engine.common.errors import WinnowError
 from engine.config.data import DataSettings
 from engine.config.load import parse_recipe
-from engine.data.preview import preview as make_preview
+from engine.data.preview import preview
 from engine.storage.ledger import Ledger
 from engine.storage.workspace import Workspace
-from pages.data import preview
-from pages.data.preview import stored, strip
-from tests.fixtures.app import Show, opener
+from pages.data.preview import KEPT_CHARACTERS, KEPT_ROWS, stored, strip
+from tests.fixtures import sentences
+from tests.fixtures.app import Show, opener, press, screen_text
 from tests.fixtures.pruning_workspace import fill_workspace
 
 ROWS = [
@@ -42,25 +42,13 @@ def show(monkeypatch: pytest.MonkeyPatch) -> Show:
     return opener(monkeypatch, "pages/data/page.py")
 
 
-def said(app: AppTest) -> str:
-    """Everything the page says in words."""
-    kinds = ("title", "header", "subheader", "markdown", "caption", "text", "success")
-    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
-
-
-def press(app: AppTest, label: str) -> AppTest:
-    next(button for button in app.button if button.label == label).click().run()
-    assert not app.exception
-    return app
-
-
 def answered(app: AppTest, ledger: Ledger) -> AppTest:
     """The page after an engine has answered what it asked."""
     ask = ledger.next_request()
     assert ask is not None
     assert ask.kind == "preview"
     try:
-        ledger.answer(ask.id, make_preview(DataSettings.model_validate(ask.payload["data"])))
+        ledger.answer(ask.id, preview(DataSettings.model_validate(ask.payload["data"])))
     except WinnowError as error:
         ledger.answer(ask.id, {"error": str(error)}, refused=True)
     app.run()
@@ -70,14 +58,14 @@ def answered(app: AppTest, ledger: Ledger) -> AppTest:
 
 def request_preview(app: AppTest, path: Path) -> AppTest:
     app.text_input("data_path").set_value(str(path))
-    return press(app, "Preview")
+    return press(app, sentences.PREVIEW)
 
 
 def test_empty_workspace(workspace: Workspace, show: Show) -> None:
     """An empty workspace says what data is, offers to add some, and knows no models."""
     app = show(workspace)
-    assert "No data yet." in said(app)
-    assert "No pair of models has been used here yet." in said(app)
+    assert "No data yet." in screen_text(app)
+    assert "No pair of models has been used here yet." in screen_text(app)
     assert app.text_input("data_hub")
 
 
@@ -85,19 +73,19 @@ def test_path_is_looked_at_mapped_and_kept(workspace: Workspace, ledger: Ledger,
     """From a path to saved data: the counts, the rows as plain text, and the columns that were found."""
     app = show(workspace, data_from="A path on this machine")
     request_preview(app, rows)
-    assert "No engine is running" in "\n".join(warning.value for warning in app.warning)
+    assert sentences.NO_ENGINE in "\n".join(warning.value for warning in app.warning)
     answered(app, ledger)
-    assert "3 rows\\. 2 can be used\\: 1 has no response\\." in said(app).replace("\u2060", "")
+    assert "3 rows\\. 2 can be used\\: 1 has no response\\." in screen_text(app).replace("\u2060", "")
     table = app.dataframe[0].value
     assert list(table.iloc[1]) == ["Say <script>alert(1)</script> ␛[31m", "[x](javascript:alert(1))", "odd"]
     app.text_input("data_name").set_value("my rows")
-    press(app, "Save this data")
+    press(app, sentences.SAVE)
     (kept,) = ledger.datasets()
     assert (kept["name"], kept["settings"]["source"]) == ("my rows", str(rows))
     assert kept["settings"]["columns"] == {"instruction": "question", "input": "", "response": "answer"}
     assert kept["info"]["lengths"]["unit"] == "characters"
-    assert "my rows is saved" in said(app)
-    assert "One set of data, read by no run yet." in said(app)
+    assert "my rows is saved" in screen_text(app)
+    assert "One set of data, read by no run yet." in screen_text(app)
 
 
 def test_columns_can_be_mapped_by_hand(workspace: Workspace, ledger: Ledger, tmp_path: Path, show: Show) -> None:
@@ -107,26 +95,26 @@ def test_columns_can_be_mapped_by_hand(workspace: Workspace, ledger: Ledger, tmp
     app = show(workspace, data_from="A path on this machine")
     answered(request_preview(app, path), ledger)
     assert "response" in app.error[0].value
-    assert not [button for button in app.button if button.label == "Save this data"]
+    assert not [button for button in app.button if button.label == sentences.SAVE]
     app.selectbox("data_column_response").set_value("zwei").run()
     answered(app, ledger)
     app.selectbox("data_column_instruction").set_value("eins").run()
     answered(app, ledger)
     assert not app.error
-    press(app, "Save this data")
+    press(app, sentences.SAVE)
     assert ledger.datasets()[0]["settings"]["columns"] == {"instruction": "eins", "input": "", "response": "zwei"}
 
 
 def test_upload_is_stored_and_looked_at(workspace: Workspace, ledger: Ledger, show: Show) -> None:
     """An upload lies in the workspace under a safe name, and is what the engine is asked about."""
     app = show(workspace, data_from="Upload a file")
-    press(app, "Preview")
+    press(app, sentences.PREVIEW)
     assert "No file has been chosen" in app.error[0].value
     app.file_uploader(key="data_upload").upload("my rows.jsonl", json.dumps(ROWS[0]).encode())
-    answered(press(app, "Preview"), ledger)
+    answered(press(app, sentences.PREVIEW), ledger)
     (stored,) = workspace.uploads.iterdir()
     assert stored.read_text(encoding="utf-8") == json.dumps(ROWS[0])
-    assert "1 row" in said(app)
+    assert "1 row" in screen_text(app)
 
 
 def test_refusal_and_missing_source_are_sentences(
@@ -134,7 +122,7 @@ def test_refusal_and_missing_source_are_sentences(
 ) -> None:
     """Nothing named, and a file that is not there: one sentence each, no traceback."""
     app = show(workspace, data_from="A path on this machine")
-    press(app, "Preview")
+    press(app, sentences.PREVIEW)
     assert "No source was given" in app.error[0].value
     answered(request_preview(app, tmp_path / "absent.jsonl"), ledger)
     assert "There is no file" in app.error[0].value
@@ -145,11 +133,11 @@ def test_waiting_can_be_stopped(workspace: Workspace, ledger: Ledger, show: Show
     ledger.beat_engine(0.0)
     app = show(workspace)
     app.text_input("data_hub").set_value("some/set")
-    press(app, "Preview")
-    assert "Reading the first rows" in said(app)
-    press(app, "Stop waiting")
+    press(app, sentences.PREVIEW)
+    assert sentences.READING_ROWS in screen_text(app)
+    press(app, sentences.STOP_WAITING)
     app.run()
-    assert "Reading the first rows" not in said(app)
+    assert sentences.READING_ROWS not in screen_text(app)
     answered(app, ledger)
     assert not app.error
 
@@ -159,8 +147,8 @@ def test_runs_make_data_and_models_known(workspace: Workspace, show: Show) -> No
     run = fill_workspace(workspace, samples=60, epochs=2, seeds=(0,))
     Ledger(workspace).set_provenance(run, teacher_parameters=800_000, student_parameters=200_000)
     app = show(workspace)
-    words = said(app).replace("\\", "").replace("\u2060", "")
-    assert "One set of data, read by 1 run." in words
+    words = screen_text(app).replace("\\", "").replace("\u2060", "")
+    assert sentences.ONE_SET_READ in words
     assert "60 samples, 5 of them held out" in words or "60 samples, 6 of them held out" in words
     assert "scratch:teacher" in words
     assert "800 k parameters · 3.2 MB in memory as float32" in words
@@ -182,8 +170,8 @@ def test_removing_data_asks_first(workspace: Workspace, ledger: Ledger, show: Sh
     fill_workspace(workspace, samples=60, epochs=2, seeds=(0,))
     ledger.add_dataset("mine", DataSettings(source="/data/x.jsonl").model_dump(mode="json"), {})
     app = show(workspace)
-    assert len([button for button in app.button if button.label == "Remove it"]) == 1
-    press(app, "Remove it")
+    assert len([button for button in app.button if button.label == sentences.REMOVE]) == 1
+    press(app, sentences.REMOVE)
     assert ledger.datasets() == []
 
 
@@ -191,7 +179,7 @@ def test_hostile_names_are_inert(workspace: Workspace, ledger: Ledger, show: Sho
     """Names and sources that are Markdown or HTML reach the page escaped."""
     ledger.add_dataset(HOSTILE_NAME, DataSettings(source=HOSTILE_NAME).model_dump(mode="json"), {})
     app = show(workspace)
-    words = said(app)
+    words = screen_text(app)
     for live in ("<b>", ":red[", "![z]"):
         assert live not in words
 
@@ -200,8 +188,8 @@ def test_presented_workspace_offers_no_change(workspace: Workspace, ledger: Ledg
     """A presenter sees data and models, and nothing that adds, removes or starts."""
     ledger.add_dataset("mine", DataSettings(source="/data/x.jsonl").model_dump(mode="json"), {})
     app = show(workspace, read_only=True)
-    assert "mine" in said(app)
-    assert "Add data" not in said(app)
+    assert "mine" in screen_text(app)
+    assert "Add data" not in screen_text(app)
     assert not app.button
     assert not app.text_input
 
@@ -219,5 +207,5 @@ def test_strip_of_lengths_ends_where_the_sentence_says(lengths: list[int]) -> No
 def test_kept_preview_is_bounded() -> None:
     """What is kept beside saved data stays small whatever the rows hold."""
     kept = stored({"rows": [{"a": "x" * 10**5, "b": None}] * 20})
-    assert len(kept["rows"]) == preview.KEPT_ROWS
-    assert kept["rows"][0] == {"a": "x" * preview.KEPT_CHARACTERS, "b": None}
+    assert len(kept["rows"]) == KEPT_ROWS
+    assert kept["rows"][0] == {"a": "x" * KEPT_CHARACTERS, "b": None}

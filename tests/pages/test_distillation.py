@@ -20,6 +20,7 @@ from pages.distillation import cards, download
 from pages.distillation.form import DEMOS
 from pages.shared import empty, form
 from pages.shared.download import zipped
+from tests.fixtures import sentences
 from tests.fixtures.app import Show, field, opener, screen_text, widget_keys
 from tests.fixtures.distillation_workspace import HOSTILE_CLASSES, distillation_recipe, fill_distilled_workspace
 
@@ -166,8 +167,8 @@ def test_an_unchanged_text_is_called_that(workspace: Workspace, show: Show, draw
     fill_distilled_workspace(workspace, distillation_recipe(per_class=(1,), inner_steps=(5,)), unchanged=(0, 1))
     app = show(workspace)
     assert "plain words" not in app.subheader[0].value
-    assert "the text is unchanged" in screen_text(app)
-    assert "No text has changed" in screen_text(app)
+    assert sentences.CAPTION_UNCHANGED in screen_text(app)
+    assert sentences.NO_TEXT_CHANGED in screen_text(app)
     names = app.dataframe[0].value["trained on"].tolist()
     assert "unchanged text" in names
     assert "decoded text" not in names
@@ -198,7 +199,7 @@ def test_a_running_distillation_shows_what_has_landed(workspace: Workspace, show
     assert "2 synthetic sentences, not measured yet." in app.subheader[0].value
     assert "It is measured once its inputs are learned." in screen_text(app)
     assert "Which snapshot is best is chosen once all are there" in screen_text(app)
-    assert not [popover for popover in app.get("popover") if "Export this set" in str(popover.proto)]
+    assert not [popover for popover in app.get("popover") if sentences.EXPORT_SET in str(popover.proto)]
 
 
 @pytest.mark.parametrize(("state", "word"), [("queued", "still ahead"), ("failed", "failed before its first inputs")])
@@ -218,7 +219,7 @@ def test_cancelled_and_failed_runs_show_what_is_there(workspace: Workspace, show
     """What was learned before a run ended early stays to be seen, and its state stands beside it."""
     fill_distilled_workspace(workspace, state="failed")
     app = show(workspace)
-    assert "The disk is full" in app.error[0].value
+    assert sentences.DISK_FULL in app.error[0].value
     assert app.subheader[0].value.startswith("2 synthetic sentences reach")
     assert "4 of 5 sets" in screen_text(app)
     app.selectbox("distilled_inner_steps").set_value(1).run()
@@ -249,7 +250,7 @@ def test_presented(full: Workspace, show: Show) -> None:
     count = len(Ledger(full).runs())
     app = show(full, read_only=True)
     assert not {"start_demo_distilled", "distilled_start_run"} & set(widget_keys(app))
-    assert "Start another" not in [header.value for header in app.header]
+    assert sentences.START_ANOTHER not in [header.value for header in app.header]
     app.select_slider("distilled_step").set_value(83).run()
     assert not app.exception
     assert len(Ledger(full).runs()) == count
@@ -281,7 +282,7 @@ def test_the_form_is_the_recipe(full: Workspace, show: Show) -> None:
     field(app, "distilled_optimizer").set_value("adam").run()
     field(app, "distilled_pull").set_value(0.5).run()
     field(app, "distilled_name").set_value("mine").run()
-    field(app, "distilled_place").set_value("a Ray cluster").run()
+    field(app, "distilled_place").set_value(sentences.ON_CLUSTER).run()
     field(app, "distilled_storage").set_value("s3://bucket/folder").run()
     assert "how long that takes is known once" in screen_text(app)
     app.button("distilled_start_run").click().run()
@@ -299,7 +300,7 @@ def test_the_form_is_the_recipe(full: Workspace, show: Show) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("distilled_sizes", "1, 1", "names something twice"),
+        ("distilled_sizes", "1, 1", sentences.TWICE),
         ("distilled_sizes", "0", "synthetic.per_class"),
         ("distilled_inner", "many", "inner.steps"),
         ("distilled_model", "mlp", "mlp reads no text"),
@@ -333,7 +334,7 @@ def test_the_runs_page_leads_here(full: Workspace, show: Show) -> None:
     done = next(run.id for run in Ledger(full).runs() if run.state == "done")
     app = show(full, page="pages/runs/page.py", run_open=done)
     links = {link.proto.label: link.proto for link in app.get("page_link")}
-    assert links["See what it found"].query_string == f"distilled_run={done}"
+    assert links[sentences.SEE_RESULTS].query_string == f"distilled_run={done}"
     assert "dataset distillation on made-up" in screen_text(app).replace("\\", "")
 
 

@@ -18,6 +18,8 @@ from engine.storage.workspace import Workspace
 from pages.samples import download
 from pages.shared import session
 from pages.shared.download import zipped
+from tests.fixtures import sentences
+from tests.fixtures.app import screen_text
 from tests.fixtures.pruning_workspace import fill_workspace
 
 
@@ -65,10 +67,6 @@ def draw(store: Store, **query: Any) -> AppTest:
     return app
 
 
-def said(app: AppTest) -> str:
-    return "\n".join(str(element.value) for kind in ("markdown", "caption") for element in app.get(kind))
-
-
 def labels(app: AppTest) -> list[str]:
     return [button.label for button in app.get("download_button")]
 
@@ -94,19 +92,19 @@ def test_panel_says_what_the_zip_holds(store: Store, run: str) -> None:
     narrowed = store.kept_count(SampleQuery(scoring, tau=tau, search="answer")).samples
     assert 0 < narrowed < kept
     app = draw(store, tau=tau, search="answer")
-    assert f"**{kept:,} of " in said(app)
-    assert labels(app) == [f"Download {kept} samples", "Download the report"]
+    assert f"**{kept:,} of " in screen_text(app)
+    assert labels(app) == [f"Download {kept} samples", sentences.REPORT]
     app.session_state["take_away"] = True
     app.toggle("take_filtered").set_value(True).run()
     assert labels(app)[0] == f"Download {narrowed} samples"
-    assert "the filters" in said(app)
+    assert "the filters" in screen_text(app)
 
 
 def test_nothing_kept(store: Store) -> None:
     """Above every score there is nothing to download but the report, and a sentence says so."""
     app = draw(store, tau=1e9)
-    assert "There is nothing to export" in said(app)
-    assert labels(app) == ["Download the report"]
+    assert "There is nothing to export" in screen_text(app)
+    assert labels(app) == [sentences.REPORT]
 
 
 def test_closed_panel_costs_nothing(store: Store) -> None:

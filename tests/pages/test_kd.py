@@ -14,6 +14,7 @@ from engine.storage.ledger import Ledger
 from engine.storage.store import Store
 from engine.storage.workspace import Workspace
 from pages.kd import costs, gallery
+from tests.fixtures import sentences
 from tests.fixtures.app import Show, field, opener, screen_text, widget_keys
 from tests.fixtures.kd_workspace import HOSTILE_CLASSES, fill_grid_workspace, grid_recipe
 from tests.fixtures.pruning_workspace import fill_workspace
@@ -54,7 +55,7 @@ def test_empty_workspace_offers_the_demo(workspace: Workspace, show: Show) -> No
 def test_empty_workspace_presented(workspace: Workspace, show: Show) -> None:
     """A presenter sees the words and the simulation, and nothing that starts anything."""
     app = show(workspace, read_only=True)
-    assert "open read-only" in screen_text(app)
+    assert sentences.READ_ONLY in screen_text(app)
     assert not {"start_demo_kd", "kd_start_run"} & set(widget_keys(app))
     assert len(app.get("plotly_chart")) == 1
 
@@ -254,25 +255,25 @@ def test_the_form_is_the_recipe(workspace: Workspace, show: Show) -> None:
 def test_a_grid_on_a_cluster(workspace: Workspace, show: Show) -> None:
     """The cluster that is chosen is that of the queued recipe, and the form of that run begins with it."""
     app = show(workspace)
-    field(app, "kd_place").set_value("a Ray cluster").run()
+    field(app, "kd_place").set_value(sentences.ON_CLUSTER).run()
     field(app, "kd_address").set_value("10.0.0.1:6379").run()
     field(app, "kd_workers").set_value(3).run()
     app.button("kd_start_run").click().run()
     assert not app.exception
     recipe = Ledger(workspace).runs()[0].recipe_as(KD)
     assert (recipe.cluster.address, recipe.cluster.workers) == ("10.0.0.1:6379", 3)
-    assert field(app, "kd_place").value == "a Ray cluster"
+    assert field(app, "kd_place").value == sentences.ON_CLUSTER
     assert field(app, "kd_address").value == "10.0.0.1:6379"
 
 
 def test_a_time_here_says_nothing_of_a_cluster(full: Workspace, show: Show) -> None:
     """The estimate comes from runs done in the same place; for a cluster a run on this machine is none."""
     app = show(full)
-    next(box for box in app.selectbox if box.label == "Start from").set_value(
+    next(box for box in app.selectbox if box.label == sentences.START_FROM).set_value(
         f"the run {Ledger(full).runs()[-1].id}"
     ).run()
     assert "students to train: about" in screen_text(app)
-    field(app, "kd_place").set_value("a Ray cluster").run()
+    field(app, "kd_place").set_value(sentences.ON_CLUSTER).run()
     assert "students to train: about" not in screen_text(app)
     assert "timed in the same place" in screen_text(app)
 
@@ -298,7 +299,7 @@ def test_a_grid_above_the_limit_asks_first(workspace: Workspace, show: Show) -> 
     [
         ("kd_fractions", "0.1, 1.5", "grid.fractions"),
         ("kd_weights", "0, much", "grid.kd_weights"),
-        ("kd_seeds", "1, 1", "names something twice"),
+        ("kd_seeds", "1, 1", sentences.TWICE),
         ("kd_scores", [], "grid.scores"),
         ("kd_name", "../elsewhere", "name"),
     ],
@@ -316,7 +317,7 @@ def test_wrong_values(workspace: Workspace, show: Show, name: str, value: Any, s
 def test_time_is_estimated_from_a_run_of_the_same_name(full: Workspace, show: Show) -> None:
     """Once a grid of this name was timed the form says how long the next one may take."""
     app = show(full)
-    next(box for box in app.selectbox if box.label == "Start from").set_value(
+    next(box for box in app.selectbox if box.label == sentences.START_FROM).set_value(
         f"the run {Ledger(full).runs()[-1].id}"
     ).run()
     assert "students to train: about" in screen_text(app)
@@ -344,7 +345,7 @@ def test_other_pages_live_with_a_grid(workspace: Workspace, show: Show, page: st
     assert not app.error
     if page == "runs":
         assert "knowledge distillation on digits" in screen_text(app).replace("\\", "")
-        assert "See what it found" in [link.proto.label for link in app.get("page_link")]
+        assert sentences.SEE_RESULTS in [link.proto.label for link in app.get("page_link")]
     if page == "overview":
         assert any("the best teacher weight is" in heading.value for heading in app.subheader)
     if page == "data":

@@ -9,6 +9,8 @@ from engine.config.load import load_recipe, parse_recipe, to_dict
 from engine.storage.ledger import Ledger
 from engine.storage.workspace import Workspace
 from tests.conftest import CHECKOUT
+from tests.fixtures import sentences
+from tests.fixtures.app import screen_text
 from tests.fixtures.pruning_workspace import fill_workspace, synthetic_recipe
 
 
@@ -29,13 +31,6 @@ def show(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, *, read_only: bo
     return app
 
 
-def said(app: AppTest) -> str:
-    """Everything the page says in words."""
-    return "\n".join(
-        str(element.value) for kind in ("title", "subheader", "markdown", "caption") for element in app.get(kind)
-    )
-
-
 def links(app: AppTest) -> dict[str, tuple[str, str]]:
     """Label of each link to a page, with the page and its parameters."""
     return {link.proto.label: (link.proto.page, link.proto.query_string) for link in app.get("page_link")}
@@ -44,29 +39,29 @@ def links(app: AppTest) -> dict[str, tuple[str, str]]:
 def test_empty_workspace_offers_the_demo(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty workspace says so kindly, and one button starts the demo."""
     app = show(workspace, monkeypatch)
-    assert "Nothing yet" in said(app)
+    assert sentences.NOTHING_YET in screen_text(app)
     app.button("start_demo").click().run()
     assert not app.exception
     (run,) = Ledger(workspace).runs()
     assert (run.state, run.recipe) == ("queued", to_dict(load_recipe("demo-kl")))
-    assert "waiting for its turn" in "\n".join(progress.proto.text for progress in app.get("progress"))
+    assert sentences.WAITING in "\n".join(progress.proto.text for progress in app.get("progress"))
 
 
 def test_empty_workspace_presented(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A presenter sees the same words and no button."""
     app = show(workspace, monkeypatch, read_only=True)
-    assert "Nothing yet" in said(app)
+    assert sentences.NOTHING_YET in screen_text(app)
     assert not [button for button in app.button if button.key == "start_demo"]
 
 
 def test_findings_come_from_the_newest_runs(full: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """The share that carries half the divergence, and the newest finished run's finding, both computed from parts."""
     app = show(full, monkeypatch)
-    words = said(app)
+    words = screen_text(app)
     assert "carry half of all divergence." in words
-    assert "Dynamic pruning ended at perplexity" in words
-    assert "over 3 paired seeds" in words
-    assert "One run is done and one failed." in words
+    assert sentences.ENDED in words
+    assert sentences.PAIRED in words
+    assert sentences.ONE_DONE_ONE_FAILED in words
     assert len(app.get("plotly_chart")) == 2
 
 
@@ -93,8 +88,8 @@ def test_what_is_being_made_is_shown(workspace: Workspace, monkeypatch: pytest.M
     assert bar.proto.value == 50
     words = bar.proto.text.replace("\\", "")
     assert words == "seed 0, epoch 2 · 50 % · 40 s left"
-    assert ":material/check_circle: :gray[every sample scored" in said(app)
-    assert ":material/pending: :gray[all arms trained" in said(app)
+    assert ":material/check_circle: :gray[every sample scored" in screen_text(app)
+    assert ":material/pending: :gray[all arms trained" in screen_text(app)
 
 
 def test_first_prompts_are_inert(full: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,9 +106,9 @@ def test_first_prompts_are_inert(full: Workspace, monkeypatch: pytest.MonkeyPatc
 def test_one_seed_is_not_called_settled(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """With one seed the card says that the two ways cannot be distinguished."""
     fill_workspace(workspace, samples=80, epochs=2, seeds=(0,), name="one")
-    words = said(show(workspace, monkeypatch))
+    words = screen_text(show(workspace, monkeypatch))
     assert "cannot be distinguished yet" in words
-    assert "one seed cannot settle" in words
+    assert sentences.ONE_SEED in words
 
 
 def test_hostile_names_are_inert(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

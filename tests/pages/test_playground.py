@@ -15,7 +15,8 @@ from engine.storage.workspace import Workspace
 from pages.playground import form
 from pages.playground.examples import EXAMPLES
 from pages.shared import charts
-from tests.fixtures.app import Show, opener
+from tests.fixtures import sentences
+from tests.fixtures.app import Show, opener, plain_text, press, screen_text
 from tests.fixtures.pruning_workspace import fill_workspace
 from tests.fixtures.traces import trace
 
@@ -30,22 +31,6 @@ def run(workspace: Workspace) -> str:
 @pytest.fixture
 def show(monkeypatch: pytest.MonkeyPatch) -> Show:
     return opener(monkeypatch, "pages/playground/page.py")
-
-
-def said(app: AppTest) -> str:
-    kinds = ("title", "header", "subheader", "markdown", "caption", "text", "warning", "error")
-    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind)).replace("\u2060", "")
-
-
-def plain(app: AppTest) -> str:
-    """What the page says, without the backslashes that keep Markdown from reading it."""
-    return said(app).replace("\\", "")
-
-
-def press(app: AppTest, label: str) -> AppTest:
-    next(button for button in app.button if button.label == label).click().run()
-    assert not app.exception
-    return app
 
 
 def ask(app: AppTest, instruction: str, response: str) -> AppTest:
@@ -67,7 +52,7 @@ def answered(app: AppTest, ledger: Ledger, answer: dict[str, Any], refused: bool
 def test_empty_workspace(workspace: Workspace, show: Show) -> None:
     """Without a pair of models the page says what will be possible, and offers no form."""
     app = show(workspace)
-    assert "There is no pair of models here yet." in said(app)
+    assert "There is no pair of models here yet." in screen_text(app)
     assert not app.text_area
 
 
@@ -75,13 +60,13 @@ def test_question_and_answer(workspace: Workspace, ledger: Ledger, run: str, sho
     """What was typed is what the engine is asked; the answer is a sentence, a rank, the tokens and a chart."""
     ledger.beat_engine(0.0)
     app = ask(show(workspace), "Where?", "Paris")
-    assert "Both models are reading your text" in said(app)
+    assert "Both models are reading your text" in screen_text(app)
     taken = answered(app, ledger, trace())
     assert taken.payload == {
         "run": run, "student": "base", "instruction": "Where?", "input": "", "response": "Paris",
     }  # fmt: skip
-    words = plain(app)
-    assert "differ most at “Paris”: the teacher expects “Paris” (92 %), the student “London” (31 %)." in words
+    words = plain_text(app)
+    assert f"{sentences.DIFFER} “Paris”: the teacher expects “Paris” (92 %), the student “London” (31 %)." in words
     store = Store.in_memory(workspace, run)
     store.sync(ledger)
     scoring = store.scoring(run, -1, 1, "kl")
@@ -101,7 +86,7 @@ def test_student_after_training(workspace: Workspace, ledger: Ledger, run: str, 
     app.segmented_control("try_student").set_value("after dynamic pruning").run()
     taken = answered(app, ledger, trace())
     assert (taken.payload["student"], taken.payload["response"]) == ("dynamic", "Paris")
-    assert "in its last epoch" in plain(app)
+    assert "in its last epoch" in plain_text(app)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +112,7 @@ def test_link_is_asked_once(workspace: Workspace, ledger: Ledger, run: str, show
     """A link that carries a sample shows its answer; drawing the page again does not ask again."""
     app = show(workspace, try_instruction="Where?", try_response="Paris")
     answered(app, ledger, trace())
-    assert "differ most at" in said(app)
+    assert sentences.DIFFER in screen_text(app)
     app.run()
     assert ledger.next_request() is None
 
@@ -160,16 +145,16 @@ def test_refusal_is_a_sentence(workspace: Workspace, ledger: Ledger, run: str, s
 def test_no_engine_and_stopping(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
     """Without an engine the page says so and how to start one; waiting can be given up."""
     app = ask(show(workspace), "Where?", "Paris")
-    assert "No engine is running" in said(app)
-    press(app, "Stop waiting").run()
-    assert "No engine is running" not in said(app)
+    assert sentences.NO_ENGINE in screen_text(app)
+    press(app, sentences.STOP_WAITING).run()
+    assert sentences.NO_ENGINE not in screen_text(app)
 
 
 def test_hostile_tokens_are_inert(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
     """Tokens that are Markdown, HTML or terminal escapes reach the page escaped."""
     app = ask(show(workspace), "Where?", HOSTILE)
     answered(app, ledger, trace(HOSTILE))
-    words = said(app)
+    words = screen_text(app)
     for live in ("<script>", ":red[", "\x1b"):
         assert live not in words
 
@@ -177,7 +162,7 @@ def test_hostile_tokens_are_inert(workspace: Workspace, ledger: Ledger, run: str
 def test_presented_workspace_asks_nothing(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
     """A presenter is told why this page is quiet, even by a link that carries a sample."""
     app = show(workspace, read_only=True, try_instruction="Where?", try_response="Paris")
-    assert "open read-only" in said(app)
+    assert sentences.READ_ONLY in screen_text(app)
     assert not app.text_area
     assert ledger.next_request() is None
 

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from engine.config.load import parse_recipe
 from engine.storage.ledger import Ledger
 from engine.storage.workspace import Workspace
+from tests.fixtures import sentences
 from tests.fixtures.app import Show, field, opener, screen_text
 from tests.fixtures.pruning_workspace import HOSTILE, fill_workspace
 
@@ -56,9 +57,9 @@ def test_empty_workspace(workspace: Workspace, show: Show) -> None:
 def test_whole_run_says_its_finding_first(full: Workspace, show: Show) -> None:
     """Ending, share of tokens and paired interval, computed from the parts; every chart is there with an alt text."""
     app = show(full)
-    assert app.subheader[0].value.startswith("Dynamic pruning ended at perplexity")
+    assert app.subheader[0].value.startswith(sentences.ENDED)
     assert "% of the tokens; a random subset of the same size ended at" in app.subheader[0].value
-    assert "over 3 paired seeds" in screen_text(app)
+    assert sentences.PAIRED in screen_text(app)
     assert "better than random" in badges(app)
     assert "seeds finished" not in badges(app)
     charts = app.get("plotly_chart")
@@ -76,7 +77,7 @@ def test_running_run_counts_finished_seeds(workspace: Workspace, show: Show) -> 
     app = show(workspace)
     assert "1 of 2 seeds finished" in badges(app)
     assert app.get("progress")[0].proto.value == 66
-    assert "one seed cannot settle" in screen_text(app)
+    assert sentences.ONE_SEED in screen_text(app)
     assert len(app.get("plotly_chart")) == 8
 
 
@@ -93,7 +94,7 @@ def test_one_seed(workspace: Workspace, show: Show) -> None:
     fill_workspace(workspace, samples=80, epochs=2, seeds=(5,), name="one")
     app = show(workspace)
     assert "one seed cannot settle whether it is more than chance" in screen_text(app)
-    assert "not settled" in badges(app)
+    assert sentences.NOT_SETTLED in badges(app)
     assert "one seed" in badges(app)
 
 
@@ -147,7 +148,7 @@ def test_failed_run(workspace: Workspace, show: Show) -> None:
     """A run that failed says why, above what it had found by then."""
     fill_workspace(workspace, samples=80, epochs=3, seeds=(0, 1), name="broken", state="failed")
     app = show(workspace)
-    assert "The disk is full" in app.error[0].value
+    assert sentences.DISK_FULL in app.error[0].value
     assert "1 of 2 seeds finished" in badges(app)
     assert len(app.get("plotly_chart")) == 8
 
@@ -173,7 +174,7 @@ def test_presented(full: Workspace, show: Show) -> None:
     """Read-only keeps the finding and the charts and hides the form and its buttons."""
     app = show(full, read_only=True)
     assert app.subheader[0].value.startswith("Dynamic pruning ended")
-    assert "Start another" not in screen_text(app)
+    assert sentences.START_ANOTHER not in screen_text(app)
     assert not [button for button in app.button if button.key in ("check_pair", "start_run")]
 
 
@@ -260,7 +261,7 @@ def test_fields_are_the_recipe(workspace: Workspace, show: Show) -> None:
 def test_on_a_cluster(workspace: Workspace, show: Show) -> None:
     """The cluster is part of the recipe that is checked; the answer says that its estimate knows of no cluster."""
     app = show(workspace)
-    field(app, "form_place").set_value("a Ray cluster").run()
+    field(app, "form_place").set_value(sentences.ON_CLUSTER).run()
     field(app, "form_storage").set_value("/mnt/shared").run()
     app.button("check_pair").click().run()
     recipe = parse_recipe(answer(workspace))
@@ -268,7 +269,7 @@ def test_on_a_cluster(workspace: Workspace, show: Show) -> None:
     assert (recipe.cluster.address, recipe.cluster.storage, recipe.cluster.workers) == ("auto", "/mnt/shared", None)
     app.run()
     assert "those of this machine doing it alone" in screen_text(app)
-    field(app, "form_place").set_value("this machine").run()
+    field(app, "form_place").set_value(sentences.HERE).run()
     assert "doing it alone" not in screen_text(app)
     assert app.button("start_run").disabled
 
@@ -307,7 +308,7 @@ def test_recipe_as_text(workspace: Workspace, show: Show) -> None:
     ("name", "value", "sentence"),
     [
         ("form_seeds", "0, x", "seeds"),
-        ("form_seeds", "1, 1", "names something twice"),
+        ("form_seeds", "1, 1", sentences.TWICE),
         ("form_growth", -0.1, "tau_growth"),
         ("form_valid", 1.5, "valid_fraction"),
         ("form_teacher", "scratch:nobody", "scratch.models.nobody"),
@@ -341,7 +342,7 @@ def test_the_form_comes_first_for_who_came_to_start(full: Workspace, show: Show)
     app.session_state["form_first"] = True
     app.run()
     headers = [header.value for header in app.header]
-    assert headers[0] == "Start another"
-    assert "What it cost" not in headers
+    assert headers[0] == sentences.START_ANOTHER
+    assert sentences.COST not in headers
     app.button(key="form_later").click().run()
-    assert "What it cost" in [header.value for header in app.header]
+    assert sentences.COST in [header.value for header in app.header]

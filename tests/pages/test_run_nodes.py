@@ -18,7 +18,8 @@ from engine.storage.ledger import Ledger
 from engine.storage.workspace import Workspace
 from pages.runs import nodes, nodes_chart
 from tests.analysis.test_cluster import LOST, UNTIL, WORKER, tried
-from tests.fixtures.app import Show, opener
+from tests.fixtures import sentences
+from tests.fixtures.app import Show, opener, plain_text
 
 
 def test_the_timeline_draws_every_attempt_in_its_place() -> None:
@@ -61,11 +62,6 @@ def show(monkeypatch: pytest.MonkeyPatch) -> Show:
     return opener(monkeypatch, "pages/runs/page.py")
 
 
-def said(app: AppTest) -> str:
-    kinds = ("markdown", "caption")
-    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind)).replace("\\", "")
-
-
 def begun(ledger: Ledger, place: Any = "auto", nodes: Sequence[str] = ("node-1", "node-2")) -> str:
     """A running run, on a cluster of these nodes."""
     recipe = parse_recipe(to_dict(load_recipe("demo-kd")) | {"cluster": place})
@@ -99,7 +95,7 @@ def views(app: AppTest) -> list[str]:
 def test_the_view(workspace: Workspace, ended: str, show: Show) -> None:
     """A sentence, a row for each node, a chart, and why a work unit was tried twice; the list says where it ran."""
     app = show(workspace, run_open=ended, run_view="nodes")
-    words = said(app)
+    words = plain_text(app)
     assert "1 of 2 nodes did 2 work units; 1 node was lost, and 1 work unit was done again." in words
     assert "On the Ray cluster at 10.0.0.1:6379" in words.replace("\u2060", "")
     assert "knowledge distillation on digits · on 2 nodes" in words
@@ -118,12 +114,12 @@ def test_what_is_at_work_now(workspace: Workspace, ledger: Ledger, show: Show) -
     for name in ("a", "b", "c", "d"):
         ledger.begin_unit(run, name, "node-1")
     app = show(workspace, run_open=run, run_view="nodes")
-    assert "1 node is working on 4 work units, none done yet; nothing was lost." in said(app)
+    assert "1 node is working on 4 work units, none done yet; nothing was lost." in plain_text(app)
     assert list(app.dataframe[0].value["in progress"]) == ["a, b, c and 1 more", ""]
     assert len(app.dataframe) == 1
     ledger.end_units(run, "done")
     app.run()
-    assert "1 of 2 nodes has done 4 work units so far; nothing was lost." in said(app)
+    assert "1 of 2 nodes has done 4 work units so far; nothing was lost." in plain_text(app)
 
 
 def test_a_run_whose_engine_died(workspace: Workspace, ledger: Ledger, show: Show) -> None:
@@ -134,7 +130,7 @@ def test_a_run_whose_engine_died(workspace: Workspace, ledger: Ledger, show: Sho
         db.execute("UPDATE runs SET heartbeat = heartbeat - 3600")
         db.execute("UPDATE work_units SET began = began - 3700")
     app = show(workspace, run_open=run, run_view="nodes")
-    assert "No work unit is done yet on 2 nodes; nothing was lost." in said(app)
+    assert "No work unit is done yet on 2 nodes; nothing was lost." in plain_text(app)
     (by_node,) = (frame.value for frame in app.dataframe)
     assert "in progress" not in by_node
     assert by_node["busy seconds"].iloc[0] == pytest.approx(100, abs=5)
@@ -159,8 +155,8 @@ def test_before_the_first_work_unit(workspace: Workspace, ledger: Ledger, show: 
     """A run that waits for a cluster says so in the list, and that no node has begun."""
     recipe = parse_recipe(to_dict(load_recipe("demo-kd")) | {"cluster": "auto"})
     app = show(workspace, run_open=ledger.submit(recipe), run_view="nodes")
-    assert "on a Ray cluster" in said(app)
-    assert "No node has begun a work unit yet." in said(app)
+    assert "on a Ray cluster" in plain_text(app)
+    assert sentences.NO_UNIT in plain_text(app)
     assert not app.dataframe
 
 
@@ -168,7 +164,7 @@ def test_a_picture_has_a_limit(workspace: Workspace, ended: str, show: Show, mon
     """Of too many attempts the last are drawn and listed, and the page says of how many; the numbers count all."""
     monkeypatch.setattr(nodes_chart, "MOST", 2)
     app = show(workspace, run_open=ended, run_view="nodes")
-    assert "The last 2 of 3 attempts are drawn" in said(app)
+    assert "The last 2 of 3 attempts are drawn" in plain_text(app)
     assert app.dataframe[0].value["work units done"].sum() == 2
     (chart,) = app.get("plotly_chart")
     assert sum(len(trace["customdata"]) for trace in json.loads(chart.proto.spec)["data"]) == 2
@@ -185,7 +181,7 @@ def test_a_long_list_has_a_limit(
         did(ledger, run, name, "node-2")
     app = show(workspace, run_open=run, run_view="nodes")
     assert list(app.dataframe[1].value["work unit"]) == ["b", "c"]
-    assert "The last 2 of 3 are listed." in said(app)
+    assert "The last 2 of 3 are listed." in plain_text(app)
 
 
 def test_a_pause_is_left_out_and_said(workspace: Workspace, ledger: Ledger, show: Show) -> None:
@@ -196,7 +192,7 @@ def test_a_pause_is_left_out_and_said(workspace: Workspace, ledger: Ledger, show
         db.execute("UPDATE work_units SET began = began - 7200, ended = ended - 7200")
     did(ledger, run, "a", "node-1")
     app = show(workspace, run_open=run, run_view="nodes")
-    assert "At the dotted line no node was working for 2 h 00 min; that time is left out." in said(app)
+    assert "At the dotted line no node was working for 2 h 00 min; that time is left out." in plain_text(app)
     layout = json.loads(app.get("plotly_chart")[0].proto.spec)["layout"]
     assert [shape["line"]["dash"] for shape in layout["shapes"] if "dash" in shape["line"]] == ["dot"]
     assert layout["xaxis"]["range"][1] < 60

@@ -12,7 +12,8 @@ from engine.config.load import parse_recipe, to_dict
 from engine.storage.ledger import Ledger
 from engine.storage.workspace import Workspace
 from pages.runs import detail
-from tests.fixtures.app import Show, opener
+from tests.fixtures import sentences
+from tests.fixtures.app import Show, opener, plain_text
 from tests.fixtures.pruning_workspace import fill_workspace, synthetic_recipe
 
 
@@ -29,11 +30,6 @@ def two(workspace: Workspace) -> tuple[Workspace, str, str]:
     return workspace, failed, done
 
 
-def said(app: AppTest) -> str:
-    kinds = ("title", "subheader", "markdown", "caption")
-    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind)).replace("\\", "")
-
-
 def markup(app: AppTest) -> str:
     return "\n".join(html.proto.body for html in app.get("html"))
 
@@ -41,15 +37,15 @@ def markup(app: AppTest) -> str:
 def test_empty(workspace: Workspace, show: Show) -> None:
     """Without runs the page says so and points to the demo."""
     app = show(workspace)
-    assert "Nothing has run here yet." in said(app)
+    assert "Nothing has run here yet." in plain_text(app)
     assert [link.proto.label for link in app.get("page_link")] == ["Build the demo, or see where to begin"]
 
 
 def test_list_and_sentence(two: tuple[Workspace, str, str], show: Show) -> None:
     """The sentence counts the runs by state, and every run is listed with what it does."""
     workspace, failed, done = two
-    words = said(show(workspace))
-    assert "One run is done and one failed." in words
+    words = plain_text(show(workspace))
+    assert sentences.ONE_DONE_ONE_FAILED in words
     assert failed in words
     assert done in words
     assert "dynamic pruning on synthetic.jsonl" in words
@@ -64,11 +60,11 @@ def test_open_by_button_and_by_link(two: tuple[Workspace, str, str], show: Show)
     for app in (by_button, by_link):
         assert not app.exception
         assert app.selectbox("run_open").value == failed
-        assert "The disk is full" in app.error[0].value
+        assert sentences.DISK_FULL in app.error[0].value
         assert 'name = "failed-one"' in app.code[0].value
         queries = {link.proto.label: link.proto.query_string for link in app.get("page_link")}
         assert queries["See its samples"] == f"run={failed}"
-        assert queries["See what it found"] == f"pruning_run={failed}"
+        assert queries[sentences.SEE_RESULTS] == f"pruning_run={failed}"
 
 
 def test_unknown_run_in_the_link(two: tuple[Workspace, str, str], show: Show) -> None:
@@ -101,7 +97,7 @@ def test_resume_and_cancel(two: tuple[Workspace, str, str], show: Show) -> None:
     assert not [button for button in app.button if done in (button.key or "") and "Resume" in button.key]
     app.button(f"Resume_row_{failed}").click().run()
     assert ledger.run(failed).state == "queued"
-    assert "waiting for its turn" in app.get("progress")[0].proto.text
+    assert sentences.WAITING in app.get("progress")[0].proto.text
     app.button(f"Cancel_row_{failed}").click().run()
     assert not app.exception
     assert ledger.run(failed).state == "cancelled"
@@ -124,7 +120,7 @@ def test_interrupted_run(workspace: Workspace, show: Show) -> None:
     with closing(sqlite3.connect(workspace.ledger)) as db, db:
         db.execute("UPDATE runs SET heartbeat = heartbeat - 3600")
     app = show(workspace)
-    assert "One run was interrupted." in said(app)
+    assert "One run was interrupted." in plain_text(app)
     assert "interrupted" in app.get("progress")[0].proto.text
     assert "left" not in app.get("progress")[0].proto.text
 
@@ -143,7 +139,7 @@ def test_log_is_inert(two: tuple[Workspace, str, str], show: Show) -> None:
 def test_no_log_yet(two: tuple[Workspace, str, str], show: Show) -> None:
     """A run that has written no log says so."""
     workspace, _, done = two
-    assert "There is no log yet." in said(show(workspace, run_open=done, run_view="log"))
+    assert "There is no log yet." in plain_text(show(workspace, run_open=done, run_view="log"))
 
 
 def test_compare(two: tuple[Workspace, str, str], show: Show) -> None:
@@ -154,7 +150,7 @@ def test_compare(two: tuple[Workspace, str, str], show: Show) -> None:
     settings, results = (frame.value for frame in app.dataframe)
     assert list(settings["setting"]) == ["training.epochs"]
     assert list(settings.iloc[0][1:]) == ["3", "2"]
-    assert "One setting differs." in said(app)
+    assert "One setting differs." in plain_text(app)
     assert (results["perplexity, this run"] < results["perplexity, the other"]).all()
     assert len(results) == 4
 
@@ -164,9 +160,9 @@ def test_compare_with_a_run_without_results(two: tuple[Workspace, str, str], sho
     workspace, _, done = two
     waiting = fill_workspace(workspace, samples=80, epochs=3, seeds=(0, 1), name="later", state="queued")
     app = show(workspace, run_open=done, run_view="compare", compare=waiting)
-    assert "Both have the same settings." in said(app)
+    assert "Both have the same settings." in plain_text(app)
     assert not app.dataframe
-    assert "Results stand here side by side once" in said(app)
+    assert "Results stand here side by side once" in plain_text(app)
 
 
 def test_presented(two: tuple[Workspace, str, str], show: Show) -> None:
@@ -174,7 +170,7 @@ def test_presented(two: tuple[Workspace, str, str], show: Show) -> None:
     workspace, failed, _ = two
     Ledger(workspace).submit(synthetic_recipe("next", 80, 2, [0], ["dynamic"]))
     app = show(workspace, read_only=True, run_open=failed)
-    assert failed in said(app)
+    assert failed in plain_text(app)
     assert not [button for button in app.button if (button.key or "").startswith(("Cancel", "Resume"))]
 
 
@@ -184,9 +180,9 @@ def test_many_runs_are_paged(workspace: Workspace, show: Show) -> None:
     runs = [ledger.submit(synthetic_recipe(f"run-{index}", 80, 2, [0], ["dynamic"])) for index in range(11)]
     for run in runs:
         ledger.cancel(run)
-    assert "Eleven" not in said(show(workspace))
-    assert "11 runs were cancelled." in said(show(workspace))
-    second = said(show(workspace, runs_page="2"))
+    assert "Eleven" not in plain_text(show(workspace))
+    assert "11 runs were cancelled." in plain_text(show(workspace))
+    second = plain_text(show(workspace, runs_page="2"))
     assert [run in second for run in runs] == [True] * 3 + [False] * 8
 
 

@@ -20,6 +20,7 @@ from engine.storage.store import Count, Scoring
 from engine.storage.workspace import Workspace
 from pages.samples import listing
 from pages.shared import histogram
+from tests.fixtures import sentences
 from tests.fixtures.pruning_workspace import fill_workspace
 
 SCORED = 271  # of 300 samples; the others are held out
@@ -77,7 +78,7 @@ def test_empty_workspace(app: AppTest) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "said"), [("queued", "The ranking will stand here"), ("running", "Kept"), ("failed", "Kept")]
+    ("state", "said"), [("queued", sentences.RANKING_AHEAD), ("running", "Kept"), ("failed", "Kept")]
 )
 def test_unfinished_runs(app: AppTest, workspace: Workspace, state: str, said: str) -> None:
     """A run that waits shows what is coming; one that stopped half-way shows what it has scored."""
@@ -93,7 +94,7 @@ def test_newest_run_with_scores(app: AppTest, workspace: Workspace, run: str) ->
     assert app.selectbox(key="run").value == run
     assert app.selectbox(key="run").options[0] == waiting
     app.selectbox(key="run").select(waiting).run()
-    assert "The ranking will stand here" in sentence(app)
+    assert sentences.RANKING_AHEAD in sentence(app)
 
 
 def test_cancelled_before_scoring(app: AppTest, workspace: Workspace) -> None:
@@ -111,7 +112,7 @@ def test_the_run_itself(app: AppTest, run: str) -> None:
     """Untouched, the page shows the run's own threshold, what it keeps, what comes next, and who has no score."""
     open_page(app)
     assert sentence(app).startswith(f"Kept 189 of {SCORED} samples (70 %)")
-    assert "The threshold is the run's own" in shown(app)
+    assert sentences.OWN_THRESHOLD in shown(app)
     assert "would keep 180 → 166 → 154" in shown(app)
     assert "1 sample has no score (the model gave NaN)" in " ".join(caption.value for caption in app.caption)
     drawn = component(app, "histogram")
@@ -123,7 +124,7 @@ def test_a_threshold_of_ones_own(app: AppTest, run: str) -> None:
     """A threshold that was typed is named as such, and one click goes back."""
     open_page(app)
     app.number_input(key="tau").set_value(1.0).run()
-    assert "The threshold is yours, τ = 1" in shown(app)
+    assert f"{sentences.YOUR_THRESHOLD}, τ = 1" in shown(app)
     kept = component(app, "histogram")["now"]
     assert sentence(app).startswith(f"Kept {kept} of {SCORED}")
     assert kept < 189
@@ -178,7 +179,7 @@ def test_another_run(app: AppTest, workspace: Workspace, run: str) -> None:
     app.selectbox(key="run").select(other).run()
     assert not app.exception
     assert "of 108 samples" in sentence(app)
-    assert "The threshold is the run's own" in shown(app)
+    assert sentences.OWN_THRESHOLD in shown(app)
     assert app.multiselect(key="where").value == ["difficulty is hard"]
 
 
@@ -243,7 +244,7 @@ def test_choosing_data(app: AppTest, workspace: Workspace, run: str) -> None:
     assert app.selectbox(key="data").options == ["any data", "letters.jsonl", "synthetic.jsonl"]
     app.selectbox(key="data").select("letters.jsonl").run()
     assert app.selectbox(key="run").options == [other]
-    assert "The ranking will stand here" in sentence(app)
+    assert sentences.RANKING_AHEAD in sentence(app)
     app.selectbox(key="data").select("synthetic.jsonl").run()
     assert sentence(app).startswith("Kept 189")
 
@@ -353,7 +354,7 @@ def test_by_hand_with_a_note(app: AppTest, workspace: Workspace, run: str) -> No
     (override,) = Ledger(workspace).overrides().values()
     assert (override.decision, override.note) == ("keep", "worth keeping")
     assert sentence(app).startswith("Kept 190")
-    assert "1 decided by hand" in sentence(app)
+    assert sentences.BY_HAND in sentence(app)
     app.button(key="drawer_keep").click().run()
     assert sentence(app).startswith("Kept 189")
     assert [past.decision for past in Ledger(workspace).override_history(override.content_id)] == ["", "keep", ""]
@@ -386,7 +387,7 @@ def test_read_only(app: AppTest, workspace: Workspace, run: str, monkeypatch: py
     keys = {widget.key for widget in [*app.button, *app.text_input]}
     assert not keys & {"drawer_keep", "drawer_prune", "override_confirm", "engine_start"}
     assert not [key for key in keys if key and key.startswith("note_")]
-    assert "The threshold is yours" in shown(app)
+    assert sentences.YOUR_THRESHOLD in shown(app)
 
 
 def test_hostile_text_never_reaches_markdown(app: AppTest, run: str) -> None:

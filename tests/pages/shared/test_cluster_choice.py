@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from engine.config.cluster import ClusterSettings
 from engine.config.load import load_recipe, parse_recipe, to_dict
 from pages.shared import cluster_choice
+from tests.fixtures import sentences
 
 
 def form(base: dict) -> None:  # its text is run elsewhere, where no name is known
@@ -38,7 +39,7 @@ def table(app: AppTest) -> dict[str, Any]:
 def test_here_unless_somebody_says_so() -> None:
     """A recipe that names no cluster begins on this machine, and nothing else is asked."""
     app = drawn()
-    assert app.get("segmented_control")[0].value == "this machine"
+    assert app.get("segmented_control")[0].value == sentences.HERE
     assert not app.text_input
     assert not app.number_input
     assert table(app)["address"] == "none"
@@ -47,7 +48,7 @@ def test_here_unless_somebody_says_so() -> None:
 def test_a_cluster_begins_with_auto() -> None:
     """Choosing a cluster asks for its address, its storage and its workers, and has an answer for each."""
     app = drawn()
-    app.get("segmented_control")[0].set_value("a Ray cluster").run()
+    app.get("segmented_control")[0].set_value(sentences.ON_CLUSTER).run()
     assert [field.label for field in app.text_input] == ["Address", "Shared storage"]
     assert table(app) == ClusterSettings(address="auto").model_dump()
     address, storage = app.text_input
@@ -71,19 +72,19 @@ def test_what_is_not_asked_for_stays() -> None:
     }
     app = drawn(**begun)
     assert table(app) == begun
-    app.get("segmented_control")[0].set_value("this machine").run()
+    app.get("segmented_control")[0].set_value(sentences.HERE).run()
     assert table(app) == begun | {"address": "none"}
-    app.get("segmented_control")[0].set_value("a Ray cluster").run()
+    app.get("segmented_control")[0].set_value(sentences.ON_CLUSTER).run()
     assert table(app) == begun
 
 
 def test_what_was_typed_is_still_there() -> None:
     """Who looks at this machine in between need not type the address again."""
     app = drawn()
-    app.get("segmented_control")[0].set_value("a Ray cluster").run()
+    app.get("segmented_control")[0].set_value(sentences.ON_CLUSTER).run()
     app.text_input[0].set_value("head:6379").run()
-    app.get("segmented_control")[0].set_value("this machine").run()
-    app.get("segmented_control")[0].set_value("a Ray cluster").run()
+    app.get("segmented_control")[0].set_value(sentences.HERE).run()
+    app.get("segmented_control")[0].set_value(sentences.ON_CLUSTER).run()
     assert table(app)["address"] == "head:6379"
 
 
@@ -93,7 +94,7 @@ def test_without_ray_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, ther
     monkeypatch.setattr(cluster_choice, "find_spec", lambda name: object() if there else None)
     app = drawn()
     assert not app.info
-    app.get("segmented_control")[0].set_value("a Ray cluster").run()
+    app.get("segmented_control")[0].set_value(sentences.ON_CLUSTER).run()
     assert [info.value for info in app.info] == [cluster_choice.WITHOUT_RAY] * (not there)
     assert "`pip install -r requirements-ray.txt`" in cluster_choice.WITHOUT_RAY
 

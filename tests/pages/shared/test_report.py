@@ -16,6 +16,7 @@ from engine.storage.ledger import Ledger
 from engine.storage.store import SampleQuery, Store
 from engine.storage.workspace import Workspace
 from pages.shared.report import html_report
+from tests.fixtures import sentences
 from tests.fixtures.pruning_workspace import HOSTILE, fill_workspace
 
 
@@ -105,13 +106,13 @@ def test_numbers_are_those_of_the_store(page: str, store: Store, ledger: Ledger,
     assert pruning.verdict(found.last) in text
     first = store.page(replace(asked, show="kept"), 0, 1).iloc[0]
     assert first["response"] in text
-    for part in ("What did raising the threshold do?", "Around the threshold", "How was it made?", "How to read this"):
+    for part in (sentences.RAISED, sentences.AROUND, sentences.HISTORY, "How to read this"):
         assert part in text
 
 
 def test_border_shows_both_sides(page: str) -> None:
     """The second table has samples that are kept and samples that are not."""
-    around = page[page.index("Around the threshold") : page.index("How was it made?")]
+    around = page[page.index(sentences.AROUND) : page.index(sentences.HISTORY)]
     assert around.count("● kept") == 10
     assert around.count("⊘ pruned") == 10
 
@@ -145,5 +146,5 @@ def test_run_without_training_is_told_too(workspace: Workspace, ledger: Ledger) 
     page = html_report(store, ledger, ledger.run(run), query(store, run, tau=None))
     text = Reader(page).text
     assert "No threshold was set." in text
-    assert "What did raising the threshold do?" not in text
-    assert "Around the threshold" not in text
+    assert sentences.RAISED not in text
+    assert sentences.AROUND not in text

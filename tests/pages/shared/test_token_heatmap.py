@@ -62,9 +62,7 @@ def test_search_is_marked_across_tokens() -> None:
 
 def test_tokens_are_readable() -> None:
     """Spaces at the ends, line breaks, tabs, parts of characters and empty tokens are seen; nothing acts."""
-    shown = [
-        visible_token(token) for token in (" the", "  ", "\n", "\t", "\ufffd", "", "a b", "\x1b[2J", "\u202e")
-    ]
+    shown = [visible_token(token) for token in (" the", "  ", "\n", "\t", "\ufffd", "", "a b", "\x1b[2J", "\u202e")]
     assert shown == ["␣the", "␣␣", "⏎", "⇥", "⟨part of a character⟩", "⟨nothing⟩", "a b", "␛[2J", "⟨RLO⟩"]
     flowing = token_heatmap.prepared(scores(["x", "a\n\n", "\t"], 0))["cells"]
     assert [cell["text"] for cell in flowing[1:3]] == ["a⏎\n⏎\n", "⇥\t"]
