@@ -104,7 +104,7 @@ def test_pauses_are_left_out_and_nothing_else(attempts: list[Attempt]) -> None:
 
 @given(histories(), st.booleans())
 def test_the_sentence_is_a_sentence(attempts: list[Attempt], live: bool) -> None:
-    """Whatever happened it is one sentence that says how many units are done, and speaks of every lost node."""
+    """Whatever happened it is one sentence with the number of units done and of lost nodes."""
     did, units = cluster.nodes(attempts, 500.0, live), cluster.units(attempts)
     said = cluster.sentence(did, units, live)
     assert said.endswith(".")
@@ -194,5 +194,5 @@ def test_a_lost_worker_is_no_lost_node() -> None:
     ],
 )
 def test_machine(node: dict[str, Any], words: str) -> None:
-    """A machine in the words people order one in; what it has not is not spoken of."""
+    """A machine by what it has."""
     assert cluster.machine(node) == words

@@ -17,7 +17,7 @@ from tests.fixtures.pruning_workspace import synthetic_recipe
 
 
 def test_uploaded_file_goes_with_the_last_that_reads_it(workspace: Workspace, ledger: Ledger) -> None:
-    """A file nobody reads any more is deleted; one that a run reads, or that was never uploaded, stays."""
+    """A file without a reader is deleted; one that a run reads, or that was never uploaded, stays."""
     upload = uploads.save_upload(workspace, "a.jsonl", b"{}")
     used = uploads.save_upload(workspace, "b.jsonl", b"{}")
     outside = workspace.root / "c.jsonl"
@@ -34,7 +34,7 @@ def test_uploaded_file_goes_with_the_last_that_reads_it(workspace: Workspace, le
 
 
 def test_names_for_sources() -> None:
-    """A source gets a short name, and a number where that is taken."""
+    """A source gets a short name, and a number if that is taken."""
     assert datasets.name_of("tatsu-lab/alpaca") == "alpaca"
     assert datasets.name_of("/data/my.rows.jsonl") == "my.rows"
     assert datasets.name_of("tatsu-lab/alpaca", ["alpaca", "alpaca-2"]) == "alpaca-3"

@@ -66,7 +66,7 @@ def test_paired_difference_is_settled_where_seeds_agree() -> None:
 
 
 def test_not_settled() -> None:
-    """Where seeds disagree about the sign the words say so, and name the interval."""
+    """If seeds disagree about the sign it is not settled, and the interval is named."""
     mixed = TWO_ARMS | {("random", 2): [9, 6, 3.5]}
     sentence = pruning.verdict(_last(mixed))
     assert "better than the random subset, but the 95 % interval over 3 paired seeds runs from" in sentence
@@ -105,7 +105,7 @@ def test_training_that_diverged() -> None:
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.floats(0.0, 0.15))
 def test_labels_are_moved_apart(places: list[float], gap: float) -> None:
-    """Labels keep their order and their distance, and stay in the picture where there is room for all of them."""
+    """Labels keep their order and their distance, and stay in the picture if there is room for all of them."""
     moved = arm_charts.spread(sorted(places), gap, 0.0, 1.0)
     assert all(later - earlier >= gap - 1e-9 for earlier, later in pairwise(moved))
     assert moved[0] >= -1e-9
@@ -147,7 +147,7 @@ def test_early_stop_is_an_end_once_the_next_seed_has_begun() -> None:
 
 
 def test_bands_average_over_the_seeds_that_are_there() -> None:
-    """A mean over seeds says how many seeds it is of, and its x is the mean of theirs."""
+    """A mean over seeds has their number, and its x is the mean of theirs."""
     partial = TWO_ARMS | {("dynamic", 2): [9, 6]}
     found = pruning.bands(pruning.per_epoch(_metrics(partial)), "perplexity", "seconds")
     ended = found[(found["arm"] == "dynamic") & (found["epoch"] == 2)].iloc[0]

@@ -30,7 +30,7 @@ def test_breakdown_is_honest_about_chance() -> None:
 
 
 def test_breakdown_names_what_it_cannot_distinguish() -> None:
-    """Beside the commonest value, each other one is kept more, kept less, or not told apart."""
+    """Beside the most common value, each other one is kept more, kept less, or not distinguished."""
     kinds = {
         "value": ["no", "off topic", "wrong answer", "swapped", "easy"],
         "samples": [1939, 46, 45, 44, 60],

@@ -11,8 +11,8 @@ from engine.analysis import traces
 from tests.fixtures.traces import trace
 
 
-def test_agreement_on_the_token_is_said() -> None:
-    """Where both expect the same token and only their certainty differs, that is what the sentence says."""
+def test_agreement_on_the_token() -> None:
+    """If both expect the same token, the sentence compares how certain they are."""
     same = trace() | {"student_tokens": [[" x"], ["Paris"], ["<end>"]], "student_probs": [[0.2], [0.4], [0.8]]}
     assert traces.largest_difference(same).endswith(
         "both expect “Paris”, the teacher with 92 %, the student with 40 %."

@@ -49,7 +49,7 @@ def test_a_picture_opens_and_hostile_names_are_text(workspace: Workspace, served
 
 
 def test_on_a_phone(workspace: Workspace, served_app: Serve, browser: Browser) -> None:
-    """Nothing is wider than the window, so nobody has to scroll sideways."""
+    """Nothing is wider than the window, so the page does not scroll sideways."""
     fill_grid_workspace(workspace)
     context = browser.new_context(viewport={"width": 390, "height": 844})
     try:

@@ -1,4 +1,4 @@
-"""The report in a real browser, from a file, as somebody without the app would open it."""
+"""The report in a real browser, from a file, as people without the app open it."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def test_report_opens_alone(workspace: Workspace, ledger: Ledger, tmp_path: Path
     file = tmp_path / "report.html"
     scoring = store.scoring(run, 0, 1, "kl")
     file.write_text(html_report(store, ledger, ledger.run(run), SampleQuery(scoring, tau=0.5)), encoding="utf-8")
-    said: list[str] = []
+    messages: list[str] = []
     requested: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("dialog", lambda dialog: (messages.append(dialog.message), dialog.dismiss()))
     page.on("request", lambda request: requested.append(request.url))
     page.goto(file.as_uri())
     page.wait_for_selector("html[data-drawn=yes]")
     assert page.locator(".chart .main-svg").count() >= page.locator(".chart").count() == 7
-    assert (said, requested) == ([], [file.as_uri()])
+    assert (messages, requested) == ([], [file.as_uri()])
     page.set_viewport_size({"width": 390, "height": 844})
     page.wait_for_function("document.documentElement.scrollWidth == 390")  # charts follow the window a moment later

@@ -152,7 +152,7 @@ def test_opening_samples(workspace: Workspace, run: str, served_app: Serve, page
 
 
 def test_deciding_by_hand(workspace: Workspace, run: str, served_app: Serve, page: Page) -> None:
-    """Pruned with one key, the sample is out when the drawer closes, and the sentence says by whom."""
+    """Pruned with one key, the sample is out when the drawer closes, and the sentence counts the decision by hand."""
     page.goto(f"{served_app(workspace)}/samples?sample=20&tau=0.01")
     expect(drawer(page)).to_contain_text("row 20")
     settled(page)

@@ -1,4 +1,4 @@
-"""Data & models, driven: empty, adding data in each of three ways, what is kept and removed, hostile, presented."""
+"""Data & models, driven: empty, adding data in each of three ways, what is kept and removed, hostile, read-only."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def show(monkeypatch: pytest.MonkeyPatch) -> Show:
 
 
 def answered(app: AppTest, ledger: Ledger) -> AppTest:
-    """The page after an engine has answered what it asked."""
+    """The page after the engine has answered its request."""
     ask = ledger.next_request()
     assert ask is not None
     assert ask.kind == "preview"
@@ -62,14 +62,14 @@ def request_preview(app: AppTest, path: Path) -> AppTest:
 
 
 def test_empty_workspace(workspace: Workspace, show: Show) -> None:
-    """An empty workspace says what data is, offers to add some, and knows no models."""
+    """An empty workspace explains what data is, offers to add some, and has no models."""
     app = show(workspace)
     assert "No data yet." in screen_text(app)
     assert "No pair of models has been used here yet." in screen_text(app)
     assert app.text_input("data_hub")
 
 
-def test_path_is_looked_at_mapped_and_kept(workspace: Workspace, ledger: Ledger, rows: Path, show: Show) -> None:
+def test_path_is_previewed_mapped_and_saved(workspace: Workspace, ledger: Ledger, rows: Path, show: Show) -> None:
     """From a path to saved data: the counts, the rows as plain text, and the columns that were found."""
     app = show(workspace, data_from="A path on this machine")
     request_preview(app, rows)
@@ -89,7 +89,7 @@ def test_path_is_looked_at_mapped_and_kept(workspace: Workspace, ledger: Ledger,
 
 
 def test_columns_can_be_mapped_by_hand(workspace: Workspace, ledger: Ledger, tmp_path: Path, show: Show) -> None:
-    """Columns of unusual names are shown with the reason, and choosing them asks the engine again."""
+    """Columns of unusual names are shown with the reason, and choosing them requests another preview."""
     path = tmp_path / "odd.jsonl"
     path.write_text('{"eins": "What is 1 + 1?", "zwei": "2"}\n', encoding="utf-8")
     app = show(workspace, data_from="A path on this machine")
@@ -105,8 +105,8 @@ def test_columns_can_be_mapped_by_hand(workspace: Workspace, ledger: Ledger, tmp
     assert ledger.datasets()[0]["settings"]["columns"] == {"instruction": "eins", "input": "", "response": "zwei"}
 
 
-def test_upload_is_stored_and_looked_at(workspace: Workspace, ledger: Ledger, show: Show) -> None:
-    """An upload lies in the workspace under a safe name, and is what the engine is asked about."""
+def test_upload_is_stored_and_previewed(workspace: Workspace, ledger: Ledger, show: Show) -> None:
+    """An upload lies in the workspace under a safe name, and is what is previewed."""
     app = show(workspace, data_from="Upload a file")
     press(app, sentences.PREVIEW)
     assert "No file has been chosen" in app.error[0].value
@@ -184,8 +184,8 @@ def test_hostile_names_are_inert(workspace: Workspace, ledger: Ledger, show: Sho
         assert live not in words
 
 
-def test_presented_workspace_offers_no_change(workspace: Workspace, ledger: Ledger, show: Show) -> None:
-    """A presenter sees data and models, and nothing that adds, removes or starts."""
+def test_read_only_offers_no_change(workspace: Workspace, ledger: Ledger, show: Show) -> None:
+    """Read-only, data and models are there, and nothing that adds, removes or starts."""
     ledger.add_dataset("mine", DataSettings(source="/data/x.jsonl").model_dump(mode="json"), {})
     app = show(workspace, read_only=True)
     assert "mine" in screen_text(app)
@@ -204,8 +204,8 @@ def test_strip_of_lengths_ends_where_the_sentence_says(lengths: list[int]) -> No
     assert all(bar.x[0] >= 0 for bar in figure.data)
 
 
-def test_kept_preview_is_bounded() -> None:
-    """What is kept beside saved data stays small whatever the rows hold."""
+def test_stored_preview_is_bounded() -> None:
+    """The preview stored with data stays small whatever the rows hold."""
     kept = stored({"rows": [{"a": "x" * 10**5, "b": None}] * 20})
     assert len(kept["rows"]) == KEPT_ROWS
     assert kept["rows"][0] == {"a": "x" * KEPT_CHARACTERS, "b": None}

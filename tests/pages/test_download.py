@@ -84,8 +84,8 @@ def test_zip_holds_what_is_kept(store: Store, run: str) -> None:
     assert (manifest["run"], manifest["tau"], manifest["counts"]["kept"]) == (run, query.tau, kept)
 
 
-def test_panel_says_what_the_zip_holds(store: Store, run: str) -> None:
-    """The numbers on the panel are those of the cut; a filter narrows them only where that is asked for."""
+def test_panel_counts_what_the_zip_holds(store: Store, run: str) -> None:
+    """The numbers on the panel are those of the threshold; a filter narrows them only if it is switched on."""
     scoring = store.scoring(run, 0, 1, "kl")
     tau = store.quantiles(scoring, [0.5])[0]
     kept = store.kept_count(SampleQuery(scoring, tau=tau)).samples
@@ -101,7 +101,7 @@ def test_panel_says_what_the_zip_holds(store: Store, run: str) -> None:
 
 
 def test_nothing_kept(store: Store) -> None:
-    """Above every score there is nothing to download but the report, and a sentence says so."""
+    """Above every score there is nothing to download but the report."""
     app = draw(store, tau=1e9)
     assert "There is nothing to export" in screen_text(app)
     assert labels(app) == [sentences.REPORT]
@@ -121,13 +121,13 @@ def test_closed_panel_costs_nothing(store: Store) -> None:
     assert labels(app) == []
 
 
-def test_presented_workspace_is_left_alone(workspace: Workspace, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read-only, the same can be taken away, and no file of the workspace is made or changed by it."""
+def test_read_only_workspace_is_left_alone(workspace: Workspace, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read-only, the same can be downloaded, and no file of the workspace is made or changed by it."""
     monkeypatch.setenv("WINNOW_WORKSPACE", str(workspace.root))
     monkeypatch.setenv("WINNOW_READ_ONLY", "1")
-    presented = session.store()
-    scoring = presented.scoring(run, 0, 1, "kl")
+    store = session.store()
+    scoring = store.scoring(run, 0, 1, "kl")
     before = files(workspace.root)
-    draw(presented, tau=0.1)
-    assert packed(presented, SampleQuery(scoring, tau=0.1))
+    draw(store, tau=0.1)
+    assert packed(store, SampleQuery(scoring, tau=0.1))
     assert files(workspace.root) == before

@@ -1,4 +1,4 @@
-"""The overview, driven: empty, being built, full, hostile, presented."""
+"""The overview, driven: empty, running, full, hostile, read-only."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def links(app: AppTest) -> dict[str, tuple[str, str]]:
 
 
 def test_empty_workspace_offers_the_demo(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty workspace says so kindly, and one button starts the demo."""
+    """An empty workspace explains itself, and one button starts the demo."""
     app = show(workspace, monkeypatch)
     assert sentences.NOTHING_YET in screen_text(app)
     app.button("start_demo").click().run()
@@ -47,8 +47,8 @@ def test_empty_workspace_offers_the_demo(workspace: Workspace, monkeypatch: pyte
     assert sentences.WAITING in "\n".join(progress.proto.text for progress in app.get("progress"))
 
 
-def test_empty_workspace_presented(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A presenter sees the same words and no button."""
+def test_empty_workspace_read_only(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read-only, the same text is there and no button."""
     app = show(workspace, monkeypatch, read_only=True)
     assert sentences.NOTHING_YET in screen_text(app)
     assert not [button for button in app.button if button.key == "start_demo"]
@@ -80,8 +80,8 @@ def test_see_them_filters_to_exactly_those(full: Workspace, monkeypatch: pytest.
     assert f"{half} of" in "\n".join(text.value for text in samples.text)
 
 
-def test_what_is_being_made_is_shown(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a run works, its phase, share and time left stand on the page, with what will come of it."""
+def test_running_run_is_shown(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a run works, its phase, share and time left stand on the page, with the steps ahead."""
     fill_workspace(workspace, samples=80, epochs=2, seeds=(0,), name="working", state="running")
     app = show(workspace, monkeypatch)
     (bar,) = app.get("progress")

@@ -1,4 +1,4 @@
-"""Try your own, driven: empty, asked, answered, refused, by a link, hostile, presented; and its sentences."""
+"""Try your own, driven: empty, requested, answered, refused, by a link, hostile, read-only."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def answered(app: AppTest, ledger: Ledger, answer: dict[str, Any], refused: bool
 
 
 def test_empty_workspace(workspace: Workspace, show: Show) -> None:
-    """Without a pair of models the page says what will be possible, and offers no form."""
+    """Without a pair of models the page explains what will be possible, and offers no form."""
     app = show(workspace)
     assert "There is no pair of models here yet." in screen_text(app)
     assert not app.text_area
 
 
 def test_question_and_answer(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
-    """What was typed is what the engine is asked; the answer is a sentence, a rank, the tokens and a chart."""
+    """What was typed is requested; the answer is a sentence, a rank, the tokens and a chart."""
     ledger.beat_engine(0.0)
     app = ask(show(workspace), "Where?", "Paris")
     assert "Both models are reading your text" in screen_text(app)
@@ -80,7 +80,7 @@ def test_question_and_answer(workspace: Workspace, ledger: Ledger, run: str, sho
 
 
 def test_student_after_training(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
-    """Another student is asked the same at once, and compared with the last scores of the run."""
+    """Another student reads the same at once, and is compared with the last scores of the run."""
     app = ask(show(workspace), "Where?", "Paris")
     answered(app, ledger, trace())
     app.segmented_control("try_student").set_value("after dynamic pruning").run()
@@ -93,7 +93,7 @@ def test_student_after_training(workspace: Workspace, ledger: Ledger, run: str, 
     ("instruction", "response", "sentence"),
     [("Where?", "  ", form.MISSING), ("", "Paris", form.NOTHING)],
 )
-def test_incomplete_samples_are_not_asked(
+def test_incomplete_samples_are_not_sent(
     workspace: Workspace,
     ledger: Ledger,
     run: str,
@@ -102,14 +102,14 @@ def test_incomplete_samples_are_not_asked(
     response: str,
     sentence: str,
 ) -> None:
-    """A sample without a response, or without anything to respond to, gets a sentence and costs nothing."""
+    """A sample without a response, or without anything to respond to, gets a message and is not sent."""
     app = ask(show(workspace), instruction, response)
     assert sentence in [warning.value for warning in app.warning]
     assert ledger.next_request() is None
 
 
-def test_link_is_asked_once(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
-    """A link that carries a sample shows its answer; drawing the page again does not ask again."""
+def test_link_is_sent_once(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
+    """A link that carries a sample shows its answer; drawing the page again sends nothing."""
     app = show(workspace, try_instruction="Where?", try_response="Paris")
     answered(app, ledger, trace())
     assert sentences.DIFFER in screen_text(app)
@@ -118,15 +118,15 @@ def test_link_is_asked_once(workspace: Workspace, ledger: Ledger, run: str, show
 
 
 def test_link_is_clamped(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
-    """A link need not come from the browser's form; what is asked stays bounded."""
+    """A link need not come from the form; what is requested stays bounded."""
     show(workspace, try_instruction="Where?", try_response="x" * 50_000)
     taken = ledger.next_request()
     assert taken is not None
     assert len(taken.payload["response"]) == form.LONGEST
 
 
-def test_examples_ask_at_once(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
-    """An example fills the three texts and is asked."""
+def test_examples_are_sent_at_once(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
+    """An example fills the three texts and is sent."""
     app = press(show(workspace), EXAMPLES[0].label)
     assert app.text_area("try_response").value == EXAMPLES[0].response
     taken = ledger.next_request()
@@ -135,7 +135,7 @@ def test_examples_ask_at_once(workspace: Workspace, ledger: Ledger, run: str, sh
 
 
 def test_refusal_is_a_sentence(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
-    """What the engine refuses is said as it said it, escaped."""
+    """The reason of a refusal is shown, escaped."""
     app = ask(show(workspace), "Where?", "Paris")
     answered(app, ledger, {"error": f"No model called {HOSTILE}."}, refused=True)
     assert ":red[" not in app.error[0].value
@@ -143,7 +143,7 @@ def test_refusal_is_a_sentence(workspace: Workspace, ledger: Ledger, run: str, s
 
 
 def test_no_engine_and_stopping(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
-    """Without an engine the page says so and how to start one; waiting can be given up."""
+    """Without an engine the page explains how to start one; waiting can be stopped."""
     app = ask(show(workspace), "Where?", "Paris")
     assert sentences.NO_ENGINE in screen_text(app)
     press(app, sentences.STOP_WAITING).run()
@@ -159,8 +159,8 @@ def test_hostile_tokens_are_inert(workspace: Workspace, ledger: Ledger, run: str
         assert live not in words
 
 
-def test_presented_workspace_asks_nothing(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
-    """A presenter is told why this page is quiet, even by a link that carries a sample."""
+def test_read_only_sends_nothing(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
+    """Read-only, the page explains why it sends no request, even by a link that carries a sample."""
     app = show(workspace, read_only=True, try_instruction="Where?", try_response="Paris")
     assert sentences.READ_ONLY in screen_text(app)
     assert not app.text_area

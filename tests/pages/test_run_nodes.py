@@ -152,7 +152,7 @@ def test_offered_only_for_clusters(workspace: Workspace, ledger: Ledger, ended: 
 
 
 def test_before_the_first_work_unit(workspace: Workspace, ledger: Ledger, show: Show) -> None:
-    """A run that waits for a cluster says so in the list, and that no node has begun."""
+    """A run that waits for a cluster is listed as such, and no node has begun."""
     recipe = parse_recipe(to_dict(load_recipe("demo-kd")) | {"cluster": "auto"})
     app = show(workspace, run_open=ledger.submit(recipe), run_view="nodes")
     assert "on a Ray cluster" in plain_text(app)
@@ -161,7 +161,7 @@ def test_before_the_first_work_unit(workspace: Workspace, ledger: Ledger, show: 
 
 
 def test_a_picture_has_a_limit(workspace: Workspace, ended: str, show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of too many attempts the last are drawn and listed, and the page says of how many; the numbers count all."""
+    """Of too many attempts the last are drawn and listed, with their total beside them; the numbers count all."""
     monkeypatch.setattr(nodes_chart, "MOST", 2)
     app = show(workspace, run_open=ended, run_view="nodes")
     assert "The last 2 of 3 attempts are drawn" in plain_text(app)
@@ -173,7 +173,7 @@ def test_a_picture_has_a_limit(workspace: Workspace, ended: str, show: Show, mon
 def test_a_long_list_has_a_limit(
     workspace: Workspace, ledger: Ledger, show: Show, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of too many repeated work units the last are listed, and the page says of how many."""
+    """Of too many repeated work units the last are listed, with their total beside them."""
     monkeypatch.setattr(nodes, "LISTED", 2)
     run = begun(ledger)
     for name in ("a", "b", "c"):
@@ -184,7 +184,7 @@ def test_a_long_list_has_a_limit(
     assert "The last 2 of 3 are listed." in plain_text(app)
 
 
-def test_a_pause_is_left_out_and_said(workspace: Workspace, ledger: Ledger, show: Show) -> None:
+def test_a_pause_is_left_out(workspace: Workspace, ledger: Ledger, show: Show) -> None:
     """Between a run that stopped and the same one resumed there is a line, and how long it stands for."""
     run = begun(ledger)
     did(ledger, run, "a", "node-1", "cancelled")

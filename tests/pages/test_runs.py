@@ -1,4 +1,4 @@
-"""The page of runs, driven: empty, listed, opened, cancelled, resumed, compared, presented."""
+"""The page of runs, driven: empty, listed, opened, cancelled, resumed, compared, read-only."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def markup(app: AppTest) -> str:
 
 
 def test_empty(workspace: Workspace, show: Show) -> None:
-    """Without runs the page says so and points to the demo."""
+    """Without runs there is a message and a link to the demo."""
     app = show(workspace)
     assert "Nothing has run here yet." in plain_text(app)
     assert [link.proto.label for link in app.get("page_link")] == ["Build the demo, or see where to begin"]
@@ -103,8 +103,8 @@ def test_resume_and_cancel(two: tuple[Workspace, str, str], show: Show) -> None:
     assert ledger.run(failed).state == "cancelled"
 
 
-def test_cancel_of_a_running_run_is_asked_for(workspace: Workspace, show: Show) -> None:
-    """A running run is asked to stop, says that it is stopping, and cannot be asked twice."""
+def test_cancel_of_a_running_run(workspace: Workspace, show: Show) -> None:
+    """A running run is cancelled, shown as stopping, and cannot be cancelled twice."""
     run = fill_workspace(workspace, samples=80, epochs=2, seeds=(0,), name="busy", state="running")
     app = show(workspace)
     assert "40 s left" in app.get("progress")[0].proto.text
@@ -115,7 +115,7 @@ def test_cancel_of_a_running_run_is_asked_for(workspace: Workspace, show: Show) 
 
 
 def test_interrupted_run(workspace: Workspace, show: Show) -> None:
-    """A run whose worker died is called interrupted, and nobody promises a time."""
+    """A run whose worker died is interrupted, and has no estimate of time."""
     fill_workspace(workspace, samples=80, epochs=2, seeds=(0,), name="lost", state="running")
     with closing(sqlite3.connect(workspace.ledger)) as db, db:
         db.execute("UPDATE runs SET heartbeat = heartbeat - 3600")
@@ -137,7 +137,7 @@ def test_log_is_inert(two: tuple[Workspace, str, str], show: Show) -> None:
 
 
 def test_no_log_yet(two: tuple[Workspace, str, str], show: Show) -> None:
-    """A run that has written no log says so."""
+    """A run without a log has a message."""
     workspace, _, done = two
     assert "There is no log yet." in plain_text(show(workspace, run_open=done, run_view="log"))
 
@@ -156,7 +156,7 @@ def test_compare(two: tuple[Workspace, str, str], show: Show) -> None:
 
 
 def test_compare_with_a_run_without_results(two: tuple[Workspace, str, str], show: Show) -> None:
-    """Where one of the two has ended nothing, only the settings are compared."""
+    """If one of the two has no results, only the settings are compared."""
     workspace, _, done = two
     waiting = fill_workspace(workspace, samples=80, epochs=3, seeds=(0, 1), name="later", state="queued")
     app = show(workspace, run_open=done, run_view="compare", compare=waiting)
@@ -165,7 +165,7 @@ def test_compare_with_a_run_without_results(two: tuple[Workspace, str, str], sho
     assert "Results stand here side by side once" in plain_text(app)
 
 
-def test_presented(two: tuple[Workspace, str, str], show: Show) -> None:
+def test_read_only(two: tuple[Workspace, str, str], show: Show) -> None:
     """Read-only shows every run and offers neither cancel nor resume."""
     workspace, failed, _ = two
     Ledger(workspace).submit(synthetic_recipe("next", 80, 2, [0], ["dynamic"]))

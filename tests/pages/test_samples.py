@@ -71,20 +71,20 @@ def shown(app: AppTest) -> str:
 
 
 def test_empty_workspace(app: AppTest) -> None:
-    """Without any run the page says kindly what is missing and where to go."""
+    """Without any run the page explains what is missing and links onward."""
     open_page(app)
     assert "Nothing has been scored" in sentence(app)
     assert len(app.get("page_link")) == 2
 
 
 @pytest.mark.parametrize(
-    ("state", "said"), [("queued", sentences.RANKING_AHEAD), ("running", "Kept"), ("failed", "Kept")]
+    ("state", "heading"), [("queued", sentences.RANKING_AHEAD), ("running", "Kept"), ("failed", "Kept")]
 )
-def test_unfinished_runs(app: AppTest, workspace: Workspace, state: str, said: str) -> None:
+def test_unfinished_runs(app: AppTest, workspace: Workspace, state: str, heading: str) -> None:
     """A run that waits shows what is coming; one that stopped half-way shows what it has scored."""
     fill_workspace(workspace, samples=100, epochs=3, state=state)
     open_page(app)
-    assert said in sentence(app)
+    assert heading in sentence(app)
 
 
 def test_newest_run_with_scores(app: AppTest, workspace: Workspace, run: str) -> None:
@@ -98,7 +98,7 @@ def test_newest_run_with_scores(app: AppTest, workspace: Workspace, run: str) ->
 
 
 def test_cancelled_before_scoring(app: AppTest, workspace: Workspace) -> None:
-    """A run that never scored anything says so instead of waiting for ever."""
+    """A run that never scored anything is shown as cancelled, not as waiting."""
     run = fill_workspace(workspace, samples=100, state="queued")
     Ledger(workspace).cancel(run)
     open_page(app)
@@ -109,7 +109,7 @@ def test_cancelled_before_scoring(app: AppTest, workspace: Workspace) -> None:
 
 
 def test_the_run_itself(app: AppTest, run: str) -> None:
-    """Untouched, the page shows the run's own threshold, what it keeps, what comes next, and who has no score."""
+    """Untouched, the page shows the run's own threshold, what it keeps, what comes next, and how many have no score."""
     open_page(app)
     assert sentence(app).startswith(f"Kept 189 of {SCORED} samples (70 %)")
     assert sentences.OWN_THRESHOLD in shown(app)
@@ -120,7 +120,7 @@ def test_the_run_itself(app: AppTest, run: str) -> None:
     assert drawn["tau"] == pytest.approx(0.3525, abs=1e-4)
 
 
-def test_a_threshold_of_ones_own(app: AppTest, run: str) -> None:
+def test_own_threshold(app: AppTest, run: str) -> None:
     """A threshold that was typed is named as such, and one click goes back."""
     open_page(app)
     app.number_input(key="tau").set_value(1.0).run()
@@ -140,14 +140,14 @@ def test_thresholds_at_both_ends(app: AppTest, run: str, tau: float, kept: int) 
     assert sentence(app).startswith(f"Kept {kept} of {SCORED} samples")
 
 
-def test_no_numbers_at_all(app: AppTest, workspace: Workspace) -> None:
-    """A run in which a model never gave a number is shown as such, and everything drawn stays valid JSON."""
+def test_only_nan(app: AppTest, workspace: Workspace) -> None:
+    """A run in which all scores are NaN is shown, and everything drawn stays valid JSON."""
     run = fill_workspace(workspace, samples=60, epochs=1, seeds=(0,))
     ledger = Ledger(workspace)
     for part in ledger.parts(run, "scores"):
         table = pq.read_table(part.path(workspace))
-        nothing = pa.array([math.nan] * table.num_rows, pa.float32())
-        columns = {name: table[name] for name in table.column_names} | {"value": nothing}
+        all_nan = pa.array([math.nan] * table.num_rows, pa.float32())
+        columns = {name: table[name] for name in table.column_names} | {"value": all_nan}
         ledger.record_parts([write_part(workspace, run, "scores", part.name, columns)])
     open_page(app)
     assert sentence(app).startswith("Kept 0 of 54 samples")
@@ -156,7 +156,7 @@ def test_no_numbers_at_all(app: AppTest, workspace: Workspace) -> None:
 
 
 def test_growth_and_the_least_number(app: AppTest, run: str) -> None:
-    """Faster growth keeps fewer; where too few would be left the sentence says that the run would stop."""
+    """Faster growth keeps fewer; if too few would be left, the run would stop."""
     open_page(app, growth="100.0")
     assert "With τ growing 100 % an epoch" in shown(app)
     app.number_input(key="tau").set_value(8.0).run()
@@ -236,7 +236,7 @@ def test_wrong_addresses(app: AppTest, run: str, address: dict[str, str]) -> Non
 
 
 def test_choosing_data(app: AppTest, workspace: Workspace, run: str) -> None:
-    """Where runs read different data, one can choose among them by data first."""
+    """If runs read different data, they can be selected by data first."""
     recipe = to_dict(Ledger(workspace).run(run).parsed())
     recipe["data"]["source"] = "/somewhere/letters.jsonl"
     other = Ledger(workspace).submit(parse_recipe(recipe))
@@ -279,7 +279,7 @@ def test_around_the_threshold(app: AppTest, run: str) -> None:
 
 
 def test_no_match(app: AppTest, run: str) -> None:
-    """A search without a result says so, and everything can be cleared at once."""
+    """A search without a result has a message, and everything can be cleared at once."""
     open_page(app, q="zebra crossing", show="pruned", where="task is sort")
     assert "No sample matches" in shown(app)
     app.button(key="clear").click().run()
@@ -302,7 +302,7 @@ def test_one_value_of_a_field(app: AppTest, run: str) -> None:
 
 
 def test_open_sample(app: AppTest, run: str) -> None:
-    """The drawer says why a sample stands out and shows the fields the scoring never read."""
+    """The drawer explains why a sample stands out and shows the fields that the scoring does not read."""
     open_page(app, sample="20")
     assert f"of {SCORED} by KL over all positions" in shown(app)
     assert "the teacher expects" in shown(app)
@@ -325,7 +325,7 @@ def test_neighbours(app: AppTest, run: str) -> None:
 
 
 def test_sample_without_number_and_held_out(app: AppTest, run: str) -> None:
-    """A sample without a score, one held out and one that does not exist are told apart."""
+    """A sample without a score, one held out and one that does not exist have different messages."""
     open_page(app, sample="7")
     assert "NaN for this sample" in shown(app)
     held_out = next(row for row in range(20, 300) if row not in everything(app))
@@ -346,7 +346,7 @@ def everything(app: AppTest) -> set[int]:
 
 
 def test_by_hand_with_a_note(app: AppTest, workspace: Workspace, run: str) -> None:
-    """A decision by hand goes to the ledger with its note, changes the counts, and can be taken back."""
+    """A decision by hand goes to the ledger with its note, changes the counts, and can be undone."""
     open_page(app, sample="20")  # below the threshold
     note = next(field for field in app.text_input if field.key.startswith("note_"))
     note.set_value("worth keeping").run()
@@ -381,7 +381,7 @@ def test_bulk_by_hand_and_undo(app: AppTest, workspace: Workspace, run: str) -> 
 
 
 def test_read_only(app: AppTest, workspace: Workspace, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A presenter can move the threshold and open samples, and finds nothing that changes the workspace."""
+    """Read-only, the threshold moves and samples open, and nothing changes the workspace."""
     monkeypatch.setenv("WINNOW_READ_ONLY", "1")
     open_page(app, sample="20", tau="0.9")
     keys = {widget.key for widget in [*app.button, *app.text_input]}
@@ -403,7 +403,7 @@ def test_hostile_text_never_reaches_markdown(app: AppTest, run: str) -> None:
 
 
 def test_counts_with_decisions_by_hand() -> None:
-    """At every threshold a decision by hand counts only where it differs from the rule."""
+    """At every threshold a decision by hand counts only if it differs from the rule."""
 
     class Fixed:
         def kept_counts(self, scoring: Scoring, taus: list[float]) -> list[Count]:

@@ -1,4 +1,4 @@
-"""Where a run is done, as every form asks it: here by default, else a cluster with what the recipe says of it."""
+"""The choice of where a run is done, on every form: here by default, else a cluster as in the recipe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pages.shared import cluster_choice
 from tests.fixtures import sentences
 
 
-def form(base: dict) -> None:  # its text is run elsewhere, where no name is known
+def form(base: dict) -> None:  # AppTest runs its text alone, without the imports above
     import streamlit as st
 
     from pages.shared import cluster_choice
@@ -36,8 +36,8 @@ def table(app: AppTest) -> dict[str, Any]:
     return found
 
 
-def test_here_unless_somebody_says_so() -> None:
-    """A recipe that names no cluster begins on this machine, and nothing else is asked."""
+def test_here_by_default() -> None:
+    """A recipe that names no cluster begins on this machine, and no other field is shown."""
     app = drawn()
     assert app.get("segmented_control")[0].value == sentences.HERE
     assert not app.text_input
@@ -90,7 +90,7 @@ def test_what_was_typed_is_still_there() -> None:
 
 @pytest.mark.parametrize("there", [True, False])
 def test_without_ray_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
-    """The choice is there with Ray and without; without it one sentence says how to install it, once it is chosen."""
+    """The choice is there with Ray and without; without it a message explains how to install it."""
     monkeypatch.setattr(cluster_choice, "find_spec", lambda name: object() if there else None)
     app = drawn()
     assert not app.info

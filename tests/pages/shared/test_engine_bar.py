@@ -1,4 +1,4 @@
-"""The frame: no page without it, what the engine chip says, and nothing to change in a workspace that is presented."""
+"""The frame: no page without it, the label of the engine, and nothing that changes a read-only workspace."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_an_engine_can_be_started(app: AppTest, workspace: Workspace, monkeypatc
 
 
 def test_read_only(app: AppTest, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A workspace that is presented says so and offers no engine."""
+    """A read-only workspace has its badge and no button for an engine."""
     monkeypatch.setenv("WINNOW_READ_ONLY", "1")
     app.run()
     assert [text for text in texts(app) if "read-only" in text]
@@ -76,7 +76,7 @@ def test_read_only(app: AppTest, workspace: Workspace, monkeypatch: pytest.Monke
 
 
 def test_damaged_ledger_is_one_sentence(app: AppTest, workspace: Workspace) -> None:
-    """A ledger that cannot be read is told, not thrown, and its path is text whatever it is called."""
+    """A ledger that cannot be read is a message, not a traceback, and its path is plain text."""
     workspace.ledger.write_bytes(b"this is no database at all, " * 40)
     app.run()
     assert not app.exception

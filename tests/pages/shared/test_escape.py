@@ -1,4 +1,4 @@
-"""Text made safe to look at: nothing acts, nothing is lost, and what was searched for is found where it is."""
+"""Text made safe to show: nothing acts, nothing is lost, and every match of a search is marked."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_one_line(text: str, most: int) -> None:
 
 
 def test_numbers() -> None:
-    """Numbers are said the way people write them."""
+    """Numbers are written the way people write them."""
     assert formats.count(1, "sample") == "1 sample"
     assert formats.count(1800, "sample") == "1,800 samples"
     assert formats.count(2, "query", "queries") == "2 queries"

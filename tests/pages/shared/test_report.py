@@ -26,7 +26,7 @@ class Reader(HTMLParser):
     def __init__(self, html: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
+        self.pieces: list[str] = []
         self.inside: list[str] = []
         self.feed(html)
 
@@ -40,11 +40,11 @@ class Reader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.inside and self.inside[-1] not in ("script", "style"):
-            self.words.append(data)
+            self.pieces.append(data)
 
     @property
     def text(self) -> str:
-        return "\n".join(self.words)
+        return "\n".join(self.pieces)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def page(store: Store, ledger: Ledger, run: str) -> str:
 
 
 def test_nothing_is_fetched(page: str) -> None:
-    """No tag loads anything from elsewhere, and the browser is told to allow nothing of the kind."""
+    """No tag loads anything from elsewhere, and the policy of the page forbids it."""
     tags = Reader(page).tags
     loading = [(tag, name, value) for tag, found in tags for name, value in found.items() if name in ("src", "href")]
     assert loading == []
@@ -96,15 +96,15 @@ def test_hostile_text_is_inert(page: str) -> None:
 
 
 def test_numbers_are_those_of_the_store(page: str, store: Store, ledger: Ledger, run: str) -> None:
-    """The kept sentence, the finding of the arms and the first samples are what store and findings say."""
-    asked, text = query(store, run), Reader(page).text
-    kept, everything = store.count(replace(asked, show="kept")), store.count(SampleQuery(asked.scoring))
+    """The kept sentence, the finding of the arms and the first samples agree with the store and the analysis."""
+    ranking, text = query(store, run), Reader(page).text
+    kept, everything = store.count(replace(ranking, show="kept")), store.count(SampleQuery(ranking.scoring))
     assert samples.kept(kept, everything) in text
     found = results_of(store, ledger.run(run))
     assert found is not None
     assert pruning.ending(found.last) in text
     assert pruning.verdict(found.last) in text
-    first = store.page(replace(asked, show="kept"), 0, 1).iloc[0]
+    first = store.page(replace(ranking, show="kept"), 0, 1).iloc[0]
     assert first["response"] in text
     for part in (sentences.RAISED, sentences.AROUND, sentences.HISTORY, "How to read this"):
         assert part in text
@@ -117,10 +117,8 @@ def test_border_shows_both_sides(page: str) -> None:
     assert around.count("⊘ pruned") == 10
 
 
-def test_recipe_and_provenance_are_told_without_paths(
-    store: Store, ledger: Ledger, run: str, workspace: Workspace
-) -> None:
-    """The recipe is whole, hashes are there, and where the workspace lies on this machine is not."""
+def test_recipe_and_provenance_without_paths(store: Store, ledger: Ledger, run: str, workspace: Workspace) -> None:
+    """The recipe is whole, hashes are there, and the path of the workspace on this machine is not."""
     ledger.set_provenance(run, teacher_source=str(workspace.models / "teacher-abc"))
     page = html_report(store, ledger, ledger.run(run), query(store, run))
     assert "tau_quantile = 0.3" in page
@@ -138,7 +136,7 @@ def test_figures_are_data(page: str) -> None:
     assert "<" not in found[1]
 
 
-def test_run_without_training_is_told_too(workspace: Workspace, ledger: Ledger) -> None:
+def test_run_without_training(workspace: Workspace, ledger: Ledger) -> None:
     """A run that has scored but not trained yet has a report of its scores alone; without a tau nothing is pruned."""
     run = fill_workspace(workspace, samples=60, epochs=1, seeds=(0,), state="running", hostile=False)
     store = Store.in_memory(workspace, run)

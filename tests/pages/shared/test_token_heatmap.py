@@ -49,7 +49,7 @@ def test_no_number() -> None:
 
 
 def test_a_response_without_prompt() -> None:
-    """Where every position belongs to the response only the first token, which nobody predicts, stands before it."""
+    """If every position belongs to the response, only the first token, which is not predicted, stands before it."""
     cells = token_heatmap.prepared(scores(["a", "b"], 0))["cells"]
     assert [cell["part"] for cell in cells] == [0, 1, 1]
 
