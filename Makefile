@@ -32,7 +32,7 @@ test: lint
 
 # Everything but browsers, kills and clusters, for while you work.
 test-fast: $(VENV)/.dev
-	$(PYTEST) --numprocesses logical --dist loadfile -m 'not (browser or kill or cluster)'
+	$(PYTEST) --numprocesses logical --dist worksteal -m 'not (browser or kill or cluster)'
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench

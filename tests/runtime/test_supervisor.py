@@ -15,6 +15,7 @@ import pytest
 
 from engine.common.errors import ReadOnlyError
 from engine.common.paths import CHECKOUT
+from engine.config.pruning import DynamicPruningRecipe
 from engine.runtime.supervisor import start_detached
 from engine.storage.ledger import Ledger, Request
 from engine.storage.workspace import Workspace
@@ -42,11 +43,22 @@ def engine(home: Workspace) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.fixture(scope="module")
-def finished(home: Workspace, engine: subprocess.Popen[bytes], tmp_path_factory: pytest.TempPathFactory) -> str:
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One source of all runs, so that its models are trained once."""
+    return write_rows(tmp_path_factory.mktemp("rows") / "rows.jsonl")
+
+
+def dynamic_alone(rows: Path, epochs: int) -> DynamicPruningRecipe:
+    """A study of one arm, with models that are hardly trained."""
+    hardly = {f"scratch__models__{model}__epochs": 0.25 for model in ("teacher", "student")}
+    return tiny_recipe(rows, seeds=[0], arms=["dynamic"], training__epochs=epochs, **hardly)
+
+
+@pytest.fixture(scope="module")
+def finished(home: Workspace, engine: subprocess.Popen[bytes], rows: Path) -> str:
     """The id of a run that the engine has done."""
     ledger = Ledger(home)
-    rows = write_rows(tmp_path_factory.mktemp("rows") / "rows.jsonl")
-    run = ledger.submit(tiny_recipe(rows, seeds=[0], training__epochs=1))
+    run = ledger.submit(dynamic_alone(rows, epochs=1))
     wait(lambda: ledger.run(run).state not in ("queued", "running"))
     assert ledger.run(run).state == "done", ledger.run(run).error
     return run
@@ -163,11 +175,11 @@ def test_a_check_finds_what_would_fail(
 
 
 def test_a_running_run_is_cancelled_and_resumed(
-    home: Workspace, engine: subprocess.Popen[bytes], finished: str, tmp_path: Path
+    home: Workspace, engine: subprocess.Popen[bytes], finished: str, rows: Path
 ) -> None:
     """It stops within a batch; what it finished stays; resumed it ends."""
     ledger = Ledger(home)
-    run = ledger.submit(tiny_recipe(write_rows(tmp_path / "rows.jsonl"), seeds=[0, 1, 2, 3]))
+    run = ledger.submit(dynamic_alone(rows, epochs=15))
     wait(lambda: len(ledger.parts(run)) > 5)
     ledger.cancel(run)
     wait(lambda: ledger.run(run).state == "cancelled")
