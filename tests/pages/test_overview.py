@@ -10,7 +10,7 @@ from engine.storage.ledger import Ledger
 from engine.storage.workspace import Workspace
 from tests.conftest import CHECKOUT
 from tests.fixtures import sentences
-from tests.fixtures.app import screen_text
+from tests.fixtures.app import new_app, screen_text
 from tests.fixtures.pruning_workspace import fill_workspace, synthetic_recipe
 
 
@@ -72,7 +72,7 @@ def test_see_them_filters_to_exactly_those(full: Workspace, monkeypatch: pytest.
     page, query = links(app)["See them"]
     assert page.endswith("samples")
     parameters = dict(pair.split("=") for pair in query.split("&"))
-    samples = AppTest.from_file(str(CHECKOUT / "app.py"), default_timeout=60).run()
+    samples = new_app()
     for name, value in parameters.items():
         samples.query_params[name] = value
     samples.switch_page("pages/samples/page.py").run()

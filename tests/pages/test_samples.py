@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine.common.paths import CHECKOUT
 from engine.config.load import parse_recipe, to_dict
 from engine.storage.ledger import Ledger
 from engine.storage.parts import write_part
@@ -21,6 +20,7 @@ from engine.storage.workspace import Workspace
 from pages.samples import listing
 from pages.shared import histogram
 from tests.fixtures import sentences
+from tests.fixtures.app import new_app
 from tests.fixtures.pruning_workspace import fill_workspace
 
 SCORED = 271  # of 300 samples; the others are held out
@@ -30,7 +30,7 @@ SCORED = 271  # of 300 samples; the others are held out
 def app(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setenv("WINNOW_WORKSPACE", str(workspace.root))
     monkeypatch.delenv("WINNOW_READ_ONLY", raising=False)
-    return AppTest.from_file(str(CHECKOUT / "app.py"), default_timeout=60)
+    return new_app()
 
 
 @pytest.fixture
@@ -39,7 +39,6 @@ def run(workspace: Workspace) -> str:
 
 
 def open_page(app: AppTest, **address: str | list[str]) -> AppTest:
-    app.run()
     app.switch_page("pages/samples/page.py")
     for name, value in address.items():
         app.query_params[name] = value
