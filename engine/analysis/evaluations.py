@@ -34,6 +34,7 @@ class Evaluations:
 
     def __init__(self, table: pd.DataFrame, pictures: bool = False) -> None:
         self.table, self.pictures = table, pictures
+        self._measured: dict[tuple[SetKey, str, str], pd.DataFrame] = {}  # a page asks for the same many times
 
     def measured(self, key: SetKey, method: str, trained: str | None = None) -> pd.DataFrame:
         """One row for each eval seed, by its number; `trained` is another model than the student of the set.
@@ -41,15 +42,21 @@ class Evaluations:
         Real samples depend on their number alone, so they are those of another set of the same size if this set has
         none of its own; all of them together depend on neither.
         """
-        table, model = self.table, trained or key.student
+        asked = key, method, trained or key.student
+        if asked not in self._measured:
+            self._measured[asked] = _by_eval_seed(self._rows(*asked))
+        return self._measured[asked]
+
+    def _rows(self, key: SetKey, method: str, model: str) -> pd.DataFrame:
+        table = self.table
         mine = table[(table["task"] == key.task) & (table["method"] == method) & (table["trained"] == model)]
         if method == "full":
             # Recorded for the student of a set, also if another model was trained.
             own = mine[mine["student"] == key.student]
-            return _by_eval_seed(own if len(own) else mine)
+            return own if len(own) else mine
         mine = mine[(mine["student"] == key.student) & (mine["per_class"] == key.per_class)]
         exact = mine[(mine["inner_steps"] == key.inner_steps) & (mine["seed"] == key.seed)]
-        return _by_eval_seed(exact if len(exact) or method not in BASELINES else mine)
+        return exact if len(exact) or method not in BASELINES else mine
 
     def accuracy(self, key: SetKey, method: str, trained: str | None = None) -> Interval:
         return interval(self.measured(key, method, trained)["accuracy"])
