@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -18,7 +19,13 @@ from engine.storage.workspace import Workspace
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
+
 CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_finish() -> None:
+    """Streamlit collects garbage after every run of a page; what has been imported by now is none and need not be looked at."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
