@@ -24,7 +24,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 def pytest_collection_finish() -> None:
-    """Streamlit collects garbage after every run of a page; what has been imported by now is none and need not be looked at."""
+    """Streamlit collects garbage after every run of a page; what has been imported by now is none."""
     gc.freeze()
 
 
