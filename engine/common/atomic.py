@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from engine.common.errors import WinnowError
@@ -48,10 +50,34 @@ def write_folder_atomically(folder: Path, fill: Callable[[Path], object]) -> Pat
     return folder
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a process killed while writing `folder` has left beside it. Only the holder of its lock may."""
-    for leftover in folder.parent.glob(f".{folder.name}.*.tmp"):
-        shutil.rmtree(leftover, ignore_errors=True)
+def remove_leftovers(path: Path) -> None:
+    """Remove what processes killed while writing `path` have left beside it. Only the holder of its lock may."""
+    _remove(path.parent.glob(f".{path.name}.*.tmp"))
+
+
+def sweep(folder: Path, seconds: float = 0.0) -> None:
+    """Remove what killed processes have left half-written below `folder`, if it was not touched for `seconds`.
+
+    0 is for folders in which no other process writes; in a shared one a writer that is at work must have touched its
+    file since.
+    """
+    cutoff = time.time() - seconds
+    _remove(path for path in folder.rglob(".*.tmp") if not seconds or _modified(path) < cutoff)
+
+
+def _remove(leftovers: Iterable[Path]) -> None:
+    for leftover in list(leftovers):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # put in place in the meantime
+        return math.inf
 
 
 def put_in_place(file: Path, path: Path) -> None:

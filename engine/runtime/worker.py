@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 from filelock import FileLock
 
+from engine.common.atomic import sweep
 from engine.common.errors import WinnowError
 from engine.config.cluster import ClusterSettings
 from engine.config.kinds import Recipe
@@ -21,6 +22,7 @@ from engine.studies.job import Cancelled, Job, Report
 from engine.studies.registry import study_of
 
 IDLE_SECONDS = 0.3
+LEFTOVER_SECONDS = 3600.0  # no file takes as long to write
 
 
 def work(workspace: Workspace, device: str) -> None:
@@ -49,6 +51,7 @@ def execute(
         log = logging.getLogger(f"engine.run.{run.id}")
         try:
             log.info("run %s starts on %s", run.id, resolve_device(device))
+            _sweep(workspace, run)
             job, recipe = Job(workspace, ledger, run, resolve_device(device), report), run.parsed()
             with _executor(job, recipe):
                 study_of(recipe).run(job, recipe)
@@ -69,6 +72,14 @@ def execute(
     finally:
         lock.release()
     return state
+
+
+def _sweep(workspace: Workspace, run: Run) -> None:
+    """Remove what killed processes have left half-written: at once if only this run's lock holder writes there."""
+    for own in (workspace.parts / run.id, workspace.checkpoints / run.id):
+        sweep(own)
+    for shared in (workspace.outputs, workspace.hidden):
+        sweep(shared, LEFTOVER_SECONDS)
 
 
 def _executor(job: Job, recipe: Recipe) -> AbstractContextManager[None]:

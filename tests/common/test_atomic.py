@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.common.atomic import remove_leftovers, write_atomically, write_folder_atomically
+from engine.common.atomic import remove_leftovers, sweep, write_atomically, write_folder_atomically
 from engine.common.errors import WinnowError
 from engine.common.paths import CHECKOUT
 
@@ -60,6 +60,21 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
         (tmp_path / name / "weights").write_text("x")
     remove_leftovers(tmp_path / "model")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".model-2.0a1b2c3d.tmp", "model"]
+
+
+def test_half_written_files_are_swept(tmp_path: Path) -> None:
+    """Protects the disk, and a writer at work: old leftovers go at any depth, in a shared folder fresh ones stay."""
+    for name in ("part.parquet", ".part.parquet.0a1b2c3d.tmp", "run/scores/.x.parquet.0a1b2c3d.tmp", ".hidden"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    os.utime(tmp_path / "run" / "scores" / ".x.parquet.0a1b2c3d.tmp", (0, 0))
+    sweep(tmp_path, 3600.0)
+    left = {".hidden", ".part.parquet.0a1b2c3d.tmp", "part.parquet"}
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == left
+    sweep(tmp_path)
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {".hidden", "part.parquet"}
+    remove_leftovers(tmp_path / "none" / "there")
+    sweep(tmp_path / "none")
 
 
 WRITE = """

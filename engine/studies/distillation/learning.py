@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from engine.batching.plans import similar_batches
+from engine.common.atomic import remove_leftovers
 from engine.common.errors import WinnowError
 from engine.common.memory import is_out_of_memory
 from engine.common.random_streams import FIRST_SNAPSHOT_SEED
@@ -247,6 +248,7 @@ class Distilling:
         )
 
     def _restore(self) -> None:
+        remove_leftovers(self.checkpoint)
         if not self.checkpoint.exists():
             return
         try:
