@@ -67,8 +67,10 @@ def figures(evaluations: Evaluations, key: SetKey, inputs: Inputs, classes: int)
 
 
 def spread(found: Interval) -> str:
-    """`81.2 % right ± 1.3`, the half of a 95 % interval in points; without it for one eval seed."""
-    return f"{right(found.mean)} ± {100 * found.half:.1f}" if found.seeds > 1 else right(found.mean)
+    """`81.2 % right ± 1.3`, the half of a 95 % interval in points; for one eval seed, or if all are equal, without."""
+    if found.known:
+        return f"{right(found.mean)} ± {100 * found.half:.1f}"
+    return right(found.mean) + (" in every start" if found.seeds > 1 else "")
 
 
 def verdict(evaluations: Evaluations, key: SetKey, inputs: Inputs) -> Verdict:
@@ -92,7 +94,8 @@ def against_random(evaluations: Evaluations, key: SetKey, inputs: Inputs) -> str
         found = evaluations.difference(key, method, "random")
         if found.seeds:
             settled = "" if found.settled else ", not settled"
-            half = f" (± {100 * found.half:.1f}{settled})" if found.seeds > 1 else " (one start)"
+            several = f"± {100 * found.half:.1f}{settled}" if found.known else "equal in every start, not settled"
+            half = f" ({several if found.seeds > 1 else 'one start'})"
             differences.append(f"{evaluations.name(method)} {points(found.mean)}{half}")
     if not differences:
         return ""

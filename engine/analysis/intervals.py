@@ -10,16 +10,26 @@ from functools import cache
 import numpy as np
 
 LEVEL = 0.95
+SAME = 1e-9  # of the largest value: values that differ by less differ by rounding alone
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over `seeds` values and its 95 % interval; with one value the interval is NaN, with none the mean too."""
+    """A mean over `seeds` values and its 95 % interval.
+
+    With one value, or if all are equal, the interval is NaN; with none the mean too. Values that do not differ show no
+    spread that a mean could be held against, so they settle nothing.
+    """
 
     mean: float
     low: float
     high: float
     seeds: int
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an interval: two values or more that are not all equal."""
+        return math.isfinite(self.low)
 
     @property
     def half(self) -> float:
@@ -60,10 +70,15 @@ def _within(theta: float, degrees: int) -> float:
 
 
 def interval(values: Iterable[float]) -> Interval:
-    """Mean and 95 % interval of independent values, one a seed; NaN and infinities are left out."""
+    """Mean and 95 % interval of independent values, one a seed; NaN and infinities are left out.
+
+    Values that are equal up to the rounding of their last digits have no interval.
+    """
     numbers = np.array([value for value in values if math.isfinite(value)], dtype=np.float64)
     if len(numbers) < 2:
         return Interval(float(numbers[0]) if len(numbers) else math.nan, math.nan, math.nan, len(numbers))
     mean = float(numbers.mean())
+    if np.ptp(numbers) <= SAME * np.abs(numbers).max():
+        return Interval(mean, math.nan, math.nan, len(numbers))
     half = student_t(LEVEL, len(numbers) - 1) * float(numbers.std(ddof=1)) / math.sqrt(len(numbers))
     return Interval(mean, mean - half, mean + half, len(numbers))

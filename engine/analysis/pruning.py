@@ -156,6 +156,13 @@ def verdict(last: pd.DataFrame, other: str = "random") -> str:
             f"It ended {_sided(found.mean, places)} than {against}, but one seed cannot settle whether it is more "
             "than chance."
         )
+    if not found.known:
+        places = decimals([found.mean])
+        ended = _sided(found.mean, places) + " than" if found.mean else "the same as"
+        return (
+            f"It ended {ended} {against} in each of {found.seeds} paired seeds: seeds that do not differ give no "
+            "interval, so whether it is more than chance is not settled."
+        )
     places = decimals([found.high - found.low])
     seeds = f"over {found.seeds} paired seeds"
     if found.settled:

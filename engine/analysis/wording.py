@@ -52,7 +52,7 @@ def flops(number: float) -> str:
 def verdict(
     difference: Interval, better: str, worse: str, *, unsettled: str = "not settled", lower_is_better: bool = False
 ) -> Verdict:
-    """`better` or `worse` if the interval of a difference leaves zero out, `unsettled` if it does not."""
+    """`better` or `worse` if the interval of a difference leaves zero out, `unsettled` if it does not or is unknown."""
     if not difference.seeds:
         return "", "gray"
     if not difference.settled:
@@ -93,7 +93,9 @@ class Measure:
         return f"{change:+.3f} of R²" if self.numbers else f"{points(change)} points"
 
     def spread(self, found: Interval) -> str:
-        """`5 seeds, ±1.2`; `one seed` if there is no interval."""
+        """`5 seeds, ±1.2`; `one seed` or `5 seeds, all equal` if there is no interval."""
         if found.seeds < 2:
             return "one seed"
+        if not found.known:
+            return f"{found.seeds} seeds, all equal"
         return f"{found.seeds} seeds, ±{f'{found.half:.3f}' if self.numbers else f'{100 * found.half:.1f}'}"

@@ -168,8 +168,8 @@ def _unchanged(recipe: DistillationRecipe, same: int, count: int) -> str:
 def accuracies(evaluations: pd.DataFrame, key: SetKey) -> list[dict[str, Any]]:
     """method, trained, mean, low, high, eval_seeds: test accuracy over eval seeds and its 95 % interval (Student).
 
-    In the order of METHODS, the student of the set first. With one eval seed there is no interval: low and high are
-    None.
+    In the order of METHODS, the student of the set first. With one eval seed, or if all are equal, there is no
+    interval: low and high are None.
     """
     mine = evaluations[(evaluations["task"] == key.task) & (evaluations["student"] == key.student)]
     own = mine[(mine[["per_class", "inner_steps", "seed"]] == list(key[2:])).all(axis=1)]
@@ -182,7 +182,7 @@ def accuracies(evaluations: pd.DataFrame, key: SetKey) -> list[dict[str, Any]]:
             values = rows.drop_duplicates("eval_seed")["accuracy"].dropna()
             if len(values):
                 over = interval(values)
-                low, high = (None, None) if over.seeds < 2 else (over.low, over.high)
+                low, high = (None, None) if not over.known else (over.low, over.high)
                 found.append(
                     {"method": method, "trained": model, "mean": over.mean, "low": low, "high": high}
                     | {"eval_seeds": over.seeds}

@@ -133,11 +133,12 @@ def forest(last: pd.DataFrame, column: str = "perplexity") -> go.Figure:
             marker={"symbol": "circle-open", "size": 7, "color": style.colour},
             hovertemplate="seed %{customdata}: %{x:+.3f}<extra></extra>",
         )  # fmt: skip
-        if found.seeds > 1:
+        if found.known:
             figure.add_scatter(
                 x=[found.low, found.high], y=[place, place], mode="lines", hoverinfo="skip",
                 line={"color": style.colour, "width": 3},
             )  # fmt: skip
+        if found.seeds > 1:
             figure.add_scatter(
                 x=[found.mean], y=[place], mode="markers", hovertemplate="mean %{x:+.3f}<extra></extra>",
                 marker={"symbol": style.marker, "size": 11, "color": style.colour},
@@ -162,6 +163,8 @@ def _name(style: Style) -> str:
 def _finding(found: Interval) -> str:
     if found.seeds < 2:
         return "one seed cannot settle it"
+    if not found.known:
+        return "seeds do not differ: not settled"
     if not found.settled:
         return "not settled"
     return "dynamic is better" if found.mean < 0 else "dynamic is worse"

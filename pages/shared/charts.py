@@ -52,8 +52,8 @@ def show(drawn: go.Figure, *, alt: str, key: str) -> None:
 
 
 def error_bars(found: Sequence[Interval], colour: str, thickness: float = 1, width: float = 3) -> dict[str, Any]:
-    """Half the 95 % interval at each point; none for a single value."""
-    half = [over.half if over.seeds > 1 else 0.0 for over in found]
+    """Half the 95 % interval at each point; none if there is no interval."""
+    half = [over.half if over.known else 0.0 for over in found]
     return {"type": "data", "array": half, "thickness": thickness, "width": width, "color": colour}
 
 

@@ -110,7 +110,7 @@ def test_intervals_are_those_of_student_over_eval_seeds() -> None:
     assert distillation.spread(over) == "82 % right ± 5.0"
     said = distillation.figures(measured(FULL, LEARNED, TEXT), KEY, TWO, 4)
     assert said == (
-        "all real samples: 90 % right ± 0.0 · distilled embeddings: 82 % right ± 5.0 · "
+        "all real samples: 90 % right in every start · distilled embeddings: 82 % right ± 5.0 · "
         "decoded text: 55 % right ± 2.5 · guessing: 25 % right"
     )
 
@@ -135,6 +135,13 @@ def test_one_eval_seed_settles_nothing() -> None:
     found = measured(rows("text", [0.9]), rows("random", [0.5]))
     assert distillation.verdict(found, KEY, TWO)[0].endswith(sentences.NOT_SETTLED)
     assert "(one start)" in distillation.against_random(found, KEY, TWO)
+
+
+def test_equal_differences_settle_nothing() -> None:
+    """Starts that all differ by the same have no spread, and so no interval and no verdict."""
+    found = measured(TEXT, rows("random", [0.51, 0.52, 0.53]))
+    assert distillation.verdict(found, KEY, TWO)[0].endswith(sentences.NOT_SETTLED)
+    assert "decoded text +3.0 (equal in every start, not settled)" in distillation.against_random(found, KEY, TWO)
 
 
 def test_real_samples_are_those_of_the_size() -> None:

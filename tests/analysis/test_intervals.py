@@ -71,9 +71,11 @@ def test_interval_covers_as_often_as_it_says() -> None:
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=12))
 def test_interval_holds_its_mean(values: list[float]) -> None:
-    """Whatever the values, the mean lies in the interval, and NaN and infinities are left out."""
+    """Whatever the values, the mean lies in the interval if there is one, and NaN and infinities are left out."""
     found = intervals.interval([*values, math.nan, math.inf])
-    assert found.low <= found.mean <= found.high
+    assert found.known == (max(values) - min(values) > intervals.SAME * max(map(abs, values)))
+    if found.known:
+        assert found.low <= found.mean <= found.high
     assert found.seeds == len(values)
 
 
@@ -84,3 +86,22 @@ def test_few_values() -> None:
     assert math.isnan(one.low)
     assert math.isnan(none.mean)
     assert not none.settled
+
+
+@pytest.mark.parametrize(
+    "values", [[0.2, 0.2], [0.8 - 0.6, 0.7 - 0.5, 0.3 - 0.1], [0.0, 0.0, 0.0], [-1e6 - 0.1, -1e6 - 0.1]]
+)
+def test_equal_values_settle_nothing(values: list[float]) -> None:
+    """Seeds that do not differ, but for the rounding of a subtraction, have no spread: no interval, no verdict."""
+    found = intervals.interval(values)
+    assert found.mean == pytest.approx(np.mean(values))
+    assert found.seeds == len(values)
+    assert math.isnan(found.low)
+    assert math.isnan(found.half)
+    assert not found.known
+    assert not found.settled
+
+
+def test_a_small_spread_is_a_spread() -> None:
+    """One sample of a hundred thousand that one seed gets right and another does not is enough for an interval."""
+    assert intervals.interval([0.5, 0.50001]).known

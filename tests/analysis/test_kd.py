@@ -91,9 +91,16 @@ def test_a_gain_within_chance_is_not_settled() -> None:
     assert gain.mean == pytest.approx(0.01)
     assert gain.seeds == 2
     assert gain.low < 0 < gain.high
-    steady = cells([cell(w, s, 0.5 + w / 10, 0.8 + w / 10 + s / 50) for w in (0.0, 0.5, 0.9) for s in (0, 1)])
+    steady = cells([cell(w, s, 0.5 + w / 10, 0.8 + (1 + s / 50) * w / 10) for w in (0.0, 0.5, 0.9) for s in (0, 1)])
     assert "settled" not in headline(steady, *AT)
     assert kd.verdict(steady, *AT) == ("the teacher helps", "green")
+
+
+def test_equal_gains_settle_nothing() -> None:
+    """Two seeds with the very same gain show no spread to hold it against: no badge, and the headline says why."""
+    found = cells([cell(w, s, 0.5 + w / 10, 0.8 + w / 10 + s / 50) for w in (0.0, 0.5, 0.9) for s in (0, 1)])
+    assert headline(found, *AT).endswith("+9.0 points over no teacher (2 seeds, all equal), not settled.")
+    assert kd.verdict(found, *AT) == (sentences.NOT_SETTLED, "gray")
 
 
 def test_one_seed_settles_nothing() -> None:

@@ -85,6 +85,19 @@ def test_one_seed_settles_nothing() -> None:
     assert sentences.ONE_SEED in pruning.verdict(_last(one))
 
 
+def test_equal_differences_settle_nothing() -> None:
+    """Seeds that all differ by the same have no spread: no interval, no badge, no finding, and the sentence says so."""
+    for shift, said in ((0.25, "0.25 better than"), (0.0, "the same as")):
+        same = {(arm, seed): [9, 6, 4.0 + seed / 10 + shift * (arm == "random")] for arm, seed in TWO_ARMS if seed < 2}
+        last = _last(same)
+        assert pruning.verdict(last) == (
+            f"It ended {said} the random subset in each of 2 paired seeds: seeds that do not differ give no interval, "
+            "so whether it is more than chance is not settled."
+        )
+        assert pruning.badge(last) == (sentences.NOT_SETTLED, "gray")
+        assert "cannot be distinguished yet" in pruning.brief(last)
+
+
 def test_missing_arm_makes_no_claim() -> None:
     """Without the random arm there is no verdict against it, and no word of it."""
     alone = {key: values for key, values in TWO_ARMS.items() if key[0] == "dynamic"}
