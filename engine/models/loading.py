@@ -20,6 +20,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from engine.common.errors import WinnowError
 from engine.common.text import reason
+from engine.models.positions import positions_of
+from engine.models.weights import require_whole
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ class LoadedModel:
     @property
     def context(self) -> int | None:
         """The longest sequence it was built for, in tokens; None if its configuration does not say."""
-        return getattr(self.model.config, "max_position_embeddings", None)
+        return positions_of(self.model.config)
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -80,7 +82,16 @@ def _load(name: str, source: str, dtype: torch.dtype, device: torch.device) -> L
     log.info("loading %s from %s (%s on %s)", name, source, dtype, device)
     with explain_load_errors("model", source) as options:
         try:
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True, **options)
+            found: Any = AutoModelForCausalLM.from_pretrained(
+                source,
+                dtype=dtype,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # require_whole says which
+                output_loading_info=True,
+                **options,
+            )
+            model, info = found
+            require_whole(name, model, info)
             nn.Module.to(model, device)
         except torch.OutOfMemoryError as error:
             raise WinnowError(f"{name} does not fit into the memory of {device}; choose a smaller model.") from error
@@ -103,7 +114,7 @@ def model_facts_of(source: str) -> dict[str, Any]:
         "origin": "a folder on this machine" if Path(source).is_dir() else "the Hugging Face Hub",
         "parameters": parameters,
         "width": text.hidden_size,
-        "context": getattr(text, "max_position_embeddings", None),
+        "context": positions_of(config),
     }
 
 
@@ -123,12 +134,21 @@ def model_hash(source: str) -> str:
 @contextmanager
 def explain_load_errors(what: str, source: str) -> Iterator[dict[str, bool]]:
     """Yields what to pass to `from_pretrained`; any error inside becomes one sentence naming the `what` of `source`."""
+    library = logging.getLogger("transformers.modeling_utils")
+    library.addFilter(_no_report)
     try:
         yield _options(source)
     except WinnowError:
         raise
     except Exception as error:
         raise _load_error(what, source, error) from error
+    finally:
+        library.removeFilter(_no_report)
+
+
+def _no_report(record: logging.LogRecord) -> bool:
+    """Keeps the library's table of keys out of the log: `require_whole` judges it, and says it in a sentence."""
+    return "LOAD REPORT" not in str(record.msg)
 
 
 def _options(source: str) -> dict[str, bool]:
