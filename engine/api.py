@@ -20,14 +20,14 @@ from engine.config.kinds import Recipe
 from engine.config.load import load_recipe
 from engine.config.pruning import METRICS, ScoringSettings
 from engine.data.columns import find_columns
+from engine.data.loading import load_records
 from engine.data.records import Records
 from engine.data.samples import NO_TOKENS, encode_rows
-from engine.data.sources import Rows, load_records, to_rows
+from engine.data.sources import Rows, to_rows
 from engine.data.tokenizers import same_tokenizer
 from engine.models.loading import load_model, load_tokenizer, resolve_device, resolve_dtype
 from engine.pruning.select import select
 from engine.runtime.worker import execute
-from engine.scoring.hidden import check_lm_head
 from engine.scoring.kl import token_scores
 from engine.scoring.lm_head import LmHead
 from engine.scoring.score import score_samples
@@ -66,8 +66,6 @@ def score(
             f"{teacher} and {student} do not share a tokenizer; choose a pair of one family. {difference}"
         )
     models = [load_model(name, name, resolve_dtype("auto", where), where).model for name in (teacher, student)]
-    for model in models:
-        check_lm_head(model)
     encoded = zip(rows.rows, encode_rows(rows.rows, template, tokenizers[1], max_length), strict=True)
     kept = [(row, sample) for row, sample in encoded if sample.response_length]
     if not kept:

@@ -10,8 +10,9 @@ import numpy as np
 from engine.common.errors import WinnowError
 from engine.config.data import DataSettings
 from engine.data.columns import find_columns
+from engine.data.loading import load_records
 from engine.data.samples import encode_rows
-from engine.data.sources import as_text, clean_text, load_records, to_rows
+from engine.data.sources import as_text, clean_text, to_rows
 from engine.data.templates import render
 
 if TYPE_CHECKING:

@@ -1,41 +1,38 @@
-"""Reading a set: from its source to rows of instruction, input and response, with every row accounted for."""
+"""An instruction set: from the rows of a source to rows of instruction, input and response, each accounted for."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
-import os
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypedDict
 
 from engine.common.errors import WinnowError
-from engine.common.text import printable, reason
+from engine.common.text import printable
 from engine.config.data import ColumnMap
-from engine.data.columns import find_columns
-from engine.data.files import SUFFIXES, read_file
-from engine.data.hub import read_hub, read_saved
+from engine.data.columns import conversation_columns, find_columns
+from engine.data.loading import load_records
 from engine.data.records import Records
+from engine.data.turns import SPEAKERS, UNKNOWN, Turn, answered, transcript, turns_of
 
-DEMO = "demo"
-DEMO_CORPUS = "demo-corpus"  # clean rows of the same tasks, none of them in the demo set
-DEMO_CORPUS_ROWS = 12_000  # if no limit is given; the program could go on
 NO_RESPONSE = "no response"
 NO_INSTRUCTION = "no instruction"
+UNREADABLE = "a conversation that cannot be read as text"
 REPLACEMENT = "\ufffd"
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Row(TypedDict):
     row: int  # position in the source, from 0, whatever `skip` is
-    instruction: str
+    instruction: str  # of a conversation, what comes before the last reply
     input: str
-    response: str
+    response: str  # of a conversation, the last reply
+    system: str
+    turns: list[Turn]  # of a conversation, all of them; else empty
     fields: dict[str, str]  # every other column that is not null, as text
 
 
@@ -47,6 +44,12 @@ class Rows:
     repaired: int  # rows in which a character that no UTF-8 text may hold, or a NUL, became U+FFFD
     fingerprint: str  # hash of the content of `rows`
     origin: str  # a sentence
+    unused: list[str]  # columns that the models do not read; they are fields
+
+    @property
+    def conversations(self) -> bool:
+        """Whether the set holds conversations."""
+        return any(row["turns"] for row in self.rows)
 
     @property
     def read(self) -> int:
@@ -67,76 +70,7 @@ def read_rows(
     are dropped and counted. Raises WinnowError with one sentence if nothing can be used.
     """
     records = load_records(source, split, skip, limit)
-    return to_rows(records, find_columns(records.columns, columns or ColumnMap(), records.name))
-
-
-def load_records(
-    source: str,
-    split: str = "train",
-    skip: int = 0,
-    limit: int | None = None,
-    config: str = "",
-    streaming: bool = False,
-) -> Records:
-    """The same slice with the columns as they are. Raises WinnowError if it is empty or cannot be read.
-
-    `config` names one of several sets of a Hub dataset. `streaming` reads no more of it than the slice; what lies on
-    this machine is read so anyway.
-    """
-    records = _load(source, split, skip, limit, config, streaming)
-    twice = [column for column, count in Counter(records.columns).items() if count > 1]
-    if twice:
-        raise WinnowError(f"Two columns of {records.name} are called {printable(twice[0])}; rename one of them.")
-    if not records.rows and records.total:
-        raise WinnowError(f"After skipping {skip:,} rows none is left in {records.name}, which has {records.total:,}.")
-    if not records.rows:
-        raise WinnowError(f"There are no rows in {records.name}; choose another.")
-    return records
-
-
-def _load(source: str, split: str, skip: int, limit: int | None, config: str, streaming: bool) -> Records:
-    if source in (DEMO, DEMO_CORPUS):
-        require_train(split, "The demo")
-        return _demo(source, skip, limit)
-    try:
-        path = Path(source).expanduser().absolute()
-        is_file, is_folder = path.is_file(), path.is_dir()
-    except (OSError, RuntimeError) as error:
-        raise WinnowError(f"Nothing can be read at {printable(source)} ({reason(error)}); check the path.") from error
-    if is_folder:
-        return read_saved(path, split, skip, limit)
-    if is_file:
-        require_train(split, str(path))
-        return read_file(path, skip, limit)
-    if _HUB_ID.fullmatch(source) and path.suffix.lower() not in SUFFIXES:
-        return read_hub(source, split, skip, limit, config, streaming)
-    raise WinnowError(_missing(path))
-
-
-def require_train(split: str, name: str) -> None:
-    if split != "train":
-        raise WinnowError(f"{name} has no splits, so there is no split {printable(split)}; leave the split out.")
-
-
-def _missing(path: Path) -> str:
-    listable = path.parent.is_dir() and os.access(path.parent, os.R_OK | os.X_OK)
-    beside = [entry.name for entry in path.parent.iterdir()] if listable else []
-    close = difflib.get_close_matches(path.name, beside, n=1)
-    hint = f"did you mean {printable(close[0])}?" if close else "check the path, or write a Hub dataset as owner/name."
-    return f"There is no file {path}; {hint}"
-
-
-def _demo(source: str, skip: int, limit: int | None) -> Records:
-    from engine.data.demo.instructions import demo_corpus, demo_samples
-
-    if source == DEMO_CORPUS:
-        written = demo_corpus(DEMO_CORPUS_ROWS if limit is None else skip + limit)
-        name, total = "the text corpus of Winnow's own demo", None
-    else:
-        written = demo_samples()
-        name, total = "Winnow's own demo set", len(written)
-    rows: list[dict[str, Any]] = [dict(row) for row in written[skip : None if limit is None else skip + limit]]
-    return Records(name, list(written[0]), rows, skip, total)
+    return to_rows(records, find_columns(records, columns or ColumnMap()))
 
 
 def to_rows(records: Records, columns: ColumnMap) -> Rows:
@@ -149,37 +83,43 @@ def to_rows(records: Records, columns: ColumnMap) -> Rows:
     repaired = 0
     content = hashlib.sha256()
     read = len(records.rows)
-    roles = {column for column in columns.model_dump().values() if column}
+    roles = [column for column in columns.model_dump().values() if column]
+    conversations = conversation_columns(records, [columns.instruction, columns.response])
     records.rows.reverse()  # so that each record can be freed once its row is made
     for position in range(records.skip, records.skip + read):
         record = records.rows.pop()
-        instruction, prompt_input, response = (
-            column_text(record, column, position, records.name)
-            for column in (columns.instruction, columns.input, columns.response)
-        )
-        if response is None or not response.strip():
-            dropped[NO_RESPONSE] += 1
+        texts = _texts(record, columns, conversations, position, records.name)
+        if isinstance(texts, str):
+            dropped[texts] += 1
             continue
-        if columns.instruction and (instruction is None or not (instruction.strip() or (prompt_input or "").strip())):
-            dropped[NO_INSTRUCTION] += 1
-            continue
-        raw = [instruction or "", prompt_input or "", response]
         fields = {
             name: text for name, value in record.items() if name not in roles and (text := as_text(value)) is not None
         }
+        *raw, turns = texts
         clean = [clean_text(text) for text in raw]
+        clean_turns = [Turn(clean_text(turn.speaker), clean_text(turn.text)) for turn in turns]
         clean_fields = {clean_text(name): clean_text(text) for name, text in fields.items()}
-        repaired += clean != raw or clean_fields != fields
+        repaired += clean != raw or clean_fields != fields or clean_turns != turns
+        instruction, prompt_input, response, system = clean
         # No text holds a NUL any more, so with the number of fields in front this reads back in one way only.
         parts = [
             str(position),
             str(len(clean_fields)),
-            *clean,
+            *clean[: 4 if system else 3],
             *(part for item in clean_fields.items() for part in item),
+            *(part for turn in clean_turns for part in turn),
         ]
         content.update("\0".join(parts).encode() + b"\0")
         kept.append(
-            {"row": position, "instruction": clean[0], "input": clean[1], "response": clean[2], "fields": clean_fields}
+            {
+                "row": position,
+                "instruction": instruction,
+                "input": prompt_input,
+                "response": response,
+                "system": system,
+                "turns": clean_turns,
+                "fields": clean_fields,
+            }
         )
     if not kept:
         why = ", ".join(f"{count:,} with {cause}" for cause, count in dropped.items())
@@ -189,7 +129,50 @@ def to_rows(records: Records, columns: ColumnMap) -> Rows:
         )
     of = f" of {records.total:,}" if records.total is not None else ""
     origin = f"Rows {records.skip:,} to {records.skip + read - 1:,}{of}, counted from 0, from {records.name}."
-    return Rows(kept, columns, dict(dropped), repaired, content.hexdigest()[:16], origin)
+    unused = [column for column in records.columns if column not in roles]
+    return Rows(kept, columns, dict(dropped), repaired, content.hexdigest()[:16], origin, unused)
+
+
+def _texts(
+    record: dict[str, Any], columns: ColumnMap, conversations: Mapping[str, bool], position: int, name: str
+) -> tuple[str, str, str, str, list[Turn]] | str:
+    """Instruction, input, response, system and turns of a record, or why it cannot be used."""
+
+    def text(column: str) -> str:
+        return column_text(record, column, position, name) or ""
+
+    system = text(columns.system)
+    if not any(column in conversations for column in (columns.instruction, columns.response)):
+        instruction, prompt_input, response = text(columns.instruction), text(columns.input), text(columns.response)
+        if not response.strip():
+            return NO_RESPONSE
+        if columns.instruction and not (instruction.strip() or prompt_input.strip()):
+            return NO_INSTRUCTION
+        return instruction, prompt_input, response, system, []
+    turns: list[Turn] = []
+    for column, speaker in ((columns.instruction, "user"), (columns.input, "user"), (columns.response, "assistant")):
+        value = record.get(column) if column else None
+        if column in conversations and value:
+            found = turns_of(value)
+            if found is None:
+                return UNREADABLE
+            turns += found
+        elif said := text(column):
+            turns.append(Turn(speaker, said))
+    turns = answered(turns)
+    if not turns:
+        return NO_RESPONSE
+    if len(turns) == 1 and columns.instruction:
+        return NO_INSTRUCTION
+    if any(turn.speaker not in SPEAKERS.values() for turn in turns):
+        return UNKNOWN
+    if system.strip() and turns[0].speaker != "system":
+        turns = [Turn("system", system), *turns]
+    before = turns[1:-1] if turns[0].speaker == "system" else turns[:-1]
+    system = turns[0].text if turns[0].speaker == "system" else ""
+    # One question and one reply read like any other sample; what is longer needs the names of its speakers.
+    instruction = before[0].text if len(before) == 1 else transcript(before)
+    return instruction, "", turns[-1].text, system, turns
 
 
 def column_text(record: dict[str, Any], column: str, position: int, name: str) -> str | None:

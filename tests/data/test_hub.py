@@ -16,7 +16,8 @@ import pytest
 
 from engine.common.errors import WinnowError
 from engine.common.paths import CHECKOUT
-from engine.data.sources import load_records, read_rows
+from engine.data.loading import load_records
+from engine.data.sources import read_rows
 
 ROWS = [{"instruction": f"Say {i}", "output": str(i)} for i in range(20)]
 

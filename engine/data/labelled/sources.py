@@ -14,8 +14,8 @@ from engine.common.errors import WinnowError
 from engine.common.text import printable, reason
 from engine.config.data import LabelledSettings
 from engine.data.demo.texts import feelings, topics
+from engine.data.loading import load_records, require_train
 from engine.data.records import Records
-from engine.data.sources import load_records, require_train
 
 
 @dataclass

@@ -16,8 +16,9 @@ from engine.common.hashing import digest
 from engine.config.data import CorpusSettings, DataSettings
 from engine.config.models import PairSettings, ScratchModel, ScratchSettings, scratch_name
 from engine.config.pruning import DynamicPruningRecipe, ScoreRecipe
+from engine.data.loading import DEMO, DEMO_CORPUS
 from engine.data.samples import EncodedSample, Prepared, encode_rows, prepare
-from engine.data.sources import DEMO, DEMO_CORPUS, Rows, read_rows
+from engine.data.sources import Rows, read_rows
 from engine.data.templates import render, template_hash
 from engine.data.tokenizers import same_tokenizer, tokenizer_hash
 from engine.models.loading import LoadedModel, load_model, load_tokenizer, model_facts_of
