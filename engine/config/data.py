@@ -77,6 +77,9 @@ class LabelledSettings(Settings):
     """The column of the image or of the text; if it is empty, the column is found by its usual names."""
     label: str = ""
     """The column of the label; if it is empty, the column is found by its usual names."""
+    features: list[str] = []
+    """The columns that numbers are predicted from; by default all that hold numbers, but those that only number the
+    rows."""
     size: Annotated[int, Field(ge=4)] | None = None
     """Images are scaled to this many pixels a side; by default they stay as they are."""
     max_length: Annotated[int, Field(ge=4)] = 64

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,13 @@ from numpy.typing import NDArray
 
 from engine.common.errors import WinnowError
 from engine.common.hashing import digest
+from engine.common.text import printable
 from engine.config.data import LabelledSettings, Task
+from engine.data.columns import NAMED_COLUMNS
 from engine.data.images import decode_images, pngs
-from engine.data.labelled.columns import class_labels, features, find_column, number_labels
+from engine.data.labelled.classes import class_labels
+from engine.data.labelled.columns import find_column
+from engine.data.labelled.features import Regression, read_regression
 from engine.data.labelled.sources import Pool, read_pool
 from engine.data.labelled.splits import hold_out
 from engine.data.labelled.texts import Tokens, read_texts, tokenise
@@ -25,6 +30,8 @@ from engine.data.tokenizers import tokenizer_hash
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
 
 TEST_FRACTION = 0.2  # of the rows, if there is no test set
 NO_TEXT = "no text"
@@ -48,6 +55,8 @@ class Labelled:
     row: NDArray[np.int32]  # (n,): position in the source; those of a test set of its own follow the rows of the source
     texts: list[str] | None
     features: list[str]  # names of the d numbers; empty if the samples are images or texts
+    used: list[str]  # the columns that the samples were made of, the label last
+    unused: list[dict[str, str]]  # the others, each {"column", "why"}
     fields: list[dict[str, str]]  # of each sample, the other columns that hold one value, as text
     lengths: NDArray[np.int32]  # (n,): tokens of a text; 0 for images and numbers
     truncated: NDArray[np.bool_]  # (n,): the text was longer than `max_length`
@@ -109,8 +118,8 @@ def read_labelled(settings: LabelledSettings, tokenizer: PreTrainedTokenizerBase
     names: list[str] = []
     tokens: Tokens | None = None
     inputs: NDArray[Any]
-    if settings.task == "numbers":
-        inputs, names = features(pool, rows.label)
+    if rows.numbers:
+        inputs, names = rows.numbers.inputs, rows.numbers.names
     elif texts is None:
         inputs = decode_images([record.pop(rows.column, None) for record in pool.rows], pool.place, settings.size)
     else:
@@ -119,12 +128,14 @@ def read_labelled(settings: LabelledSettings, tokenizer: PreTrainedTokenizerBase
         inputs = tokens.ids
     split = _split(rows, settings)
     row = np.array(rows.kept, dtype=np.int32)
-    used = {rows.label, rows.column, *names}
+    used = [*(names or [rows.column]), rows.label]
     dropped = len(pool.rows) - len(row)
+    unused = rows.unused
+    log.info("columns used: %s; not used: %s", ", ".join(map(printable, used)), _reasons(unused) or "none")
     return Labelled(
         dataset=digest(
             {
-                "settings": settings.model_dump(),
+                "settings": settings.model_dump(exclude=set() if settings.features else {"features"}),
                 "tokenizer": tokenizer_hash(tokenizer) if texts is not None and tokenizer is not None else None,
                 "content": _content_hash(inputs, rows.labels, row, split),
                 "texts": None if texts is None else digest(texts),
@@ -141,7 +152,9 @@ def read_labelled(settings: LabelledSettings, tokenizer: PreTrainedTokenizerBase
         row=row,
         texts=texts,
         features=names,
-        fields=[_fields(pool.rows[position], used) for position in rows.kept],
+        used=used,
+        unused=unused,
+        fields=[_fields(pool.rows[position], set(used)) for position in rows.kept],
         lengths=tokens.lengths if tokens else np.zeros(len(row), dtype=np.int32),
         truncated=tokens.truncated if tokens else np.zeros(len(row), dtype=np.bool_),
         dropped={NO_TEXT: dropped} if dropped else {},
@@ -169,6 +182,16 @@ class _Rows:
     labels: NDArray[Any]  # (n,)
     class_names: list[str]
     texts: list[str] | None  # n, if the task is text
+    numbers: Regression | None  # if numbers are predicted
+
+    @property
+    def unused(self) -> list[dict[str, str]]:
+        """The columns that no model reads, each {"column", "why"}."""
+        if self.numbers:
+            return self.numbers.unused
+        what = "image" if self.texts is None else "text"
+        others = [column for column in self.pool.slices[0].columns if column not in (self.column, self.label)]
+        return [{"column": column, "why": f"models read the {what} alone"} for column in others]
 
 
 def _read_rows(settings: LabelledSettings) -> _Rows:
@@ -176,18 +199,24 @@ def _read_rows(settings: LabelledSettings) -> _Rows:
         raise WinnowError(
             "data.input names one column, and numbers are read from all columns that hold numbers; leave it out."
         )
+    if settings.task != "numbers" and settings.features:
+        raise WinnowError(
+            "data.features names columns of numbers, and images and texts are read from one column, data.input; leave "
+            "it out."
+        )
     pool = read_pool(settings)
     label = find_column(pool, "label", settings.label, "data.label")
     kept = list(range(len(pool.rows)))
     if settings.task == "numbers":
-        return _Rows(pool, kept, label, "", number_labels(pool, label), [], None)
+        numbers = read_regression(pool, label, settings.features)
+        return _Rows(pool, kept, label, "", numbers.targets, [], None, numbers)
     role = "image" if settings.task == "images" else "text"
     column = find_column(pool, role, settings.input, "data.input", label)
     texts = None
     if role == "text":
         texts, kept = read_texts(pool, column)
     labels, class_names = class_labels(pool, label, kept)
-    return _Rows(pool, kept, label, column, labels, class_names, texts)
+    return _Rows(pool, kept, label, column, labels, class_names, texts, None)
 
 
 def _split(rows: _Rows, settings: LabelledSettings) -> NDArray[np.str_]:
@@ -218,7 +247,14 @@ def _origin(rows: _Rows, split: NDArray[np.str_], dropped: int) -> str:
     counts = ", ".join(f"{int((split == name).sum()):,} for {purpose}" for name, purpose in _PURPOSE.items())
     test = f"test set from {pool.test_name}" if pool.test_name else "test rows held out from them"
     left_out = f", {dropped:,} rows without text left out" if dropped else ""
-    return f"{counts}: rows of {pool.name}, {test}, labels from column {rows.label}{left_out}."
+    others = f"; columns not used: {_reasons(rows.unused)}" if rows.unused else ""
+    return f"{counts}: rows of {pool.name}, {test}, labels from column {rows.label}{left_out}{others}."
+
+
+def _reasons(unused: Sequence[dict[str, str]]) -> str:
+    """`id (only numbers the rows), note (text)`"""
+    shown = ", ".join(f"{printable(each['column'])} ({each['why']})" for each in unused[:NAMED_COLUMNS])
+    return shown + (f" and {len(unused) - NAMED_COLUMNS:,} more" if len(unused) > NAMED_COLUMNS else "")
 
 
 def _fields(record: dict[str, Any], used: set[str]) -> dict[str, str]:

@@ -70,12 +70,16 @@ BAD_IMAGES: dict[str, tuple[Rows, str]] = {
         "Row 0 of the Parquet file {} has the label [1], which is neither",
     ),
     "blank": (images(["a", "b", " "]), "Row 2 of the Parquet file {} has no label;"),
-    "gap": (
-        images([0, 1, 3] * 3),
-        "No row read from the Parquet file {} has the label 2, and labels must have no gaps; number the classes from 0",
+    "measurements": (
+        images([10 * i for i in range(30)]),
+        "Column label has 30 different numbers in 30 rows of the Parquet file {}, too many to be classes. If numbers "
+        'are to be predicted from numbers, set data.task to "numbers";',
     ),
-    "from one": (images([1, 2] * 3), "No row read from the Parquet file {} has the label 0, and labels must have no"),
-    "negative": (images([0, 1, -1]), "Row 2 of the Parquet file {} has the label -1, and labels count from 0;"),
+    "not public": (
+        images([-1] * 6),
+        "Every row read from the Parquet file {} has the label -1, and two classes are needed; if the rows are sorted "
+        "by class, shuffle the file first or raise data.limit. Sets whose labels are not public have -1 everywhere:",
+    ),
     "one class": (images([0] * 6), "Every row read from the Parquet file {} has the label 0, and two classes are"),
     "sizes": (
         with_image(4, picture(4, size=(8, 6))),
@@ -125,7 +129,10 @@ def test_names_and_labels_that_do_not_fit(tmp_path: Path) -> None:
     """A class that is named and has no row is named; a label beyond the names is too."""
     path = tmp_path / "a.parquet"
     error = sentence(write(path, images([0, 1] * 5), ["ant", "bee", "cat"]))
-    assert error.startswith(f"No row read from the Parquet file {path} has the label 2 (cat), and labels must have no")
+    assert error.startswith(f"No row read from the Parquet file {path} has the label 2 (cat), which the set names;")
+    error = sentence(write(path, images([0, 1, -1, 1]), ["ant", "bee"]))
+    assert error.startswith(f"Row 2 of the Parquet file {path} has the label -1, but the set names 2 classes, 0 to 1;")
+    assert "labels are not public write -1: choose another split." in error
     error = sentence(write(path, images([0, 1, 2, 1]), ["ant", "bee"]))
     assert error.startswith(f"Row 2 of the Parquet file {path} has the label 2, but the set names 2 classes, 0 to 1;")
 
@@ -175,6 +182,9 @@ def test_the_test_set_belongs_to_the_training_set(tmp_path: Path) -> None:
     train = write(tmp_path / "train.parquet", images([0, 1] * 5))
     error = sentence(train, test_source=write(test, images([0, 1, 2])))
     assert error.startswith(f"Row 2 of the Parquet file {test} has the label 2, which no training row")
+    error = sentence(train, test_source=write(test, images([-1, -1])))
+    assert error.startswith(f"Row 0 of the Parquet file {test} has the label -1, which no training row")
+    assert error.endswith("Sets whose labels are not public write -1: choose another split.")
 
 
 @pytest.mark.parametrize(
@@ -202,6 +212,42 @@ def test_a_word_among_numbers(tmp_path: Path) -> None:
     assert "has no number in column x, where every row needs one;" in error
     (tmp_path / "a.csv").write_text("x,target\n1,2\nlots,4\n")
     assert "has lots in column x" in sentence(str(tmp_path / "a.csv"), task="numbers")
+
+
+@pytest.mark.parametrize("column", ["x", "target"])
+def test_numbers_of_two_styles(column: str, tmp_path: Path) -> None:
+    """A decimal comma beside a decimal point in one column is never guessed at: both rows are named."""
+    rows = [{"x": f"{i},5", "target": f"{i},25"} for i in range(10)]
+    rows[4][column] = "0.5"
+    path = tmp_path / "a.jsonl"
+    assert sentence(write(path, rows), task="numbers").startswith(
+        f"Row 4 of the JSON file {path} has 0.5 in column {column}, and row 0 of the JSON file {path} has "
+        f"{'0,5' if column == 'x' else '0,25'}: decimal commas and decimal points in one column;"
+    )
+
+
+def test_a_comma_of_two_readings(tmp_path: Path) -> None:
+    """1,234 is a little more than one or more than a thousand; if nothing in the file tells, nobody guesses."""
+    rows = [{"x": i, "target": f"{i + 1},234"} for i in (3, 1, 2)]
+    path = tmp_path / "a.jsonl"
+    assert sentence(write(path, rows), task="numbers").startswith(
+        f"Row 0 of the JSON file {path} has 4,234 in column target, whose comma may be that of decimals or of thousands"
+    )
+
+
+def test_features_that_are_named_wrongly(tmp_path: Path) -> None:
+    """A feature that is not there, is the label, is no number, or is asked of texts is a sentence of its own."""
+    source = write(tmp_path / "a.parquet", [{"x": i * i, "y": "word", "target": i / 2} for i in range(12)])
+    found = {"task": "numbers"}
+    error = sentence(source, features=["z"], **found)
+    assert error.startswith("The feature should be in column z, which the Parquet file ")
+    assert "set data.features to one it has" in error
+    assert sentence(source, features=["x", "target"], **found).startswith("Column target is the label, and cannot be")
+    assert "has word in column y, where every row needs one;" in sentence(source, features=["y"], **found)
+    assert sentence(source, task="text", features=["x"]).startswith("data.features names columns of numbers, and")
+    source = write(tmp_path / "b.parquet", [{"id": i, "target": i / 2} for i in range(12)])
+    error = sentence(source, **found)
+    assert error.endswith("Column id only numbers the rows; if not, name it in data.features.")
 
 
 def test_texts_that_are_all_blank(tmp_path: Path) -> None:

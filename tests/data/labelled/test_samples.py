@@ -62,7 +62,7 @@ def test_a_pattern_of_files(tmp_path: Path) -> None:
     for name, start in (("b-2", 10), ("b-1", 0), ("b-10", 20)):
         write(tmp_path / f"{name}.jsonl", [{"x": start + i, "y": i / 2} for i in range(10)])
     (tmp_path / "b-3.jsonl").write_text("this is not JSON")
-    found = {"task": "numbers", "label": "y", "limit": 25}
+    found = {"task": "numbers", "label": "y", "features": ["x"], "limit": 25}
     labelled = read_labelled(settings(str(tmp_path / "b-*.jsonl"), **found))
     assert labelled.inputs[:, 0].tolist() == [*range(10), *range(20, 30), *range(10, 15)]
     assert labelled.origin.startswith("18 for training, 2 for validation, 5 for testing: rows of the JSON file ")
@@ -177,14 +177,137 @@ def test_diabetes() -> None:
 
 
 def test_numbers_of_a_csv_file(tmp_path: Path) -> None:
-    """Numbers written as text are numbers; other columns stay with the sample as words."""
+    """Numbers written as text are numbers; other columns stay with the sample as words, and why is said."""
     lines = ["id,sort,size,target", *(f"{i},sort {i % 2},{i / 4},{i * i}" for i in range(12))]
     (tmp_path / "a.csv").write_text("\n".join(lines))
     labelled = read_labelled(settings(str(tmp_path / "a.csv"), task="numbers"))
-    assert labelled.features == ["id", "size"]
-    assert labelled.inputs[3].tolist() == [3.0, 0.75]
+    assert labelled.features == ["size"]
+    assert labelled.inputs[3].tolist() == [0.75]
     assert labelled.labels[3] == 9
-    assert labelled.fields[3] == {"sort": "sort 1"}
+    assert labelled.fields[3] == {"id": "3", "sort": "sort 1"}
+    assert labelled.used == ["size", "target"]
+    assert labelled.unused == [{"column": "id", "why": "only numbers the rows"}, {"column": "sort", "why": "text"}]
+    assert labelled.origin.endswith("; columns not used: id (only numbers the rows), sort (text).")
+
+
+def regression(path: Path, columns: dict[str, list[Any]], **changes: Any) -> Labelled:
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return read_labelled(settings(write(path, rows), task="numbers", label="target", **changes))
+
+
+TEN = [3, 1, 4, 15, 9, 2, 6, 5, 35, 8]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("Unnamed: 0", [5, 5, 1, 1, 2, 2, 3, 3, 4, 4]),  # an index that was written twice, of frames put together
+        ("column 1", list(range(10))),
+        ("ID", TEN),
+        ("row_number", TEN),
+        ("index", [f"{value}" for value in TEN]),
+        ("sample id", [float(value) for value in TEN]),
+        ("x", list(range(7, 17))),
+        ("x", [f"{value}" for value in range(100, 200, 10)]),
+    ],
+)
+def test_columns_that_number_the_rows_are_no_features(name: str, values: list[Any], tmp_path: Path) -> None:
+    """Rows that are sorted by their target would let a network read the answer off the row number."""
+    columns = {name: values, "size": [value / 2 for value in TEN], "target": [i / 2 for i in range(10)]}
+    found = regression(tmp_path / "a.jsonl", columns)
+    assert found.features == ["size"]
+    assert found.unused == [{"column": name, "why": "only numbers the rows"}]
+    named = regression(tmp_path / "a.jsonl", columns, features=[name])
+    assert named.features == [name]
+    assert named.inputs[:, 0].tolist() == [float(value) for value in values]
+    assert named.unused == [{"column": "size", "why": "not among data.features"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("year", [2001, 2001, 2002, 2002, 2003, 2003, 2004, 2004, 2005, 2005]),
+        ("x", [i / 2 for i in range(10)]),  # a grid of measurements
+        ("x", [float(i) for i in range(10)]),
+        ("x", [*range(9), 10]),
+        ("id", [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]),
+        ("index", [101.5, 99.0, 98.5, 103.0, 100.0, 97.5, 101.0, 104.0, 96.0, 95.5]),
+        ("x", [4] * 10),
+    ],
+)
+def test_columns_that_only_look_like_numbering(name: str, values: list[Any], tmp_path: Path) -> None:
+    """What repeats, is measured or leaves one out tells more than the place of its row."""
+    found = regression(tmp_path / "a.jsonl", {name: values, "target": [i / 2 for i in range(10)]})
+    assert found.features == [name]
+    assert found.unused == []
+
+
+def test_numbering_that_begins_again_in_each_file(tmp_path: Path) -> None:
+    """Each file of a pattern, and a test set, has its own first row."""
+    for part in "abt":
+        write(tmp_path / f"{part}.jsonl", [{"n": i, "size": i % 3, "target": i / 2} for i in range(10)])
+    found = settings(str(tmp_path / "[ab].jsonl"), task="numbers", test_source=str(tmp_path / "t.jsonl"))
+    assert read_labelled(found).features == ["size"]
+
+
+@pytest.mark.parametrize(
+    ("written", "values"),
+    [
+        (["0,5", "1", "-2,25"], [0.5, 1, -2.25]),
+        (["1.234,5", "2.345", "12"], [1234.5, 2345, 12]),
+        (["1\u00a0234,5", "2\u00a0000", "7"], [1234.5, 2000, 7]),
+        (["1,5E+03", "2,5e-1", "1"], [1500, 0.25, 1]),
+        (["1,234.5", "2,345", "0.5"], [1234.5, 2345, 0.5]),
+        (["1,234,567", "2,345", "1"], [1234567, 2345, 1]),
+        (["0,123", "2,345", "1"], [0.123, 2.345, 1]),
+        (["1.234", "2.345", "1"], [1.234, 2.345, 1]),
+    ],
+)
+@pytest.mark.parametrize("column", ["x", "target"])
+def test_numbers_as_people_write_them(written: list[str], values: list[float], column: str, tmp_path: Path) -> None:
+    """Decimal commas and marks between thousands are read if the whole column is written so."""
+    columns: dict[str, list[Any]] = {"x": [3, 1, 2] * 3, "target": [1, 2, 5] * 3} | {column: written * 3}
+    found = regression(tmp_path / "a.jsonl", columns)
+    read = found.inputs[:, 0] if column == "x" else found.labels
+    assert read.tolist() == [pytest.approx(value) for value in values * 3]
+
+
+def test_another_column_tells_how_a_file_writes_numbers(tmp_path: Path) -> None:
+    """1,234 and 1.234 have two readings; a column of the same file with one reading settles both."""
+    for mark, comma, point in (("0,5", 1.234, 1234.0), ("0.5", 1234.0, 1.234)):
+        columns: dict[str, list[Any]] = {
+            "a": ["1,234"] * 9,
+            "b": ["1.234"] * 9,
+            "c": [mark] * 9,
+            "target": [1, 2, 5] * 3,
+        }
+        found = regression(tmp_path / "a.jsonl", columns)
+        assert found.inputs[0].tolist() == [pytest.approx(comma), pytest.approx(point), 0.5]
+
+
+def test_texts_with_commas_are_texts(tmp_path: Path) -> None:
+    """A list of numbers, or a comma that some rows have and others have not, makes no number of a text."""
+    columns: dict[str, list[Any]] = {
+        "list": ["1,2,3"] * 9, "sometimes": ["1,5", "about 2", "3,5"] * 3, "none": [None] * 9, "x": [3, 1, 2] * 3,
+        "target": [1, 2, 5] * 3,
+    }  # fmt: skip
+    found = regression(tmp_path / "a.jsonl", columns)
+    assert found.features == ["x"]
+    assert {each["column"]: each["why"] for each in found.unused} == {
+        "list": "text",
+        "sometimes": "text",
+        "none": "empty",
+    }
+
+
+def test_columns_are_named_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What is read and what is not stands in the log of the run, whatever the samples are."""
+    caplog.set_level("INFO", logger="engine.data")
+    rows = [row | {"id": i} for i, row in enumerate(texts([1, 5] * 10))]
+    labelled = read_labelled(settings(write(tmp_path / "a.jsonl", rows), task="text"), make_tokenizer())
+    assert labelled.unused == [{"column": "id", "why": "models read the text alone"}]
+    assert "columns used: text, label; not used: id (models read the text alone)" in caplog.messages
+    assert "column label has 2 classes: 1, 5" in caplog.messages
 
 
 @pytest.mark.parametrize(
@@ -195,10 +318,20 @@ def test_numbers_of_a_csv_file(tmp_path: Path) -> None:
         ([True, False] * 5, [1, 0] * 5, ["false", "true"]),
         (["1", "0", "2"] * 5, [1, 0, 2] * 5, ["0", "1", "2"]),
         (["1", "none"] * 5, [0, 1] * 5, ["1", "none"]),
+        ([1, 5] * 5, [0, 1] * 5, ["1", "5"]),
+        ([10, 9, 100] * 5, [1, 0, 2] * 5, ["9", "10", "100"]),
+        ([0, 1, 3] * 5, [0, 1, 2] * 5, ["0", "1", "3"]),
+        ([-1, 1] * 5, [0, 1] * 5, ["-1", "1"]),
+        (["+1", "-1"] * 5, [1, 0] * 5, ["-1", "1"]),
+        ([1.0, 2.0, 4.0] * 5, [0, 1, 2] * 5, ["1", "2", "4"]),
+        (["1.0", "2.0", "1"] * 5, [0, 1, 0] * 5, ["1", "2"]),
+        (["042", "007", "100"] * 5, [1, 0, 2] * 5, ["007", "042", "100"]),
+        (["00", "0", "7"] * 5, [1, 0, 2] * 5, ["0", "00", "7"]),
+        ([str(10 * i) for i in range(30)] * 12, list(range(30)) * 12, [str(10 * i) for i in range(30)]),
     ],
 )
 def test_kinds_of_labels(values: list[Any], labels: list[int], names: list[str], tmp_path: Path) -> None:
-    """Names are numbered in alphabetical order; whole numbers count as such however they are written."""
+    """Names are numbered in alphabetical order, whole numbers, wherever they begin, by their value; codes are names."""
     labelled = read_labelled(settings(write(tmp_path / "a.parquet", images(values))))
     assert labelled.labels.tolist() == labels
     assert labelled.class_names == names
@@ -307,3 +440,16 @@ def test_sst2(real_data: Path) -> None:
     if sorted_by_class.is_file():
         with pytest.raises(WinnowError, match=r"has the label negative, and two classes are needed; if the rows are"):
             read_labelled(settings(str(sorted_by_class), task="text", limit=200), make_tokenizer())
+
+
+def test_sets_keep_their_hash() -> None:
+    """Cached teachers, scores and finished cells of earlier workspaces belong to the hash of their data."""
+    known = {
+        "digits": "d2c7877b0bb9dd20",
+        "diabetes": "3d3d8d66204031eb",
+    }
+    found = {
+        "digits": read_labelled(settings("digits", limit=100)).dataset,
+        "diabetes": read_labelled(settings("diabetes", task="numbers")).dataset,
+    }
+    assert found == known
