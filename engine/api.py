@@ -24,7 +24,7 @@ from engine.data.loading import load_records
 from engine.data.records import Records
 from engine.data.samples import NO_TOKENS, encode_rows
 from engine.data.sources import Rows, to_rows
-from engine.data.tokenizers import same_tokenizer
+from engine.data.tokenizers import same_tokenizer, vocabulary_size
 from engine.models.loading import load_model, load_tokenizer, resolve_device, resolve_dtype
 from engine.pruning.select import select
 from engine.runtime.worker import execute
@@ -77,7 +77,7 @@ def score(
         models[0],
         models[1],
         [sample for _, sample in kept],
-        vocab_size=len(tokenizers[1]),
+        vocab_size=vocabulary_size(tokenizers[1]),
         token_budget=settings.token_budget,
         tile=settings.tile,
         tick=progress,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from engine.common.characters import name_parts
+
 
 def reason(error: BaseException) -> str:
     """The first line of an error's message, short enough to stand inside a sentence; its class if it has none."""
@@ -69,8 +71,10 @@ def one_line(text: str, most: int = 200) -> str:
 
 
 def visible_token(token: str) -> str:
-    """A token by itself: the spaces at its ends are seen, and so is one that is only a part of a character."""
-    shown = escape_text(token).replace("\n", "⏎").replace("\t", "⇥").replace("\ufffd", "⟨part of a character⟩")
+    """A token by itself: the spaces at its ends are seen, and so are bytes that are only a part of a character."""
+    shown = (
+        escape_text(name_parts(token)).replace("\n", "⏎").replace("\t", "⇥").replace("\ufffd", "⟨part of a character⟩")
+    )
     inner = shown.strip(" ")
     if not inner:
         return "␣" * len(shown) or "⟨nothing⟩"

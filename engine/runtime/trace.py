@@ -14,13 +14,15 @@ from engine.config.kinds import PRUNING
 from engine.config.pruning import PairRecipe
 from engine.data.samples import encode
 from engine.data.templates import render
+from engine.data.token_text import TokenText
+from engine.data.tokenizers import vocabulary_size
 from engine.models.checkpoint import load_checkpoint
 from engine.models.loading import load_model, load_tokenizer, resolve_device, resolve_dtype
 from engine.models.lora import attach_lora, detach_lora, load_adapter
 from engine.scoring.score import score_samples
 from engine.storage.ledger import Ledger, Run
 from engine.storage.workspace import Workspace
-from engine.studies.pruning.scoring import TOP_TOKENS, TokenText, token_row
+from engine.studies.pruning.scoring import TOP_TOKENS, token_row
 
 
 def trace(workspace: Workspace, ledger: Ledger, payload: dict[str, Any]) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def trace(workspace: Workspace, ledger: Ledger, payload: dict[str, Any]) -> dict
             teacher.model,
             model,
             [sample],
-            vocab_size=len(tokenizer),
+            vocab_size=vocabulary_size(tokenizer),
             token_budget=recipe.scoring.token_budget,
             tile=recipe.scoring.tile,
             top_k=TOP_TOKENS,

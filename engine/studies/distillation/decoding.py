@@ -13,6 +13,7 @@ from torch import Tensor
 from engine.common.choices import Similarity
 from engine.config.distillation import SetKey
 from engine.data.images import pngs
+from engine.data.tokenizers import vocabulary_size
 from engine.distillation.decode import allowed_tokens, nearest_tokens
 from engine.models.functional import FunctionalModel, TextModel
 from engine.studies.distillation.setup import BATCH_TOKENS
@@ -37,8 +38,8 @@ class Decoder:
     def __init__(self, task: Task, model: TextModel, similarity: Similarity) -> None:
         assert task.tokenizer is not None
         self.table, self.similarity, self.tokenizer = model.table, similarity, task.tokenizer
-        tokens = self.tokenizer.convert_ids_to_tokens(list(range(len(self.tokenizer))))
-        self.words = [self.tokenizer.convert_tokens_to_string([token]) for token in tokens]
+        tokens = self.tokenizer.convert_ids_to_tokens(list(range(vocabulary_size(self.tokenizer))))
+        self.words = [self.tokenizer.convert_tokens_to_string([token]) if token else "" for token in tokens]
         special = {*self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder}
         self.allowed = allowed_tokens(self.words, special, len(self.table)).to(model.device)
 

@@ -144,7 +144,7 @@ def shared_tokenizer(recipe: PrunedKdRecipe) -> PreTrainedTokenizerBase:
     for name in recipe.used_teachers():
         model = network_of(recipe, recipe.teachers[name]).model
         if model != recipe.network.model:
-            difference = same_tokenizer(load_tokenizer(model, ends=False), tokenizer)
+            difference = same_tokenizer(load_tokenizer(model, ends=False), tokenizer, ends=False)
             if difference:
                 raise WinnowError(
                     f"The teacher {name} ({model}) and {recipe.network.model} do not share a tokenizer; "

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from engine.common.hashing import digest
 from engine.config.pruning import METRICS, ScoringSettings
 from engine.data.samples import EncodedSample
+from engine.data.token_text import TokenText
+from engine.data.tokenizers import vocabulary_size
 from engine.scoring.hidden import HiddenCache
 from engine.scoring.score import SampleScores, score_samples
 from engine.storage.parts import read_column, read_seconds
@@ -59,6 +61,7 @@ class Scorer:
         self.models = models
         self.settings = settings
         self._text = TokenText(models.tokenizer)
+        self._vocabulary = vocabulary_size(models.tokenizer)
         self._dataset = dataset
         self._cache: HiddenCache | None = None
 
@@ -98,7 +101,7 @@ class Scorer:
             self.models.teacher(self.job).model,
             student,
             samples,
-            vocab_size=len(self.models.tokenizer),
+            vocab_size=self._vocabulary,
             token_budget=self.settings.token_budget,
             tile=self.settings.tile,
             top_k=TOP_TOKENS if epoch.detail else 0,
@@ -184,22 +187,6 @@ def _score_columns(results: Sequence[SampleScores], epoch: Epoch) -> dict[str, A
     }
 
 
-class TokenText:
-    """The text of single tokens, cached; a token that is part of a character is shown in its raw form."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._tokenizer = tokenizer
-        self._cache: dict[int, str] = {}
-
-    def __getitem__(self, token: int) -> str:
-        if token not in self._cache:
-            text = str(self._tokenizer.decode([token]))
-            if "\ufffd" in text or not text:
-                text = str(self._tokenizer.convert_ids_to_tokens(token))
-            self._cache[token] = text
-        return self._cache[token]
-
-
 def token_row(text: TokenText, sample: EncodedSample, result: SampleScores) -> dict[str, Any]:
     """One row of the token_scores table, without its run and epoch."""
 
@@ -208,7 +195,7 @@ def token_row(text: TokenText, sample: EncodedSample, result: SampleScores) -> d
 
     return {
         "row": sample.row,
-        "tokens": [text[int(i)] for i in sample.input_ids],
+        "tokens": text.of(sample.input_ids),
         "response_start": sample.response_start,
         "kl": result.kl.tolist(),
         "teacher_tokens": texts(result.teacher_ids),
