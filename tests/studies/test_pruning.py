@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,29 @@ def test_a_threshold_above_every_score_is_said(tmp_path: Path) -> None:
     error = failure(tmp_path, pruning__tau_quantile=None, pruning__tau=1000.0)
     assert "keeps 0 of 72 samples" in error
     assert "lower tau" in error
+
+
+@pytest.mark.parametrize(
+    ("changes", "first", "most"),
+    [
+        ({"pruning__tau_max": 1e-6}, "tau_quantile = 0.2", "tau_max = 1e-06"),
+        (
+            {"pruning__tau_quantile": None, "pruning__tau": 50.0, "pruning__tau_max_quantile": 0.5},
+            "tau = 50",
+            "tau_max_quantile = 0.5",
+        ),
+    ],
+    ids=str,
+)
+def test_a_threshold_that_could_only_fall_is_said(
+    tmp_path: Path, changes: dict[str, Any], first: str, most: str
+) -> None:
+    """A highest threshold below the first is refused before any training, and what was scored by then is kept."""
+    error = failure(tmp_path, **changes)
+    assert re.match(rf"pruning\.{first} is a first threshold of .*, and pruning\.{most} a highest one of ", error)
+    ledger = Ledger(open_workspace(tmp_path / "workspace"))
+    tables = {part.table for part in ledger.parts(ledger.runs(1)[0].id)}
+    assert tables == {"samples", "scores", "token_scores"}
 
 
 def test_teacher_and_student_the_same_is_said(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def run(job: Job, recipe: DynamicPruningRecipe) -> None:
     train, valid = of_split(prepared, "train"), of_split(prepared, "valid")
     first = study.score_all(train)
     tau, tau_max = resolve_tau(recipe.pruning, first.values[recipe.pruning.metric])
-    check_tau(recipe.pruning, first.values[recipe.pruning.metric], tau)
+    check_tau(recipe.pruning, first.values[recipe.pruning.metric], tau, tau_max)
     job.ledger.set_provenance(
         job.run.id,
         tau=tau,
@@ -66,8 +66,16 @@ def resolve_tau(settings: PruningSettings, scores: NDArray[np.float32]) -> tuple
     return float(tau or 0.0), math.inf if settings.tau_max is None else settings.tau_max
 
 
-def check_tau(settings: PruningSettings, scores: NDArray[np.float32], tau: float) -> None:
-    """Raises WinnowError if the first epoch would already keep too few samples."""
+def check_tau(settings: PruningSettings, scores: NDArray[np.float32], tau: float, tau_max: float) -> None:
+    """Raises WinnowError if the threshold could only fall, or if the first epoch would already keep too few samples."""
+    if tau_max < tau:
+        first = "tau" if settings.tau_quantile is None else "tau_quantile"
+        most = "tau_max" if settings.tau_max_quantile is None else "tau_max_quantile"
+        raise WinnowError(
+            f"pruning.{first} = {getattr(settings, first):g} is a first threshold of {tau:.4g}, and pruning.{most} = "
+            f"{getattr(settings, most):g} a highest one of {tau_max:.4g}, which is below it, so the threshold would "
+            f"fall; raise {most} or lower {first}."
+        )
     kept, highest = int(keep(scores, tau).sum()), float(np.nanmax(scores))
     if kept < settings.min_samples:
         raise WinnowError(
