@@ -29,7 +29,7 @@ class Row:
     row: int
     input_ids: NDArray[np.int32]
     labels: NDArray[np.int32]
-    response_start: int
+    response: NDArray[np.bool_]
 
 
 class Shape(NamedTuple):
@@ -77,9 +77,10 @@ def alpaca(count: int) -> list[Row]:
     chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[:count])
     samples = []
     for i in chosen:
-        prompt, response = (tokenizer.encode(text).ids for text in (prompts[i], rows[i]["output"]))
-        ids = np.array([*prompt, *response, 0][: MAX_TOKENS + 1], dtype=np.int32)
-        samples.append(Row(int(i), ids[:-1], ids[1:], len(prompt) - 1))
+        prompt, reply = (tokenizer.encode(text).ids for text in (prompts[i], rows[i]["output"]))
+        ids = np.array([*prompt, *reply, 0][: MAX_TOKENS + 1], dtype=np.int32)
+        response = np.arange(len(ids) - 1) >= len(prompt) - 1
+        samples.append(Row(int(i), ids[:-1], ids[1:], response))
     return samples
 
 

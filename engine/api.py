@@ -24,7 +24,8 @@ from engine.data.loading import load_records
 from engine.data.records import Records
 from engine.data.samples import NO_TOKENS, encode_rows
 from engine.data.sources import Rows, to_rows
-from engine.data.tokenizers import same_tokenizer, vocabulary_size
+from engine.data.templates import resolve_template
+from engine.data.tokenizers import shared_tokenizer, vocabulary_size
 from engine.models.loading import load_model, load_tokenizer, resolve_device, resolve_dtype
 from engine.pruning.select import select
 from engine.runtime.worker import execute
@@ -42,7 +43,7 @@ def score(
     student: str,
     *,
     columns: Mapping[str, str] | None = None,
-    template: str = "alpaca",
+    template: str = "auto",
     limit: int | None = None,
     max_length: int = 512,
     device: str = "auto",
@@ -51,8 +52,9 @@ def score(
     """Every sample of an instruction set with its scores: KL(teacher || student) and the metrics of the same pass.
 
     `data` is a file, a Hub id, a saved `datasets` folder, `demo`, a frame, or rows as mappings; `columns` maps
-    instruction, input and response to its columns if their names are unusual. `teacher` and `student` are Hub ids or
-    folders that share a tokenizer. `progress(tokens done, tokens in all)` is called after every batch.
+    instruction, input, response and system to its columns if their names are unusual; a column of conversations is
+    found by its shape. `template` is auto, chat, alpaca or plain, as in a recipe. `teacher` and `student` are Hub ids
+    or folders that share a tokenizer. `progress(tokens done, tokens in all)` is called after every batch.
 
     Returns one row for each sample that has a response, in the order of the data: row, instruction, input, response,
     length (tokens), and one column for each of METRICS: nats per token or shares, high = keep, NaN if a model gave NaN.
@@ -60,14 +62,11 @@ def score(
     """
     rows = _rows(data, columns, limit)
     where = resolve_device(device)
-    tokenizers = [load_tokenizer(teacher), load_tokenizer(student)]
-    if difference := same_tokenizer(*tokenizers):
-        raise WinnowError(
-            f"{teacher} and {student} do not share a tokenizer; choose a pair of one family. {difference}"
-        )
+    tokenizer = shared_tokenizer(load_tokenizer(teacher), load_tokenizer(student), (teacher, student))
     models = [load_model(name, name, resolve_dtype("auto", where), where).model for name in (teacher, student)]
-    encoded = zip(rows.rows, encode_rows(rows.rows, template, tokenizers[1], max_length), strict=True)
-    kept = [(row, sample) for row, sample in encoded if sample.response_length]
+    form = resolve_template(template, rows.conversations, tokenizer)
+    encoded = zip(rows.rows, encode_rows(rows.rows, form, tokenizer, max_length), strict=True)
+    kept = [(row, sample) for row, sample in encoded if not isinstance(sample, str) and sample.response_length]
     if not kept:
         raise WinnowError(
             f"No row of the data can be scored ({NO_TOKENS} within {max_length} tokens); raise max_length."
@@ -77,7 +76,7 @@ def score(
         models[0],
         models[1],
         [sample for _, sample in kept],
-        vocab_size=vocabulary_size(tokenizers[1]),
+        vocab_size=vocabulary_size(tokenizer),
         token_budget=settings.token_budget,
         tile=settings.tile,
         tick=progress,
@@ -187,7 +186,7 @@ def _rows(
         listed = [{str(name): value for name, value in row.items()} for row in given]
         names = list(dict.fromkeys(name for row in listed for name in row))
         records = Records("the given rows", names, listed[:limit], 0, len(listed))
-    return to_rows(records, find_columns(records.columns, ColumnMap(**(columns or {})), records.name))
+    return to_rows(records, find_columns(records, ColumnMap(**(columns or {}))))
 
 
 def _require_metric(scores: pd.DataFrame, metric: str) -> None:

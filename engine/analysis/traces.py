@@ -5,11 +5,11 @@ A trace is the answer of a query worker to a request of the same name. Plain tex
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from engine.analysis.rankings import Place
+from engine.analysis.token_groups import Group, expected, token_groups
 from engine.common import formats
 from engine.common.text import visible_token
 from engine.config.pruning import METRICS
@@ -19,29 +19,30 @@ STUDENTS = {"base": "before any training", "dynamic": "in its last epoch"}
 
 
 def largest_difference(trace: Mapping[str, Any]) -> str:
-    """The token of the response with the largest KL, and the next token that each model expected there."""
-    kl, tokens, start = trace["kl"], trace["tokens"], int(trace["response_start"])
+    """The part of a response with the largest KL, one token or those of a character, and what each model expected."""
     scored = [
-        position for position in range(start, len(kl)) if kl[position] is not None and math.isfinite(kl[position])
+        group
+        for group in token_groups(trace)
+        if group.position is not None and group.kl is not None and trace["response"][group.position]
     ]
     if not scored:
         return "The scores of this response are all NaN."
-    most = max(scored, key=lambda position: kl[position])
+    most = max(scored, key=lambda group: group.kl or 0.0)
     end = "where it was truncated" if trace["truncated"] else "at its end"
-    where = f"at {_quoted(tokens[most + 1])}" if most + 1 < len(tokens) else end
+    where = end if most.text is None else f"at {_quoted(most.text)}{most.which}"
     teacher, student = _expected(trace, "teacher", most), _expected(trace, "student", most)
-    if trace["teacher_tokens"][most][0] == trace["student_tokens"][most][0]:
-        expected = (
+    if trace["teacher_tokens"][most.position][0] == trace["student_tokens"][most.position][0]:
+        words = (
             f"both expect {teacher.rsplit(' (', 1)[0]}, the teacher with {_percent(trace, 'teacher', most)}, "
             f"the student with {_percent(trace, 'student', most)}"
         )
     else:
-        expected = f"the teacher expects {teacher}, the student {student}"
-    return f"In the response, teacher and student differ most {where}: {expected}."
+        words = f"the teacher expects {teacher}, the student {student}"
+    return f"In the response, teacher and student differ most {where}: {words}."
 
 
-def _expected(trace: Mapping[str, Any], model: str, position: int) -> str:
-    return f"{_quoted(trace[f'{model}_tokens'][position][0])} ({_percent(trace, model, position)})"
+def _expected(trace: Mapping[str, Any], model: str, group: Group) -> str:
+    return f"{_quoted(expected(trace, group, model)[0])} ({_percent(trace, model, group)})"
 
 
 def _quoted(token: str) -> str:
@@ -49,8 +50,8 @@ def _quoted(token: str) -> str:
     return f"“{visible_token(token.strip(' ') or token)}”"
 
 
-def _percent(trace: Mapping[str, Any], model: str, position: int) -> str:
-    return formats.share(trace[f"{model}_probs"][position][0], 1)
+def _percent(trace: Mapping[str, Any], model: str, group: Group) -> str:
+    return formats.share(trace[f"{model}_probs"][group.position][0], 1)
 
 
 def standing(place: Place, value: float, metric: str, student: str) -> str:

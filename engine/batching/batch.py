@@ -29,8 +29,8 @@ class TokenSample(Protocol):
         """(N,): the token after each; the last is the end token, or the true next one if the text was cut."""
 
     @property
-    def response_start(self) -> int:
-        """The first position whose label belongs to the response."""
+    def response(self) -> NDArray[np.bool_]:
+        """(N,): whether the label of a position belongs to a response; a conversation has several."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ def collate(samples: Sequence[TokenSample], device: torch.device, loss_on: LossO
     counted = np.zeros(input_ids.shape, dtype=np.bool_)
     labels = []
     for i, (sample, length) in enumerate(zip(samples, lengths, strict=True)):
-        start = sample.response_start if loss_on == "response" else 0
+        counts = sample.response if loss_on == "response" else np.ones(length, dtype=np.bool_)
         input_ids[i, :length] = sample.input_ids
         input_ids[i, length:] = sample.input_ids[-1]
-        counted[i, start:length] = True
-        labels.append(sample.labels[start:])
+        counted[i, :length] = counts
+        labels.append(sample.labels[counts])
     return Batch(
         torch.from_numpy(input_ids).to(device),
         torch.from_numpy(counted).to(device),

@@ -17,19 +17,22 @@ class ColumnMap(Settings):
     input: str = ""
     """The column of what the instruction is about."""
     response: str = ""
-    """The column of the response."""
+    """The column of the response, or of whole conversations."""
+    system: str = ""
+    """The column of the system text, which belongs to the prompt."""
 
 
 class DataSettings(Settings):
-    """An instruction set: rows of instruction, input and response."""
+    """An instruction set: rows of instruction, input and response, or conversations."""
 
     source: str
     """A Hub id, a Parquet, JSONL, JSON or CSV file, a saved `datasets` folder, or `demo`."""
     split: str = "train"
     """The split of a Hub set or of a saved folder."""
     columns: ColumnMap = ColumnMap()
-    template: Literal["alpaca", "plain"] = "alpaca"
-    """How a row becomes a prompt: as in Alpaca, or instruction and input as they are."""
+    template: Literal["auto", "chat", "alpaca", "plain"] = "auto"
+    """How a row becomes a prompt: in the chat template of the tokenizer, as in Alpaca, or plainly. By default
+    conversations are read in the chat template, or plainly if the tokenizer has none, and other rows as in Alpaca."""
     skip: Annotated[int, Field(ge=0)] = 0
     """Rows left out at the beginning."""
     limit: Count | None = None

@@ -11,13 +11,15 @@ from engine.common.errors import WinnowError
 from engine.config.data import DataSettings
 from engine.data.columns import find_columns
 from engine.data.loading import load_records
-from engine.data.samples import encode_rows
+from engine.data.samples import readable
 from engine.data.sources import as_text, clean_text, to_rows
-from engine.data.templates import render
+from engine.data.templates import pieces, resolve_template
+from engine.data.turns import transcript, turns_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+NOT_READ = "no part of prompt or response; it stays a field to filter by"
 READ_ROWS = 2000  # rows behind the counts and lengths, so that the preview of a large set is quick
 
 
@@ -26,7 +28,8 @@ def preview(settings: DataSettings, tokenizer: PreTrainedTokenizerBase | None = 
 
     `columns` of the source; `rows`: the first ones, column to text, null if a value is missing; `total` rows of
     the source, null if only reading on would tell; `read`: rows behind what follows. `mapping`: role to column;
-    `origin`; `dropped`: reason to count; `repaired` rows; `lengths`: unit ("tokens" or "characters" of prompt and
+    `unused`: columns that the models do not read, each with `why`; `origin`; `dropped`: reason to count; `repaired`
+    rows; `lengths`: unit ("tokens" or "characters" of prompt and
     response), median, p95, max. If the columns cannot be mapped, `problem` is the sentence that says why, and
     these last are null, so that the columns can still be shown and mapped by hand.
 
@@ -44,22 +47,24 @@ def preview(settings: DataSettings, tokenizer: PreTrainedTokenizerBase | None = 
         "read": len(records.rows),
         "problem": None,
         "mapping": None,
+        "unused": None,
         "origin": None,
         "dropped": None,
         "repaired": None,
         "lengths": None,
     }
     try:
-        usable = to_rows(records, find_columns(records.columns, settings.columns, records.name))
+        usable = to_rows(records, find_columns(records, settings.columns))
     except WinnowError as error:
         return found | {"problem": str(error)}
+    template = resolve_template(settings.template, usable.conversations, tokenizer)
     if tokenizer is None:
-        prompts = (render(settings.template, row["instruction"], row["input"]) for row in usable.rows)
-        lengths = [len(prompt) + len(row["response"]) for prompt, row in zip(prompts, usable.rows, strict=True)]
+        lengths = [sum(len(piece.text) for piece in pieces(template, row)) for row in usable.rows]
     else:
-        lengths = [sample.length for sample in encode_rows(usable.rows, settings.template, tokenizer, None)]
+        lengths = [sample.length for sample in readable(usable.rows, template, tokenizer, None)] or [0]
     return found | {
         "mapping": usable.columns.model_dump(),
+        "unused": [{"column": clean_text(column), "why": NOT_READ} for column in usable.unused],
         "origin": usable.origin,
         "dropped": usable.dropped,
         "repaired": usable.repaired,
@@ -68,7 +73,8 @@ def preview(settings: DataSettings, tokenizer: PreTrainedTokenizerBase | None = 
 
 
 def _shown(value: Any) -> str | None:
-    text = as_text(value)
+    turns = turns_of(value)
+    text = transcript(turns) if turns else as_text(value)
     return None if text is None else clean_text(text)
 
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from engine.common.errors import WinnowError
 from engine.common.hashing import digest
+from engine.data.chat import Encoded, encode_chats, token_ids
 from engine.data.sources import Row, Rows
-from engine.data.templates import render, template_hash
+from engine.data.templates import Piece, Template, chat_turns, pieces, template_hash
 from engine.data.tokenizers import begin_token, end_token, tokenizer_hash
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ class EncodedSample:
 
     row: int  # position in the source
     tokens: NDArray[np.int32]  # (N + 1,): begin token if the tokenizer adds one, prompt, response, and the last label
-    response_start: int  # first position whose label belongs to the response; N if none is left
+    response: NDArray[np.bool_]  # (N,): whether the label of a position belongs to a response
     truncated: bool
     split: str = "train"  # or "valid"
+    turns: tuple[tuple[str, int], ...] = ()  # of a conversation: each turn's speaker and its first token
 
     @property
     def input_ids(self) -> NDArray[np.int32]:
@@ -55,8 +57,8 @@ class EncodedSample:
 
     @property
     def response_length(self) -> int:
-        """Positions whose label belongs to the response, end token included."""
-        return self.length - self.response_start
+        """Positions whose label belongs to a response, end tokens included."""
+        return int(self.response.sum())
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,15 @@ class Prepared:
         return {
             "dataset": pa.repeat(self.dataset, len(samples)),
             "row": [sample.row for sample in samples],
-            "content_id": [content_id(text["instruction"], text["input"], text["response"]) for text in texts],
+            "content_id": [
+                content_id(text["instruction"], text["input"], text["response"], text["system"]) for text in texts
+            ],
             "split": [sample.split for sample in samples],
             "instruction": [text["instruction"] for text in texts],
             "input": [text["input"] for text in texts],
             "response": [text["response"] for text in texts],
+            "system": [text["system"] for text in texts],
+            "turns": [[turn._asdict() for turn in text["turns"]] or None for text in texts],
             "fields": [list(text["fields"].items()) for text in texts],
             "length": [sample.length for sample in samples],
             "response_length": [sample.response_length for sample in samples],
@@ -89,14 +95,14 @@ class Prepared:
         }
 
 
-def content_id(instruction: str, input: str, response: str) -> str:
+def content_id(instruction: str, input: str, response: str, system: str = "") -> str:
     """Sixteen hex digits of the text alone: the same sample has the same id in every file and order."""
-    return digest([instruction, input, response])
+    return digest([instruction, input, response, system] if system else [instruction, input, response])
 
 
 def prepare(
     rows: Rows,
-    template: str,
+    template: Template,
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     valid_fraction: float,
@@ -110,7 +116,9 @@ def prepare(
     samples, texts = [], []
     dropped = Counter(rows.dropped)
     for row, sample in zip(rows.rows, encode_rows(rows.rows, template, tokenizer, max_length), strict=True):
-        if sample.response_length:
+        if isinstance(sample, str):
+            dropped[sample] += 1
+        elif sample.response_length:
             samples.append(sample)
             texts.append(row)
         else:
@@ -126,7 +134,7 @@ def prepare(
     dataset = digest(
         {
             "rows": rows.fingerprint,
-            "template": template_hash(template),
+            "template": template_hash(template, tokenizer),
             "tokenizer": tokenizer_hash(tokenizer),
             "max_length": max_length,
             "valid_fraction": valid_fraction,
@@ -148,50 +156,62 @@ def _valid_samples(n: int, fraction: float, seed: int) -> list[int]:
 
 
 def encode_rows(
-    rows: Sequence[Row], template: str, tokenizer: PreTrainedTokenizerBase, max_length: int | None
-) -> Iterator[EncodedSample]:
-    """One sample per row, in order, tokenised in batches."""
+    rows: Sequence[Row], template: Template, tokenizer: PreTrainedTokenizerBase, max_length: int | None
+) -> Iterator[EncodedSample | str]:
+    """One sample per row, in order, tokenised in batches: at most `max_length` positions of each (None: all).
+
+    A row that the chat template cannot write is a sentence's end that says why. Raises WinnowError if the tokenizer
+    has no end token.
+    """
     for start in range(0, len(rows), BATCH_ROWS):
         batch = rows[start : start + BATCH_ROWS]
-        prompts = [render(template, row["instruction"], row["input"]) for row in batch]
-        numbers = [row["row"] for row in batch]
-        yield from encode(prompts, [row["response"] for row in batch], tokenizer, max_length, numbers)
+        found: Sequence[Encoded | str]
+        if template == "chat":
+            found = encode_chats([chat_turns(row) for row in batch], tokenizer)
+        else:
+            found = encode_pieces([pieces(template, row) for row in batch], tokenizer)
+        for row, encoded in zip(batch, found, strict=True):
+            yield encoded if isinstance(encoded, str) else _cut(row["row"], encoded, max_length)
 
 
-def encode(
-    prompts: Sequence[str],
-    responses: Sequence[str],
-    tokenizer: PreTrainedTokenizerBase,
-    max_length: int | None,
-    rows: Sequence[int] | None = None,
+def readable(
+    rows: Sequence[Row], template: Template, tokenizer: PreTrainedTokenizerBase, max_length: int | None
 ) -> list[EncodedSample]:
-    """Tokenise prompts and responses and keep at most `max_length` positions of each pair (None: all).
+    """Those rows as samples that the template can write and that have a response inside `max_length`."""
+    found = encode_rows(rows, template, tokenizer, max_length)
+    return [sample for sample in found if not isinstance(sample, str) and sample.response_length]
 
-    `rows` are their positions in the source (None: 0, 1, …). Text that spells a special token ("</s>") is read as
-    text: no sample can end itself early. With an empty prompt and no begin token nothing predicts the first token of
-    the response, and `response_start` is 0. Raises WinnowError if the tokenizer has no end token.
+
+def encode_pieces(samples: Sequence[Sequence[Piece]], tokenizer: PreTrainedTokenizerBase) -> list[Encoded]:
+    """Tokenise every piece apart, and put the end token after every reply.
+
+    Text that spells a special token ("</s>") is read as text: no sample can end itself early.
     """
     begin, end = begin_token(tokenizer), end_token(tokenizer)
-    samples = []
-    numbers = range(len(prompts)) if rows is None else rows
-    for row, prompt, response in zip(numbers, _ids(tokenizer, prompts), _ids(tokenizer, responses), strict=True):
-        head = begin + prompt
-        whole = len(head) + len(response)
-        length = whole if max_length is None else min(whole, max_length)
-        tokens = np.array([*head, *response, end][: length + 1], dtype=np.int32)
-        response_start = min(max(len(head) - 1, 0), length) if response else length
-        samples.append(EncodedSample(row, tokens, response_start, length < whole))
-    return samples
+    ids = iter(token_ids(tokenizer, [piece.text for sample in samples for piece in sample]))
+    found = []
+    for sample in samples:
+        tokens, reply = list(begin), [False] * len(begin)
+        turns: list[tuple[str, int]] = []
+        for piece in sample:
+            if piece.speaker and (not turns or turns[-1][0] != piece.speaker):
+                turns.append((piece.speaker, len(tokens) if turns else 0))
+            own = next(ids)
+            tokens += own
+            reply += [piece.reply] * len(own)
+            if piece.reply:
+                tokens.append(end)
+                reply.append(bool(own))  # a reply without tokens is none
+        found.append(Encoded(tokens, reply, tuple(turns)))
+    return found
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    encoded = tokenizer(
-        list(texts),
-        add_special_tokens=False,
-        split_special_tokens=True,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,
+def _cut(row: int, encoded: Encoded, max_length: int | None) -> EncodedSample:
+    """At most `max_length` positions of what was encoded. The first token is predicted by none."""
+    whole = len(encoded.tokens) - 1
+    length = whole if max_length is None else min(whole, max_length)
+    turns = tuple((speaker, first) for speaker, first in encoded.turns if first < length)
+    tokens = np.array(encoded.tokens[: length + 1], dtype=np.int32)
+    return EncodedSample(
+        row, tokens, np.array(encoded.reply[1 : length + 1], dtype=np.bool_), length < whole, turns=turns
     )
-    ids: list[list[int]] = encoded["input_ids"]
-    return ids

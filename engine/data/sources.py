@@ -88,7 +88,7 @@ def to_rows(records: Records, columns: ColumnMap) -> Rows:
     records.rows.reverse()  # so that each record can be freed once its row is made
     for position in range(records.skip, records.skip + read):
         record = records.rows.pop()
-        texts = _texts(record, columns, conversations, position, records.name)
+        texts = _texts(record, columns, conversations, *records.source_of(position))
         if isinstance(texts, str):
             dropped[texts] += 1
             continue
@@ -138,17 +138,21 @@ def _texts(
 ) -> tuple[str, str, str, str, list[Turn]] | str:
     """Instruction, input, response, system and turns of a record, or why it cannot be used."""
 
-    def text(column: str) -> str:
-        return column_text(record, column, position, name) or ""
+    def text(column: str) -> str | None:
+        return column_text(record, column, position, name)
 
-    system = text(columns.system)
+    system = text(columns.system) or ""
     if not any(column in conversations for column in (columns.instruction, columns.response)):
-        instruction, prompt_input, response = text(columns.instruction), text(columns.input), text(columns.response)
-        if not response.strip():
+        instruction, prompt_input, response = (
+            text(columns.instruction),
+            text(columns.input) or "",
+            text(columns.response),
+        )
+        if response is None or not response.strip():
             return NO_RESPONSE
-        if columns.instruction and not (instruction.strip() or prompt_input.strip()):
+        if columns.instruction and (instruction is None or not (instruction.strip() or prompt_input.strip())):
             return NO_INSTRUCTION
-        return instruction, prompt_input, response, system, []
+        return instruction or "", prompt_input, response, system, []
     turns: list[Turn] = []
     for column, speaker in ((columns.instruction, "user"), (columns.input, "user"), (columns.response, "assistant")):
         value = record.get(column) if column else None

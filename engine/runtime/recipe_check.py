@@ -16,10 +16,10 @@ from engine.config.data import DataSettings
 from engine.config.load import parse_recipe
 from engine.config.models import PairSettings, scratch_name
 from engine.config.pruning import DynamicPruningRecipe, PairRecipe
-from engine.data.samples import encode_rows
+from engine.data.samples import readable
 from engine.data.sources import Row, read_rows
-from engine.data.templates import render
-from engine.data.tokenizers import same_tokenizer
+from engine.data.templates import Template, pieces, resolve_template
+from engine.data.tokenizers import shared_tokenizer
 from engine.models.loading import load_tokenizer, model_facts_of, resolve_device, resolve_dtype
 from engine.storage.ledger import Ledger
 from engine.storage.workspace import Workspace
@@ -49,11 +49,13 @@ def check_recipe(_workspace: Workspace, ledger: Ledger, payload: dict[str, Any])
     rows: list[Row] = []
     with _as_problem(problems):
         rows, notes = _read(recipe.data)
+    conversations = any(row["turns"] for row in rows)
     tokenizer = None
     if not problems:
         with _as_problem(problems):
             tokenizer = _shared_tokenizer(pair)
-    tokens, more = _count_tokens(rows, recipe.data.template, tokenizer, pair.max_length)
+    template = resolve_template(recipe.data.template, conversations, tokenizer)
+    tokens, more = _count_tokens(rows, template, tokenizer, pair.max_length)
     notes += more
     value_bytes = resolve_dtype(pair.dtype, device).itemsize
     memory, free = _memory(recipe, teacher, student, value_bytes), _free_memory(device)
@@ -111,23 +113,20 @@ def _shared_tokenizer(pair: PairSettings) -> PreTrainedTokenizerBase | None:
         return None
     if any(scratch):
         raise WinnowError("A scratch: model has a tokenizer of its own; use scratch: models for both or for neither.")
-    teacher, student = load_tokenizer(pair.teacher), load_tokenizer(pair.student)
-    difference = same_tokenizer(teacher, student)
-    if difference:
-        raise WinnowError(f"Teacher and student do not share a tokenizer. {difference}")
-    return teacher
+    names = pair.teacher, pair.student
+    return shared_tokenizer(load_tokenizer(pair.teacher), load_tokenizer(pair.student), names)
 
 
 def _count_tokens(
-    rows: Sequence[Row], template: str, tokenizer: PreTrainedTokenizerBase | None, max_length: int
+    rows: Sequence[Row], template: Template, tokenizer: PreTrainedTokenizerBase | None, max_length: int
 ) -> tuple[int, list[str]]:
     """Tokens that the models read of the rows, and what to note about the number."""
     if tokenizer is None:
-        characters = sum(len(render(template, row["instruction"], row["input"])) + len(row["response"]) for row in rows)
+        characters = sum(len(piece.text) for row in rows for piece in pieces(template, row))
         return characters // CHARACTERS_PER_TOKEN, [
             "The number of tokens is an estimate: the tokenizer is made with the models."
         ]
-    lengths = [sample.length for sample in encode_rows(rows, template, tokenizer, None)]
+    lengths = [sample.length for sample in readable(rows, template, tokenizer, None)]
     longer = sum(length > max_length for length in lengths)
     notes = [f"{longer:,} rows are longer than {max_length:,} tokens and will be cut there."] if longer else []
     return sum(min(length, max_length) for length in lengths), notes

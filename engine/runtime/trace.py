@@ -12,10 +12,12 @@ from transformers import PreTrainedModel
 from engine.common.errors import WinnowError
 from engine.config.kinds import PRUNING
 from engine.config.pruning import PairRecipe
-from engine.data.samples import encode
-from engine.data.templates import render
+from engine.data.samples import encode_rows
+from engine.data.sources import Row
+from engine.data.templates import resolve_template
 from engine.data.token_text import TokenText
-from engine.data.tokenizers import vocabulary_size
+from engine.data.tokenizers import shared_tokenizer, vocabulary_size
+from engine.data.turns import Turn, answered
 from engine.models.checkpoint import load_checkpoint
 from engine.models.loading import load_model, load_tokenizer, resolve_device, resolve_dtype
 from engine.models.lora import attach_lora, detach_lora, load_adapter
@@ -26,10 +28,12 @@ from engine.studies.pruning.scoring import TOP_TOKENS, token_row
 
 
 def trace(workspace: Workspace, ledger: Ledger, payload: dict[str, Any]) -> dict[str, Any]:
-    """{"run", "student": "base" or "dynamic", "instruction", "input", "response"} -> token scores and metrics."""
+    """{"run", "student": "base" or "dynamic", and a sample} -> token scores and metrics.
+
+    The sample is {"instruction", "input", "response"}, or {"turns": [[speaker, text], …]} that end with a reply.
+    """
     started = time.perf_counter()
-    if not payload["response"].strip():
-        raise WinnowError("The response is empty; write what the models should have answered.")
+    row = _row(payload)
     run = ledger.run(payload["run"])
     recipe, facts = run.parsed(), run.provenance
     if not isinstance(recipe, PairRecipe) or "teacher_hash" not in facts:
@@ -38,9 +42,13 @@ def trace(workspace: Workspace, ledger: Ledger, payload: dict[str, Any]) -> dict
     dtype = resolve_dtype(pair.dtype, device)
     teacher = load_model(pair.teacher, facts["teacher_source"], dtype, device)
     student = load_model(pair.student, facts["student_source"], dtype, device).model
-    tokenizer = load_tokenizer(facts["student_source"])
-    prompt = render(recipe.data.template, payload["instruction"], payload["input"])
-    [sample] = encode([prompt], [payload["response"]], tokenizer, pair.max_length)
+    sources = facts["teacher_source"], facts["student_source"]
+    tokenizer = shared_tokenizer(load_tokenizer(sources[0]), load_tokenizer(sources[1]), sources)
+    # Runs of earlier versions wrote the template they used into their recipe.
+    template = resolve_template(facts.get("template", recipe.data.template), bool(row["turns"]), tokenizer)
+    [sample] = encode_rows([row], template, tokenizer, pair.max_length)
+    if isinstance(sample, str):
+        raise WinnowError(f"The models cannot be given this conversation: {sample}; change its turns.")
     if not sample.response_length:
         raise WinnowError(f"The prompt alone fills the {pair.max_length:,} tokens these models read; shorten it.")
     as_asked: AbstractContextManager[Any] = (
@@ -64,6 +72,16 @@ def trace(workspace: Workspace, ledger: Ledger, payload: dict[str, Any]) -> dict
         "student": pair.student,
         "seconds": time.perf_counter() - started,
     }
+
+
+def _row(payload: dict[str, Any]) -> Row:
+    """The sample of a request as a row. Raises WinnowError if it has no response."""
+    turns = answered([Turn(speaker, text) for speaker, text in payload.get("turns", [])])
+    response = turns[-1].text if turns else payload.get("response", "")
+    if not response.strip():
+        raise WinnowError("The response is empty; write what the models should have answered.")
+    instruction, prompt_input = payload.get("instruction", ""), payload.get("input", "")
+    return Row(row=0, instruction=instruction, input=prompt_input, response=response, system="", turns=turns, fields={})
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from engine.scoring.lm_head import LmHead
+from engine.scoring.lm_head import Head
 from engine.scoring.top_k import TopK
 
 LOG2_E = 1.0 / math.log(2.0)
@@ -60,17 +60,17 @@ class TokenScores(NamedTuple):
 def token_scores(
     hidden_t: Tensor,
     hidden_s: Tensor,
-    head_t: LmHead,
-    head_s: LmHead,
+    head_t: Head,
+    head_s: Head,
     labels: Tensor,
     *,
     vocab_size: int,
     tile: int,
     top_k: int = 0,
 ) -> TokenScores:
-    """Score T positions from the final hidden states (T, d_t) and (T, d_s); `labels` (T,) are the next tokens.
+    """Score T positions from the states (T, d_t) and (T, d_s) that the heads read; `labels` (T,) are the next tokens.
 
-    Both heads are cut to their first `vocab_size` rows, the tokenizer's length. No tensor made here is wider than
+    Both heads are cut to their first `vocab_size` tokens, those of the tokenizer. No tensor made here is wider than
     `tile` columns, and the size of the four buffers depends on neither T nor `vocab_size`.
     """
     tile = min(tile, vocab_size)
@@ -99,8 +99,8 @@ def token_scores(
 
 @dataclass(frozen=True)
 class _Sweep:
-    head_t: LmHead
-    head_s: LmHead
+    head_t: Head
+    head_s: Head
     shared: bool  # one head for both: the second hidden state is h_s - h_t
     vocab_size: int
     tile: int
@@ -198,7 +198,7 @@ def _finish(sums: _Sums, label_t: Tensor, label_s: Tensor, top_t: TopK, top_s: T
     return scores
 
 
-def reference_kl(hidden_t: Tensor, hidden_s: Tensor, head_t: LmHead, head_s: LmHead, *, vocab_size: int) -> Tensor:
+def reference_kl(hidden_t: Tensor, hidden_s: Tensor, head_t: Head, head_s: Head, *, vocab_size: int) -> Tensor:
     """Forward KL of T positions (T,) from full float64 logits: the plain reference of `token_scores`."""
     log_t = torch.log_softmax(head_t.reference_logits(hidden_t)[:, :vocab_size], 1)
     log_s = torch.log_softmax(head_s.reference_logits(hidden_s)[:, :vocab_size], 1)

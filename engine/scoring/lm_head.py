@@ -1,12 +1,46 @@
-"""The LM head of a causal language model: how final hidden states become logits."""
+"""How logits come out of what a causal language model has computed: through its LM head, or as the model gives them."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 HALF = (torch.bfloat16, torch.float16)
+
+
+class Head(Protocol):
+    """Makes float32 logits, a block of vocabulary columns at a time, from the states (T, d) of T positions."""
+
+    @property
+    def rows(self) -> int:
+        """The tokens that the model predicts."""
+
+    def operand(self, states: Tensor) -> Tensor:
+        """`states` as `logits` takes them."""
+
+    def logits(self, operand: Tensor, start: int, stop: int, out: Tensor) -> Tensor:
+        """float32 logits (T, stop - start) of vocabulary columns start to stop - 1, written into `out`."""
+
+    def same_map_as(self, other: "Head") -> bool:
+        """Whether both are one and the same linear map, so that z_s - z_t = head(h_s - h_t)."""
+
+
+@dataclass(frozen=True)
+class OwnLogits:
+    """Of a model whose states are its logits (T, V) already: whatever it does to them, they are what it predicts."""
+
+    rows: int
+
+    def operand(self, states: Tensor) -> Tensor:
+        return states.float()
+
+    def logits(self, operand: Tensor, start: int, stop: int, out: Tensor) -> Tensor:
+        return out.copy_(operand[:, start:stop])
+
+    def same_map_as(self, other: Head) -> bool:
+        return False
 
 
 @dataclass(frozen=True)
@@ -20,6 +54,10 @@ class LmHead:
     bias: Tensor | None = None
     scale: float = 1.0
     softcap: float | None = None
+
+    @property
+    def rows(self) -> int:
+        return len(self.weight)
 
     def operand(self, hidden: Tensor) -> Tensor:
         """`hidden` in the dtype of the matrix product: half precision on CUDA, float32 everywhere else.
@@ -52,9 +90,8 @@ class LmHead:
         logits = F.linear(hidden.double(), self.weight.double(), bias) * self.scale
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
 
-    def same_map_as(self, other: "LmHead") -> bool:
-        """Whether both are one and the same linear map, so that z_s - z_t = head(h_s - h_t)."""
-        return (
+    def same_map_as(self, other: Head) -> bool:
+        return isinstance(other, LmHead) and (
             self.weight.data_ptr() == other.weight.data_ptr()
             and self.weight.shape == other.weight.shape
             and self.scale == other.scale

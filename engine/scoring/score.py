@@ -16,9 +16,10 @@ from engine.batching.batch import Batch, TokenSample, collate
 from engine.batching.plans import plan_rounds
 from engine.common.errors import WinnowError
 from engine.common.memory import is_out_of_memory
-from engine.scoring.hidden import HiddenCache, device_of, final_hidden, lm_head_of
+from engine.scoring.hidden import HiddenCache, device_of
 from engine.scoring.kl import token_scores
-from engine.scoring.lm_head import LmHead
+from engine.scoring.lm_head import LmHead, OwnLogits
+from engine.scoring.scored_model import ScoredModel, scored_model
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ Item = TypeVar("Item")
 # What a batch costs before its first token, in tokens: launching some thirty operations per layer, twice.
 BATCH_COST = {"cpu": 64, "cuda": 4096}
 
+LOGITS_BYTES = {"cpu": 1 << 28, "cuda": 1 << 31}  # of the logits of one model that is scored through them, per round
+
 
 @dataclass(frozen=True, eq=False)
 class SampleScores:
@@ -40,7 +43,7 @@ class SampleScores:
     """
 
     row: int
-    response_start: int
+    response: NDArray[np.bool_]  # (N,): whether the label belongs to a response
     kl: Floats  # forward KL(teacher || student)
     reverse_kl: Floats
     nll_teacher: Floats  # of the label
@@ -58,7 +61,7 @@ class SampleScores:
         `kl` is (1/N) sum_i KL_i over all positions, prompt included, as in Casey, Lu and Zuo (2024); `kl_response` is
         the mean over the response alone.
         """
-        response = slice(self.response_start, None)
+        response = self.response
         return {
             "kl": _mean(self.kl),
             "kl_response": _mean(self.kl[response]),
@@ -89,26 +92,32 @@ def score_samples(
 ) -> list[SampleScores]:
     """Score every sample; returns the scores in the order of `samples`.
 
-    `vocab_size` is the tokenizer's length: both heads are cut to it. At most `token_budget` tokens, padding counted,
+    A model is scored through its final hidden states and LM head if they give its own logits, else through those
+    (`scored_model`), in batches whose logits stay below LOGITS_BYTES. `vocab_size` is the largest id of the tokenizer
+    plus one: both heads are cut to it. At most `token_budget` tokens, padding counted,
     are in one batch; out of memory halves the budget. With a `cache`, the teacher's hidden states are read from
     `cache_key`, or stored there while the limit allows; `cache_key` must change with the teacher. If they are cached
     the teacher's body is not run, and its LmHead alone suffices as `teacher`. `tick(done, total)` is called with the
     scored tokens after every round and may raise to stop.
 
     Raises WinnowError if a sample cannot be scored (naming its row), if one row alone does not fit into memory, if a
-    head is smaller than `vocab_size`, and if `teacher` is an LmHead without cached states.
+    model cannot be run or is not causal, if a head is smaller than `vocab_size`, and if `teacher` is an LmHead without
+    cached states.
     """
     _check(samples, vocab_size)
-    head_s = lm_head_of(student)
-    head_t = teacher if isinstance(teacher, LmHead) else lm_head_of(teacher)
+    device = device_of(student)
+    read_s = scored_model(student, samples, vocab_size)
+    read_t = teacher if isinstance(teacher, LmHead) else scored_model(teacher, samples, vocab_size)
+    head_t, head_s = read_t if isinstance(read_t, LmHead) else read_t.head, read_s.head
     for name, head in (("teacher", head_t), ("student", head_s)):
-        if vocab_size > len(head.weight):
+        if vocab_size > head.rows:
             raise WinnowError(
-                f"The tokenizer has {vocab_size:,} tokens and the {name} predicts only {len(head.weight):,}; "
+                f"The tokenizer has tokens up to id {vocab_size - 1:,} and the {name} predicts only {head.rows:,}; "
                 "choose a tokenizer and models that belong together."
             )
-    states = _TeacherStates(teacher, head_t, samples, cache, cache_key)
-    device = device_of(student)
+        if isinstance(head, OwnLogits):
+            token_budget = min(token_budget, max(LOGITS_BYTES[device.type] // (4 * head.rows), 1))
+    states = _TeacherStates(read_t, samples, cache, cache_key)
 
     def score_round(batches: list[list[int]]) -> Columns:
         with torch.inference_mode():
@@ -116,7 +125,7 @@ def score_samples(
             for members in batches:
                 batch = collate([samples[i] for i in members], device)
                 hidden_t.append(states.of(members, batch))
-                hidden_s.append(final_hidden(student, batch))
+                hidden_s.append(read_s.states(batch))
                 labels.append(batch.labels)
             columns = token_scores(
                 torch.cat(hidden_t),
@@ -143,7 +152,7 @@ def score_samples(
         for i in _flat(pending.pop(0)):
             start, stop = stop, stop + lengths[i]
             rows = (column[start:stop] for column in columns)
-            results[i] = SampleScores(samples[i].row, samples[i].response_start, *rows)
+            results[i] = SampleScores(samples[i].row, samples[i].response, *rows)
         done += stop
         if tick is not None:
             tick(done, total)
@@ -154,10 +163,10 @@ def score_samples(
 def _check(samples: Sequence[TokenSample], vocab_size: int) -> None:
     for sample in samples:
         length = len(sample.input_ids)
-        if length == 0 or len(sample.labels) != length or not 0 <= sample.response_start < length:
+        if length == 0 or len(sample.labels) != length or len(sample.response) != length or not sample.response.any():
             raise WinnowError(
-                f"Row {sample.row} has {length} tokens, {len(sample.labels)} labels and its response starts at "
-                f"{sample.response_start}, so it has nothing to score; drop it."
+                f"Row {sample.row} has {length} tokens and {len(sample.labels)} labels, "
+                f"{int(sample.response.sum())} of them of a response, so it has nothing to score; drop it."
             )
         largest = max(int(sample.input_ids.max()), int(sample.labels.max()))
         if largest >= vocab_size or min(int(sample.input_ids.min()), int(sample.labels.min())) < 0:
@@ -206,37 +215,37 @@ def _flat(lists: Sequence[list[Item]]) -> list[Item]:
 
 
 class _TeacherStates:
-    """The teacher's final hidden states: from the cache, or from its body and then collected for the cache."""
+    """What the teacher's head reads: from the cache, or from its body and then collected for the cache."""
 
     def __init__(
-        self,
-        teacher: nn.Module | LmHead,
-        head: LmHead,
-        samples: Sequence[TokenSample],
-        cache: HiddenCache | None,
-        key: str,
+        self, teacher: ScoredModel | LmHead, samples: Sequence[TokenSample], cache: HiddenCache | None, key: str
     ) -> None:
-        self.cache, self.key = cache, key
+        self.key = key
         self.starts = np.cumsum([0, *(len(sample.input_ids) for sample in samples)]).tolist()
-        self.stamp = _stamp(samples, head)
-        self.cached = None if cache is None else cache.get(key, self.stamp)
         self.body = None if isinstance(teacher, LmHead) else teacher
+        self.cache: HiddenCache | None = None
+        self.cached: Tensor | None = None
+        self.collected: Tensor | None = None
+        head = teacher if isinstance(teacher, LmHead) else teacher.head
+        if cache is not None and isinstance(head, LmHead):  # logits are too large to be kept
+            self.cache = cache
+            self.stamp = _stamp(samples, head)
+            self.cached = cache.get(key, self.stamp)
+            shape, dtype = (self.starts[-1], head.weight.shape[1]), head.weight.dtype
+            if self.cached is None and cache.fits(key, cache.estimate(*shape, dtype)):
+                self.collected = torch.empty(shape, dtype=dtype)
         if self.cached is None and self.body is None:
             raise WinnowError(
                 f"The hidden states of the teacher are not cached under {key!r}; load the teacher and score again."
             )
-        self.collected: Tensor | None = None
-        shape = (self.starts[-1], head.weight.shape[1])
-        if cache is not None and self.cached is None and cache.fits(key, cache.estimate(*shape, head.weight.dtype)):
-            self.collected = torch.empty(shape, dtype=head.weight.dtype)
 
     def of(self, members: list[int], batch: Batch) -> Tensor:
-        """(T, d) states of a batch made of the samples at `members`."""
+        """States of a batch made of the samples at `members`: (T, d), or (T, V) logits."""
         slices = [slice(self.starts[i], self.starts[i + 1]) for i in members]
         if self.cached is not None:
             return torch.cat([self.cached[part] for part in slices]).to(batch.labels.device)
         assert self.body is not None
-        hidden = final_hidden(self.body, batch)
+        hidden = self.body.states(batch)
         if self.collected is not None:
             for part, rows in zip(slices, hidden.cpu().split(batch.lengths), strict=True):
                 self.collected[part] = rows

@@ -99,13 +99,18 @@ def read_part(path: Path, table: str) -> pa.Table:
     Raises OSError if the file cannot be read, pyarrow.ArrowInvalid if it does not fit the schema of the table.
     """
     stored = pq.read_schema(path).names
+    if former.REMOVED.get(table, set()) & set(stored):
+        return former.with_response(pq.read_table(path)).select(SCHEMAS[table].names).cast(SCHEMAS[table])
     names = {now: before for before, now in former.COLUMNS.get(table, {}).items() if before in stored}
     return pq.read_table(path, schema=_renamed(SCHEMAS[table], names)).rename_columns(SCHEMAS[table].names)
 
 
-def part_schema(path: Path, table: str) -> pa.Schema:
-    """The schema of a part's file, its columns under today's names."""
-    return _renamed(pq.read_schema(path), former.COLUMNS.get(table, {}))
+def has_schema(path: Path, table: str) -> bool:
+    """Whether a part's file has the columns of its table, as this or an earlier version wrote them."""
+    stored = _renamed(pq.read_schema(path), former.COLUMNS.get(table, {}))
+    added, removed = former.ADDED.get(table, set()), former.REMOVED.get(table, set())
+    expected = [field for field in SCHEMAS[table] if field.name in stored.names or field.name not in added]
+    return pa.schema([field for field in stored if field.name not in removed]).equals(pa.schema(expected))
 
 
 def _renamed(schema: pa.Schema, names: Mapping[str, str]) -> pa.Schema:

@@ -13,6 +13,9 @@ SAMPLES = pa.schema(
         ("instruction", pa.string()),
         ("input", pa.string()),
         ("response", pa.string()),
+        ("system", pa.string()),
+        # Of a conversation, all its turns; its instruction is what comes before the last reply. Else null.
+        ("turns", pa.list_(pa.struct([("speaker", pa.string()), ("text", pa.string())]))),
         ("fields", pa.map_(pa.string(), pa.string())),  # every other column of the source, as text
         ("length", pa.int32()),  # tokens of prompt and response together, as the models read them
         ("response_length", pa.int32()),  # tokens of the response, end token included
@@ -39,12 +42,14 @@ TOKEN_SCORES = pa.schema(
         ("row", pa.int32()),
         # Lists of equal length: position i has read token i and predicts the next one.
         ("tokens", pa.list_(pa.string())),
-        ("response_start", pa.int32()),  # first position whose prediction belongs to the response
+        ("response", pa.list_(pa.bool_())),  # whether the prediction belongs to a response
         ("kl", pa.list_(pa.float32())),
         ("teacher_tokens", pa.list_(pa.list_(pa.string()))),
         ("teacher_probs", pa.list_(pa.list_(pa.float32()))),
         ("student_tokens", pa.list_(pa.list_(pa.string()))),
         ("student_probs", pa.list_(pa.list_(pa.float32()))),
+        # Of a conversation: each turn, and the first token of it.
+        ("turns", pa.list_(pa.struct([("speaker", pa.string()), ("first", pa.int32())]))),
     ]
 )
 SELECTIONS = pa.schema(

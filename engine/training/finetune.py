@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engine.batching.batch import Batch, TokenSample, collate
+from engine.batching.logits import counted_logits
 from engine.batching.plans import epoch_batches
 from engine.common.choices import LossOn
 
@@ -39,9 +40,7 @@ class Evaluation:
 
 def logits_of(model: nn.Module, batch: Batch) -> Tensor:
     """(counted positions, V) float32 logits; nothing is computed for positions that do not count."""
-    output = model(input_ids=batch.input_ids, logits_to_keep=batch.counted, use_cache=False)
-    logits: Tensor = output.logits
-    return logits.reshape(-1, logits.shape[-1]).float()
+    return counted_logits(model, batch).float()
 
 
 def train_epoch(

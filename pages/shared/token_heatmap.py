@@ -1,7 +1,8 @@
 """A text as the models read it, every token shaded by how far teacher and student differ there.
 
 Position i has read token i and predicts the next one, so the KL of position i belongs to token i + 1: that is the
-token the two disagreed about. The first token is not predicted and stays unshaded.
+token the two disagreed about. The first token is not predicted and stays unshaded. Tokens that spell one character
+together are shaded together, by the sum of their KL.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import streamlit as st
 
+from engine.analysis.token_groups import Group, expected, token_groups
 from engine.common.text import escape_text, visible_token
 from pages.shared import escape
 
@@ -44,47 +46,54 @@ def show(scores: Mapping[str, Any], *, key: str, ends: bool = True, search: str 
 
 def prepared(scores: Mapping[str, Any], *, ends: bool = True, search: str = "") -> dict[str, Any]:
     """What the component draws: cells of (text, part, KL, marked, teacher's and student's likeliest tokens)."""
-    tokens: Sequence[str] = list(scores["tokens"])
-    following = [*tokens[1:], "⟨end⟩" if ends else "⟨truncated⟩"]
-    marked = _marked(tokens, search)
-    first = int(scores["response_start"]) + 1  # the first token of the response
-    cells: list[dict[str, Any]] = [{"text": _inline(tokens[0]), "part": int(first <= 0), "mark": marked[0]}]
-    for position, token in enumerate(following):
-        index = position + 1
-        kl = float(scores["kl"][position])
-        last = index == len(tokens)
-        cells.append(
-            {
-                "text": token if last else _inline(token),
-                "name": token if last else visible_token(token),
-                "part": int(index >= first),
-                "kl": kl if kl == kl else None,
-                "mark": not last and marked[index],
-                "known": not last,  # which token ends a text differs between tokenizers
-                "teacher": _likeliest(scores, "teacher", position, token),
-                "student": _likeliest(scores, "student", position, token),
+    groups = token_groups(scores)
+    texts = [group.text if group.text is not None else "" for group in groups]
+    marked = _marked(texts, search)
+    starts = {int(turn["first"]): str(turn["speaker"]).capitalize() for turn in scores["turns"] or ()}
+    cells: list[dict[str, Any]] = []
+    for group, text, mark in zip(groups, texts, marked, strict=True):
+        after = group.text is None  # what follows the text: which token ends a text differs between tokenizers
+        ending = "⟨end⟩" if ends else "⟨truncated⟩"
+        cell = {
+            "text": ending if after else _inline(text),
+            "part": int(group.stop > 1 and scores["response"][group.stop - 2]),
+            "turn": starts.get(group.first, ""),
+            "mark": mark,
+        }
+        if group.position is not None:
+            cell |= {
+                "name": ending if after else visible_token(text),
+                "kl": group.kl,
+                "tokens": group.stop - group.first,
+                "which": group.which,
+                "known": not after,
+                "teacher": _likeliest(scores, "teacher", group),
+                "student": _likeliest(scores, "student", group),
             }
-        )
+        cells.append(cell)
     return {"cells": cells}
 
 
-def _likeliest(scores: Mapping[str, Any], model: str, position: int, token: str) -> list[tuple[str, float, bool]]:
-    pairs = zip(scores[f"{model}_tokens"][position], scores[f"{model}_probs"][position], strict=True)
-    return [(visible_token(name), float(prob), name == token) for name, prob in pairs if prob == prob][:TOP]
+def _likeliest(scores: Mapping[str, Any], model: str, group: Group) -> list[tuple[str, float, bool]]:
+    """Tokens as (name, probability, whether it is the token of the text), likeliest first."""
+    position = group.position or 0
+    tokens, following = scores[f"{model}_tokens"][position], [*scores["tokens"], None][position + 1]
+    found = zip(expected(scores, group, model), tokens, scores[f"{model}_probs"][position], strict=True)
+    return [(visible_token(name), float(prob), token == following) for name, token, prob in found if prob == prob][:TOP]
 
 
-def _marked(tokens: Sequence[str], search: str) -> list[bool]:
-    """Which tokens overlap something that was searched for."""
-    marked = [False] * len(tokens)
+def _marked(texts: Sequence[str], search: str) -> list[bool]:
+    """Which texts of groups overlap something that was searched for."""
+    marked = [False] * len(texts)
     if not search:
         return marked
     text, starts = "", []
-    for token in tokens:
+    for each in texts:
         starts.append(len(text))
-        text += escape.fold(token)
+        text += escape.fold(each)
     for found in re.finditer(re.escape(escape.fold(search)), text):
         for index, start in enumerate(starts):
-            if start < found.end() and start + len(tokens[index]) > found.start():
+            if start < found.end() and start + len(texts[index]) > found.start():
                 marked[index] = True
     return marked
 

@@ -19,12 +19,12 @@ CPU = torch.device("cpu")
 def test_a_batch_counts_what_it_should(loss_on: LossOn) -> None:
     """Tokens and labels are those of the samples, one after the other; prompts count only if asked for."""
     samples = random_samples([5, 3, 5, 1])
-    starts = [sample.response_start if loss_on == "response" else 0 for sample in samples]
+    kept = [sample.response if loss_on == "response" else np.ones_like(sample.response) for sample in samples]
     batch = collate(samples, CPU, loss_on)
     assert batch.lengths == [5, 3, 5, 1]
     assert batch.tokens == 14
     for values, names in ((batch.input_ids[batch.counted], "input_ids"), (batch.labels, "labels")):
-        each = [getattr(sample, names)[start:] for sample, start in zip(samples, starts, strict=True)]
+        each = [getattr(sample, names)[counts] for sample, counts in zip(samples, kept, strict=True)]
         assert values.tolist() == np.concatenate(each).tolist()
 
 

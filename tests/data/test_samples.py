@@ -15,8 +15,9 @@ from transformers import PreTrainedTokenizerFast
 from engine.common.errors import WinnowError
 from engine.config.data import ColumnMap
 from engine.data.records import Records
-from engine.data.samples import NO_TOKENS, TOO_LONG, Prepared, content_id, encode, prepare
-from engine.data.sources import Rows, read_rows, to_rows
+from engine.data.samples import NO_TOKENS, TOO_LONG, EncodedSample, Prepared, content_id, encode_rows, prepare
+from engine.data.sources import Row, Rows, read_rows, to_rows
+from engine.data.templates import Template
 from engine.storage.parts import part_path, write_part
 from engine.storage.tables import SAMPLES
 from engine.storage.workspace import Workspace
@@ -36,6 +37,22 @@ def prepared(
     return prepare(rows_of(pairs), tokenizer=tokenizer, max_length=max_length, **settings)
 
 
+def encoded(
+    instruction: str, response: str, tokenizer: PreTrainedTokenizerFast, max_length: int | None
+) -> EncodedSample:
+    row = Row(row=0, instruction=instruction, input="", response=response, system="", turns=[], fields={})
+    [sample] = encode_rows([row], "plain", tokenizer, max_length)
+    assert isinstance(sample, EncodedSample)
+    return sample
+
+
+def start_of(sample: EncodedSample) -> int:
+    """The first position whose label belongs to the response, after which all do."""
+    start = int(np.argmax(sample.response))
+    assert sample.response[start:].all()
+    return start
+
+
 PAIRS = [(f"Name the capital of {i}.", f"Paris {i}") for i in range(30)]
 
 
@@ -44,10 +61,10 @@ def test_one_sample_by_hand(tokenizer: PreTrainedTokenizerFast, make: Make) -> N
     for reader, begin in ((tokenizer, []), (make(adds_begin=True), [0])):
         prompt = reader("q\n", add_special_tokens=False)["input_ids"]
         response = reader("baba", add_special_tokens=False)["input_ids"]
-        [sample] = encode(["q\n"], ["baba"], reader, 512)
+        sample = encoded("q", "baba", reader, 512)
         assert sample.input_ids.tolist() == begin + prompt + response
         assert sample.labels.tolist() == [*begin, *prompt, *response, reader.eos_token_id][1:]
-        assert sample.labels[sample.response_start :].tolist() == [*response, reader.eos_token_id]
+        assert sample.labels[start_of(sample) :].tolist() == [*response, reader.eos_token_id]
         assert sample.response_length == len(response) + 1
         assert sample.input_ids.dtype == sample.labels.dtype == np.int32
         assert not sample.truncated
@@ -57,41 +74,41 @@ def test_no_merge_crosses_the_border(tokenizer: PreTrainedTokenizerFast) -> None
     """The response begins with its own first token even if the joined text would merge across the border."""
     joined = tokenizer.convert_ids_to_tokens(tokenizer("q\nba", add_special_tokens=False)["input_ids"])
     assert any("Ċb" in token for token in joined)  # Ċ is how such vocabularies write a line end
-    [sample] = encode(["q\n"], ["ba"], tokenizer, 512)
-    assert tokenizer.decode(sample.labels[sample.response_start : -1]) == "ba"
-    assert tokenizer.decode(sample.input_ids[: sample.response_start + 1]) == "q\n"
+    sample = encoded("q", "ba", tokenizer, 512)
+    assert tokenizer.decode(sample.labels[start_of(sample) : -1]) == "ba"
+    assert tokenizer.decode(sample.input_ids[: start_of(sample) + 1]) == "q\n"
 
 
 def test_bare_text(tokenizer: PreTrainedTokenizerFast, make: Make) -> None:
     """Without a prompt the response starts at once; a begin token, if there is one, predicts its first token."""
     ids = tokenizer("baba", add_special_tokens=False)["input_ids"]
-    [bare] = encode([""], ["baba"], tokenizer, 512)
-    assert bare.response_start == 0
+    bare = encoded("", "baba", tokenizer, 512)
+    assert start_of(bare) == 0
     assert bare.labels.tolist() == [*ids[1:], 1]
-    [begun] = encode([""], ["baba"], make(adds_begin=True), 512)
-    assert begun.response_start == 0
+    begun = encoded("", "baba", make(adds_begin=True), 512)
+    assert start_of(begun) == 0
     assert begun.labels.tolist() == [*ids, 1]
 
 
 def test_special_tokens_in_a_sample_are_text(tokenizer: PreTrainedTokenizerFast) -> None:
     """A sample that spells the end token cannot end itself early."""
-    [sample] = encode(["<s>a</s>\n"], ["b</s>c"], tokenizer, 512)
+    sample = encoded("<s>a</s>", "b</s>c", tokenizer, 512)
     assert 0 not in sample.input_ids
     assert 1 not in sample.input_ids
-    assert tokenizer.decode(sample.labels[sample.response_start : -1]) == "b</s>c"
+    assert tokenizer.decode(sample.labels[start_of(sample) : -1]) == "b</s>c"
 
 
 def test_truncation_at_every_length(tokenizer: PreTrainedTokenizerFast) -> None:
     """A row that is cut keeps its true next token as the last label, and counts as cut."""
-    [whole] = encode(["Name\n"], ["xyz uvw"], tokenizer, None)
+    whole = encoded("Name", "xyz uvw", tokenizer, None)
     for max_length in range(1, whole.length + 2):
-        [cut] = encode(["Name\n"], ["xyz uvw"], tokenizer, max_length)
+        cut = encoded("Name", "xyz uvw", tokenizer, max_length)
         assert cut.length == min(max_length, whole.length)
         assert cut.input_ids.tolist() == whole.input_ids[:max_length].tolist()
         assert cut.labels.tolist() == whole.labels[:max_length].tolist()
         assert cut.truncated == (max_length < whole.length)
-        assert cut.response_length == max(cut.length - whole.response_start, 0)
-    assert whole.response_start >= 2  # so that lengths without any response were among them
+        assert cut.response_length == max(cut.length - start_of(whole), 0)
+    assert start_of(whole) >= 2  # so that lengths without any response were among them
 
 
 def test_rows_without_a_response_token_are_dropped(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -131,7 +148,7 @@ def test_every_row_becomes_one_sample_or_is_counted(
     max_length: int,
     fraction: float,
     seed: int,
-    template: str,
+    template: Template,
 ) -> None:
     """Kept and dropped rows add up, labels are inputs shifted by one, the split is a partition of the right sizes."""
     pairs = [*pairs, ("q", "ba"), ("q", "bb")]
@@ -149,11 +166,11 @@ def test_every_row_becomes_one_sample_or_is_counted(
     for sample, text in zip(result.samples, result.texts, strict=True):
         assert sample.input_ids[1:].tolist() == sample.labels[:-1].tolist()
         assert len(sample.input_ids) == len(sample.labels) == sample.length <= context
-        assert 0 <= sample.response_start < sample.length
-        assert sample.response_length == sample.length - sample.response_start >= 1
+        assert 0 <= start_of(sample) < sample.length
+        assert sample.response_length == sample.length - start_of(sample) >= 1
         if not sample.truncated:
             assert sample.labels[-1] == tokenizer.eos_token_id
-            assert tokenizer.decode(sample.labels[sample.response_start : -1]) == text["response"]
+            assert tokenizer.decode(sample.labels[start_of(sample) : -1]) == text["response"]
 
     valid = sum(sample.split == "valid" for sample in result.samples)
     assert {sample.split for sample in result.samples} == {"train", "valid"}
@@ -228,6 +245,8 @@ def test_sample_columns_fit_the_table(tokenizer: PreTrainedTokenizerFast, worksp
         "instruction": "\x1b[31m <b>q</b>",
         "input": "",
         "response": "\u202e ba",
+        "system": "",
+        "turns": None,
         "fields": [("task", "t")],
         "length": sample.length,
         "response_length": sample.response_length,
@@ -245,4 +264,4 @@ def test_first_rows_of_alpaca(real_data: Path, tokenizer: PreTrainedTokenizerFas
     assert result.truncated == 0
     assert sum(sample.split == "valid" for sample in result.samples) == round(0.1 * len(result.samples))
     for sample, text in zip(result.samples, result.texts, strict=True):
-        assert tokenizer.decode(sample.labels[sample.response_start : -1]) == text["response"]
+        assert tokenizer.decode(sample.labels[start_of(sample) : -1]) == text["response"]

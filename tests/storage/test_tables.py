@@ -82,7 +82,8 @@ def test_token_scores_can_be_looked_up_singly(workspace: Workspace) -> None:
     row = {
         "epoch": 1,
         "tokens": ["a"],
-        "response_start": 0,
+        "response": [True],
+        "turns": None,
         "kl": [0.5],
         "teacher_tokens": [["b"]],
         "teacher_probs": [[0.5]],

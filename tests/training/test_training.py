@@ -41,9 +41,9 @@ def test_evaluation_is_the_mean_over_tokens_not_over_batches() -> None:
     for sample in data:
         logits = net(input_ids=torch.tensor(sample.input_ids[None].astype(np.int64))).logits[0].double()
         labels = torch.tensor(sample.labels.astype(np.int64))
-        own = nn.functional.cross_entropy(logits, labels, reduction="none")[sample.response_start :]
+        own = nn.functional.cross_entropy(logits, labels, reduction="none")[torch.from_numpy(sample.response)]
         losses += own.tolist()
-        right += (logits.argmax(-1) == labels)[sample.response_start :].tolist()
+        right += (logits.argmax(-1) == labels)[torch.from_numpy(sample.response)].tolist()
     for batch_size in (1, 3):
         found = evaluate(net, data, batch_size=batch_size, loss_on="response", tick=silent)
         assert found.loss == pytest.approx(np.mean(losses), rel=1e-5)

@@ -89,6 +89,8 @@ class Labelled:
             "instruction": instructions,
             "input": pa.repeat("", count),
             "response": responses,
+            "system": pa.nulls(count),
+            "turns": pa.nulls(count),
             "fields": [list(fields.items()) for fields in self.fields],
             "length": self.lengths,
             "response_length": np.zeros(count, dtype=np.int32),
@@ -101,8 +103,12 @@ class Labelled:
         return ", ".join(f"{name} = {value:.6g}" for name, value in zip(self.features, values, strict=True))
 
 
-def read_labelled(settings: LabelledSettings, tokenizer: PreTrainedTokenizerBase | None = None) -> Labelled:
+def read_labelled(
+    settings: LabelledSettings, tokenizer: PreTrainedTokenizerBase | None = None, longest: int | None = None
+) -> Labelled:
     """Read, check and split a labelled set. Texts need the tokenizer of the network that reads them.
+
+    Texts are cut to `max_length` tokens, and to `longest` if the network reads no more.
 
     The test set is `test_source`, else the split `test_split` of a source that has splits, else a fifth of the rows,
     at most `test_limit`; round(valid_fraction · n) of the n rows that are left are for validation. Both are drawn at
@@ -124,7 +130,8 @@ def read_labelled(settings: LabelledSettings, tokenizer: PreTrainedTokenizerBase
         inputs = decode_images([record.pop(rows.column, None) for record in pool.rows], pool.place, settings.size)
     else:
         assert tokenizer is not None
-        tokens = tokenise(texts, [pool.place(row) for row in rows.kept], tokenizer, settings.max_length)
+        most = min(settings.max_length, longest or settings.max_length)
+        tokens = tokenise(texts, [pool.place(row) for row in rows.kept], tokenizer, most)
         inputs = tokens.ids
     split = _split(rows, settings)
     row = np.array(rows.kept, dtype=np.int32)
@@ -142,7 +149,7 @@ def read_labelled(settings: LabelledSettings, tokenizer: PreTrainedTokenizerBase
                 "names": [rows.class_names, names],
             }
         ),
-        origin=_origin(rows, split, dropped),
+        origin=_origin(rows, split, dropped, _cut(tokens, settings, longest)),
         task=settings.task,
         inputs=inputs,
         mask=tokens.mask if tokens else None,
@@ -242,13 +249,22 @@ def _split(rows: _Rows, settings: LabelledSettings) -> NDArray[np.str_]:
 _PURPOSE = {"train": "training", "valid": "validation", "test": "testing"}
 
 
-def _origin(rows: _Rows, split: NDArray[np.str_], dropped: int) -> str:
+def _cut(tokens: Tokens | None, settings: LabelledSettings, longest: int | None) -> str:
+    """What was cut because the network reads less than `max_length`; also said in the log."""
+    if tokens is None or longest is None or longest >= settings.max_length or not tokens.truncated.any():
+        return ""
+    cut = f"{int(tokens.truncated.sum()):,} texts cut to {longest:,} tokens, as many as the model reads"
+    log.warning("%s", cut)
+    return f"; {cut}"
+
+
+def _origin(rows: _Rows, split: NDArray[np.str_], dropped: int, cut: str) -> str:
     pool = rows.pool
     counts = ", ".join(f"{int((split == name).sum()):,} for {purpose}" for name, purpose in _PURPOSE.items())
     test = f"test set from {pool.test_name}" if pool.test_name else "test rows held out from them"
     left_out = f", {dropped:,} rows without text left out" if dropped else ""
     others = f"; columns not used: {_reasons(rows.unused)}" if rows.unused else ""
-    return f"{counts}: rows of {pool.name}, {test}, labels from column {rows.label}{left_out}{others}."
+    return f"{counts}: rows of {pool.name}, {test}, labels from column {rows.label}{left_out}{cut}{others}."
 
 
 def _reasons(unused: Sequence[dict[str, str]]) -> str:

@@ -138,7 +138,8 @@ class Filters(Database):
             run,
             ("search", text),
             "SELECT row FROM samples WHERE dataset = $dataset AND (contains(lower(instruction), lower($text)) "
-            "OR contains(lower(input), lower($text)) OR contains(lower(response), lower($text)))",
+            "OR contains(lower(input), lower($text)) OR contains(lower(response), lower($text)) "
+            "OR contains(lower(system), lower($text)))",
             {"text": text},
         )
 

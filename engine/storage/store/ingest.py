@@ -105,7 +105,8 @@ def _ingest_samples(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
         _ingest_facets(cursor, fresh, values)
         cursor.execute(
             "INSERT INTO samples SELECT $dataset, i.row, content_id, split, instruction, input, response, "
-            f"coalesce(fields, MAP {{}}), length, response_length, truncated, image, label FROM {fresh}",
+            "coalesce(system, ''), turns, coalesce(fields, MAP {}), length, response_length, truncated, image, label "
+            f"FROM {fresh}",
             values,
         )
         cursor.execute("DELETE FROM run_datasets WHERE run = $run", {"run": run})

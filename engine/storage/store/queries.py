@@ -41,7 +41,8 @@ class SampleQuery:
 
     A sample is kept if its value is above `tau` (strictly; in float64), unless a person decided otherwise: `overrides`
     holds (content id, "keep" or "prune"). Without a `tau` everything is kept that is not pruned by hand.
-    `low` and `high` are included; `search` is a substring of instruction, input or response, ignoring case.
+    `low` and `high` are included; `search` is a substring of instruction, input, response or system text, ignoring
+    case.
     """
 
     scoring: Scoring

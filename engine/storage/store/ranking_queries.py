@@ -15,7 +15,10 @@ from engine.storage.store.filters import Filters
 from engine.storage.store.queries import Count, Histogram, SampleQuery, Scoring
 from engine.storage.store.ranking import Ranking
 
-TEXT = ["content_id", "instruction", "input", "response", "fields", "length", "response_length", "truncated"]
+TEXT = [
+    *("content_id", "instruction", "input", "response", "system", "turns"),
+    *("fields", "length", "response_length", "truncated"),
+]
 UNKNOWN: dict[str, Any] = dict.fromkeys(TEXT, "") | {
     "fields": {},
     "length": 0,
@@ -79,7 +82,8 @@ class RankingQueries(Filters):
         """`limit` samples of the query from the one at `offset`, with their text.
 
         Columns: rank (from 1), row, value, kept, decision ("keep", "prune" or ""), content_id, instruction, input,
-        response, fields (a dict), length, response_length, truncated, label (None in instruction sets), has_image.
+        response, system, turns (None if it is no conversation), fields (a dict), length, response_length, truncated,
+        label (None in instruction sets), has_image.
         NaNs come last. Pictures are in `images`, by row.
         """
         found = self._result(query)

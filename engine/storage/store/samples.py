@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.common.errors import WinnowError
+from engine.storage import former
 from engine.storage.parts import part_path
 from engine.storage.store.database import Database
+from engine.storage.tables import TOKEN_SCORES
 
-TOKEN_COLUMNS = ("tokens", "kl", "teacher_tokens", "teacher_probs", "student_tokens", "student_probs")
+TOKEN_COLUMNS = [name for name in TOKEN_SCORES.names if name not in ("run", "epoch", "row")]
 
 
 class SampleQueries(Database):
@@ -26,14 +28,15 @@ class SampleQueries(Database):
         )
 
     def sample(self, run: str, row: int) -> dict[str, Any] | None:
-        """One sample: row, content_id, split, instruction, input, response, fields, length, response_length, truncated,
-        label (None in instruction sets) and has_image.
+        """One sample: row, content_id, split, instruction, input, response, system, turns (speaker and text of each,
+        None if it is no conversation), fields, length, response_length, truncated, label (None in instruction sets) and
+        has_image.
 
         None if the run's dataset has no such row.
         """
         found = self._rows(
-            "SELECT row, content_id, split, instruction, input, response, fields, length, response_length, truncated, "
-            "label, image IS NOT NULL AS has_image "
+            "SELECT row, content_id, split, instruction, input, response, system, turns, fields, length, "
+            "response_length, truncated, label, image IS NOT NULL AS has_image "
             "FROM samples s JOIN run_datasets d ON d.dataset = s.dataset WHERE d.run = $run AND s.row = $row",
             run=run,
             row=row,
@@ -66,8 +69,9 @@ class SampleQueries(Database):
     def token_scores(self, run: str, epoch: int, row: int) -> dict[str, Any] | None:
         """The token scores of one sample in one epoch, read from their part; None if they were not recorded.
 
-        Lists of one length: tokens, kl (nats), teacher_tokens, teacher_probs, student_tokens, student_probs; and
-        response_start, the first position whose prediction belongs to the response.
+        Lists of one length: tokens, response (whether the prediction belongs to a response), kl (nats), teacher_tokens,
+        teacher_probs, student_tokens, student_probs; and turns (speaker and first token of each; None if it is no
+        conversation).
         Raises WinnowError if the part is missing or damaged.
         """
         found = self._rows(
@@ -88,4 +92,5 @@ class SampleQueries(Database):
                 f"The part {path} is missing or damaged; `python -m engine doctor --rebuild` has its run make it again."
             ) from error
         place = group.column("row").to_pylist().index(row)
-        return {name: group.column(name)[place].as_py() for name in (*TOKEN_COLUMNS, "response_start")}
+        mine = former.with_response(group.slice(place, 1))
+        return {name: mine.column(name)[0].as_py() for name in TOKEN_COLUMNS}

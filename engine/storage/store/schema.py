@@ -6,7 +6,7 @@ import duckdb
 
 from engine.storage.tables import SCHEMAS
 
-FILE = "winnow-5.duckdb"
+FILE = "winnow-6.duckdb"
 """The number changes with the tables: a file of another version is left alone and made anew."""
 
 NUMBERED = ("grid", "distilled", "distilled_tokens", "evaluation")
@@ -20,7 +20,8 @@ CREATE TABLE run_datasets (run VARCHAR, dataset INTEGER);
 CREATE TABLE samples (
     dataset INTEGER, "row" INTEGER, content_id VARCHAR USING COMPRESSION uncompressed, split VARCHAR,
     instruction VARCHAR USING COMPRESSION uncompressed, "input" VARCHAR USING COMPRESSION uncompressed,
-    response VARCHAR USING COMPRESSION uncompressed, fields MAP(VARCHAR, VARCHAR),
+    response VARCHAR USING COMPRESSION uncompressed, system VARCHAR USING COMPRESSION uncompressed,
+    turns STRUCT(speaker VARCHAR, "text" VARCHAR)[], fields MAP(VARCHAR, VARCHAR),
     length INTEGER, response_length INTEGER, truncated BOOLEAN,
     image BLOB USING COMPRESSION uncompressed, label VARCHAR);
 CREATE INDEX samples_row ON samples ("row");

@@ -19,10 +19,9 @@ import pyarrow as pa
 
 from engine.common.hashing import file_sha256
 from engine.storage.ledger import Ledger
-from engine.storage.parts import Part, part_schema
+from engine.storage.parts import Part, has_schema
 from engine.storage.store.database import Database, explain_errors
 from engine.storage.store.ingest import ORDER, compact, drop, ingest
-from engine.storage.tables import SCHEMAS
 from engine.storage.workspace import Workspace
 
 Key = tuple[str, str, str]  # run, table, name
@@ -155,7 +154,7 @@ def _defect(part: Part, path: Path) -> str | None:
     try:
         if path.stat().st_size != part.size or file_sha256(path) != part.sha256:
             return "is not what was written"
-        if not part_schema(path, part.table).equals(SCHEMAS[part.table]):
+        if not has_schema(path, part.table):
             return "has columns of another version"
     except FileNotFoundError:
         return "is missing"

@@ -12,7 +12,9 @@ from typing import Any
 from engine.common.errors import WinnowError
 from engine.config.pruning import ScoreRecipe, ScoringSettings
 from engine.data.samples import EncodedSample
+from engine.data.tokenizers import vocabulary_size
 from engine.models.loading import LoadedModel
+from engine.scoring.scored_model import CHECK_SAMPLES, scored_model
 from engine.studies import flops
 from engine.studies.job import Job, run_units
 from engine.studies.pruning.prepare import Models, model_facts, of_split, open_pair
@@ -24,7 +26,9 @@ SCORING = "scoring every sample before training"
 
 @dataclass(frozen=True)
 class CheckModels:
-    """Key of a work unit: load both models, record what they are, and refuse a student that is its own teacher."""
+    """Key of a work unit: load both models, record what they are and how they are scored, and refuse an unfit pair."""
+
+    samples: Sequence[EncodedSample]  # those a model is compared with its own logits on
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class PairRun:
     def do(self, key: Any) -> None:
         match key:
             case CheckModels():
-                self._check_models()
+                self._check_models(key)
             case ScorePiece():
                 self._score_piece(key)
             case _:
@@ -58,7 +62,8 @@ class PairRun:
 
     def score_all(self, samples: Sequence[EncodedSample]) -> Scored:
         """The scores of all samples before any training, unit by unit, in this process or on a cluster."""
-        units = [WorkUnit("the two models", CheckModels())]
+        longest = sorted(samples, key=lambda sample: -sample.length)[:CHECK_SAMPLES]
+        units = [WorkUnit("the two models", CheckModels(longest))]
         for piece in self.scorer.ranges(samples):
             own = samples[piece.start : piece.stop]
             if self.scorer.has(piece, FIRST):
@@ -75,12 +80,15 @@ class PairRun:
     def _flops(self, samples: Sequence[EncodedSample]) -> float:
         return flops.scoring(tokens_of(samples), sum(self.models.parameters.values()))
 
-    def _check_models(self) -> None:
-        """Raises WinnowError if teacher and student are one model."""
+    def _check_models(self, key: CheckModels) -> None:
+        """Raises WinnowError if teacher and student are one model, or one of them is no causal language model."""
         job = self.job
         with job.phase("loading the models", 0):
             teacher, student = self.models.teacher(job), self.student
         job.ledger.set_provenance(job.run.id, **model_facts("teacher", teacher), **model_facts("student", student))
+        for role, loaded in (("teacher", teacher), ("student", student)):
+            found = scored_model(loaded.model, key.samples, vocabulary_size(self.models.tokenizer))
+            job.ledger.set_provenance(job.run.id, **{f"{role}_own_logits": found.why})
         if student.hash == teacher.hash:
             raise WinnowError(
                 f"{teacher.name} and {student.name} are the same model, so every KL would be zero; choose another "

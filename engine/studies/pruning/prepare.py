@@ -11,16 +11,15 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from engine.common.errors import WinnowError
 from engine.common.hashing import digest
 from engine.config.data import CorpusSettings, DataSettings
 from engine.config.models import PairSettings, ScratchModel, ScratchSettings, scratch_name
 from engine.config.pruning import DynamicPruningRecipe, ScoreRecipe
 from engine.data.loading import DEMO, DEMO_CORPUS
-from engine.data.samples import EncodedSample, Prepared, encode_rows, prepare
+from engine.data.samples import EncodedSample, Prepared, prepare, readable
 from engine.data.sources import Rows, read_rows
-from engine.data.templates import render, template_hash
-from engine.data.tokenizers import same_tokenizer, tokenizer_hash
+from engine.data.templates import Template, pieces, resolve_template, template_hash
+from engine.data.tokenizers import shared_tokenizer, tokenizer_hash
 from engine.models.loading import LoadedModel, load_model, load_tokenizer, model_facts_of
 from engine.models.scratch import causal
 from engine.studies import flops
@@ -79,18 +78,19 @@ def read_corpus(job: Job, data: DataSettings, settings: ScratchSettings, max_len
     corpus = corpus_settings(data, settings.corpus)
     with job.phase(f"reading the corpus {corpus.source}", 0):
         rows = read_rows(corpus.source, corpus.split, corpus.skip, corpus.limit, corpus.columns)
-        prompts = partial(_texts, rows, data.template)
+        template = resolve_template(data.template, rows.conversations, None)
+        fingerprint = digest([rows.fingerprint, template_hash(template)])
         folder = causal.tokenizer_folder(
-            job.workspace, prompts, digest([rows.fingerprint, template_hash(data.template)]), settings.vocab_size
+            job.workspace, partial(_texts, rows, template), fingerprint, settings.vocab_size
         )
         tokenizer = load_tokenizer(str(folder))
-        samples = [e for e in encode_rows(rows.rows, data.template, tokenizer, max_length) if e.response_length]
-    return Corpus(rows, folder, tokenizer, samples, digest([rows.fingerprint, template_hash(data.template)]))
+        samples = readable(rows.rows, template, tokenizer, max_length)
+    return Corpus(rows, folder, tokenizer, samples, fingerprint)
 
 
-def _texts(rows: Rows, template: str) -> Iterator[str]:
+def _texts(rows: Rows, template: Template) -> Iterator[str]:
     for row in rows.rows:
-        yield render(template, row["instruction"], row["input"]) + row["response"]
+        yield "".join(piece.text for piece in pieces(template, row))
 
 
 def make_scratch(job: Job, name: str, settings: ScratchModel, corpus: Corpus, max_length: int) -> Path:
@@ -134,16 +134,11 @@ def open_pair(job: Job, recipe: DynamicPruningRecipe | ScoreRecipe) -> tuple[Mod
         role: corpus.tokenizer if name and corpus else load_tokenizer(getattr(pair, role))
         for role, name in roles.items()
     }
-    difference = same_tokenizer(tokenizers["teacher"], tokenizers["student"])
-    if difference:
-        raise WinnowError(
-            f"{pair.teacher} and {pair.student} do not share a tokenizer; choose a pair of one family. {difference}"
-        )
+    tokenizer = shared_tokenizer(tokenizers["teacher"], tokenizers["student"], (pair.teacher, pair.student))
     with job.phase(f"reading {data.source}", 0):
         rows = read_rows(data.source, data.split, data.skip, data.limit, data.columns)
-        prepared = prepare(
-            rows, data.template, tokenizers["student"], pair.max_length, data.valid_fraction, data.split_seed
-        )
+        template = resolve_template(data.template, rows.conversations, tokenizer)
+        prepared = prepare(rows, template, tokenizer, pair.max_length, data.valid_fraction, data.split_seed)
     parameters: dict[str, int] = {}
     for role, name in roles.items():
         if name and corpus and recipe.scratch:
@@ -173,7 +168,8 @@ def open_pair(job: Job, recipe: DynamicPruningRecipe | ScoreRecipe) -> tuple[Mod
         data_fingerprint=rows.fingerprint,
         dropped=prepared.dropped,
         truncated=prepared.truncated,
-        template_hash=template_hash(data.template),
+        template=template,
+        template_hash=template_hash(template, tokenizer),
         tokenizer_hash=tokenizer_hash(models.tokenizer),
         teacher_source=models.teacher_source,
         student_source=models.student_source,

@@ -196,10 +196,11 @@ def token_row(text: TokenText, sample: EncodedSample, result: SampleScores) -> d
     return {
         "row": sample.row,
         "tokens": text.of(sample.input_ids),
-        "response_start": sample.response_start,
+        "response": sample.response.tolist(),
         "kl": result.kl.tolist(),
         "teacher_tokens": texts(result.teacher_ids),
         "teacher_probs": result.teacher_probs.tolist(),
         "student_tokens": texts(result.student_ids),
         "student_probs": result.student_probs.tolist(),
+        "turns": [{"speaker": speaker, "first": first} for speaker, first in sample.turns] or None,
     }

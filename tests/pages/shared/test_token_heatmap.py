@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from engine.common.characters import from_bytes
 from engine.common.text import visible_token
 from pages.shared import token_heatmap
 
@@ -13,7 +14,8 @@ def scores(tokens: list[str], response_start: int, kl: list[float] | None = None
     count = len(tokens)
     return {
         "tokens": tokens,
-        "response_start": response_start,
+        "response": [place >= response_start for place in range(count)],
+        "turns": None,
         "kl": kl or [float(i) for i in range(count)],
         "teacher_tokens": [[f"t{i}", "other"] for i in range(count)],
         "teacher_probs": [[0.75, 0.25]] * count,
@@ -58,6 +60,38 @@ def test_search_is_marked_across_tokens() -> None:
     """What was searched for is marked in every token it touches, in any case of letters."""
     cells = token_heatmap.prepared(scores(["The ri", "VER", " runs"], 0), search="River")["cells"]
     assert [cell["mark"] for cell in cells] == [True, True, False, False]
+
+
+def test_the_tokens_of_a_character_are_one() -> None:
+    """They are shaded by their sum, and what the models expected is that of the token where they differ most."""
+    parts = [from_bytes(bytes([byte])) for byte in "語".encode()]
+    found = scores(["x", *parts, "."], 0, [0.5, 2.0, 0.25, 1.0, 3.0])
+    found["student_tokens"][1] = [parts[1], from_bytes(b"\x80")]
+    found["teacher_tokens"][2] = [parts[2], from_bytes(b"\xa9")]
+    cells = token_heatmap.prepared(found)["cells"]
+    assert [cell["text"] for cell in cells] == ["x", "語", ".", "⟨end⟩"]
+    assert [cell.get("kl") for cell in cells] == [None, 2.75, 1.0, 3.0]
+    assert (cells[1]["name"], cells[1]["tokens"], cells[1]["which"]) == ("語", 3, " (token 2 of 3)")
+    assert (cells[2]["tokens"], cells[2]["which"]) == (1, "")
+    assert cells[1]["student"] == [
+        ("⟨byte AA of a character⟩", 0.5, True),
+        ("⟨byte 80 of a character⟩", 0.25, False),
+    ]
+    found["kl"][2] = 9.0  # at its last byte the likeliest tokens are the characters that they complete
+    assert token_heatmap.prepared(found)["cells"][1]["teacher"] == [("語", 0.75, True), ("誩", 0.25, False)]
+
+
+def test_turns_begin_where_they_begin() -> None:
+    """The first token of a turn names its speaker, and no character reaches into the next turn."""
+    turns = [{"speaker": "user", "first": 0}, {"speaker": "assistant", "first": 2}]
+    begun, rest = from_bytes(b"\xd9"), from_bytes(b"\x85")
+    cells = token_heatmap.prepared(scores(["x", begun, rest], 5) | {"turns": turns})["cells"]
+    assert [(cell["text"], cell["turn"]) for cell in cells] == [
+        ("x", "User"),
+        ("\ufffd", ""),
+        ("\ufffd", "Assistant"),
+        ("⟨end⟩", ""),
+    ]
 
 
 def test_tokens_are_readable() -> None:

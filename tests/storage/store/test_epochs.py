@@ -131,7 +131,7 @@ def test_token_scores(made: tuple[Store, str, Path]) -> None:
             assert found["tokens"] == list(expected["tokens"])
             assert found["kl"] == list(expected["kl"])
             assert found["student_probs"][0] == list(expected["student_probs"][0])
-            assert found["response_start"] == expected["response_start"]
+            assert found["response"] == list(expected["response"])
             scoring = store.scoring(run, 0, epoch, "kl")
             history = store.score_history(run, int(row))
             value = history.query(f"metric == 'kl' and epoch == {epoch} and seed != 5")["value"]

@@ -1,0 +1,237 @@
+"""Conversations in a tokenizer's chat template: their token ids, which of them are replies, and where turns begin.
+
+The text is the template's own, and so are its ids as long as no turn spells a special token; such a piece of a turn is
+read as plain text, so that no turn can end itself. What counts as a reply is marked by the template if it marks what
+a model generates. Otherwise the template writes a second conversation with a stand-in for each text, which shows what
+it puts around them: a reply is the text of an assistant's turn and the marks that end the last one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jinja2
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from engine.common.text import reason
+from engine.data.tokenizers import end_token
+from engine.data.turns import Turn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+LEFT_OUT = "a turn that the chat template leaves out"
+DATE = "26 Jul 2024"  # what Llama's templates say if they are given no date; today's would change the scores every day
+_STAND_IN = "\ue000{}\ue001"  # private characters, which no tokenizer and no template gives a meaning
+_STAND_INS = re.compile("\ue000\\d+\ue001")
+
+Span = tuple[int, int]
+
+
+class Encoded(NamedTuple):
+    """The tokens of a sample before it is cut to a length, and which of them belong to a reply."""
+
+    tokens: list[int]
+    reply: list[bool]
+    turns: tuple[tuple[str, int], ...]  # each turn's speaker and first token; empty if it is no conversation
+
+
+@dataclass(frozen=True)
+class Rendered:
+    text: str
+    turns: list[Turn]
+    spans: list[Span]  # of each turn's text, as the template wrote it
+    generated: list[Span]  # what the template marks as generated; empty if it marks nothing
+
+
+def encode_chats(conversations: Sequence[Sequence[Turn]], tokenizer: PreTrainedTokenizerBase) -> list[Encoded | str]:
+    """Every conversation in the chat template of the tokenizer, or why the template cannot write it.
+
+    If it refuses a conversation or leaves out a turn, system texts are put before the first turn of the user, turns of
+    tools become the user's, and neighbours of one speaker are joined.
+    """
+    template = _Template(tokenizer)
+    rendered = [template.render(list(turns)) for turns in conversations]
+    whole = [each for each in rendered if isinstance(each, Rendered)]
+    found = iter(_encode(whole, tokenizer))
+    return [each if isinstance(each, str) else next(found) for each in rendered]
+
+
+def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """The ids of each text without begin and end token; what spells a special token is plain text."""
+    return [ids for ids, _ in _tokenise(tokenizer, texts, offsets=False)]
+
+
+class _Template:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._source = tokenizer.get_chat_template()
+        self._names = tokenizer.special_tokens_map
+        self._marks = bool(re.search(r"\{%-?\s*generation\s*-?%\}", self._source))
+        self._around = cache(self._find_around)
+
+    def render(self, turns: list[Turn]) -> Rendered | str:
+        why = LEFT_OUT
+        for candidate in (turns, _joined(turns)):
+            try:
+                text, generated = self._write(candidate)
+                around = self._around(tuple(turn.speaker for turn in candidate))
+            except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
+                why = f"turns that the chat template refuses ({reason(error)})"
+                continue
+            spans = _exact(text, around, candidate) or _between(text, around, candidate)
+            if spans:
+                return Rendered(text, candidate, spans, generated)
+            why = LEFT_OUT
+        return why
+
+    def _write(self, turns: Sequence[Turn]) -> tuple[str, list[Span]]:
+        messages = [{"role": turn.speaker, "content": turn.text} for turn in turns]
+        names: dict[str, Any] = {**self._names, "date_string": DATE}
+        written: Any = render_jinja_template(
+            [messages], chat_template=self._source, return_assistant_tokens_mask=self._marks, **names
+        )
+        texts, generated = written
+        return texts[0], [(start, stop) for start, stop in generated[0]] if generated else []
+
+    def _find_around(self, speakers: tuple[str, ...]) -> list[str]:
+        """What the template writes before, between and after the texts of such turns; [] if it leaves one out."""
+        text, _ = self._write([Turn(speaker, _STAND_IN.format(place)) for place, speaker in enumerate(speakers)])
+        in_order = [_STAND_IN.format(place) for place in range(len(speakers))] == _STAND_INS.findall(text)
+        return _STAND_INS.split(text) if in_order else []
+
+
+def _joined(turns: Sequence[Turn]) -> list[Turn]:
+    """The same texts as turns of user and assistant in alternation."""
+    found: list[Turn] = []
+    for speaker, text in turns:
+        speaker = "assistant" if speaker == "assistant" else "user"
+        if found and found[-1].speaker == speaker:
+            text = f"{found.pop().text}\n\n{text}"
+        found.append(Turn(speaker, text))
+    return found
+
+
+def _exact(text: str, around: Sequence[str], turns: Sequence[Turn]) -> list[Span]:
+    """Spans of the turns' texts, if the template wrote each as it is, or without the space around it; else []."""
+    if not around or not text.startswith(around[0]):
+        return []
+    spans, position = [], len(around[0])
+    for turn, after in zip(turns, around[1:], strict=True):
+        forms = (turn.text, turn.text.strip())
+        form = next((form for form in forms if text.startswith(form + after, position)), None)
+        if form is None:
+            return []
+        spans.append((position, position + len(form)))
+        position += len(form) + len(after)
+    return spans if position == len(text) else []
+
+
+def _between(text: str, around: Sequence[str], turns: Sequence[Turn]) -> list[Span]:
+    """Spans of whatever the template made of the turns' texts, found by what it wrote around them; [] if it is lost."""
+    if not around or not text.startswith(around[0]) or not text.endswith(around[-1]):
+        return []
+    spans, position = [], len(around[0])
+    for place, (turn, after) in enumerate(zip(turns, around[1:], strict=True)):
+        last = place == len(turns) - 1
+        stop = len(text) - len(after) if last else text.find(after, position) if after else -1
+        if stop < position or (stop == position and turn.text.strip()):
+            return []
+        spans.append((position, stop))
+        position = stop + len(after)
+    return spans
+
+
+def _encode(rendered: Sequence[Rendered], tokenizer: PreTrainedTokenizerBase) -> list[Encoded]:
+    special = re.compile("|".join(map(re.escape, _specials(tokenizer))) or r"(?!)")
+    cuts = [_cuts(each, special) for each in rendered]
+    pieces = [
+        (each.text[start:stop], plain)
+        for each, found in zip(rendered, cuts, strict=True)
+        for start, stop, plain in found
+    ]
+    as_text = iter(_tokenise(tokenizer, [text for text, plain in pieces if plain], offsets=True))
+    with_marks = iter(_tokenise(tokenizer, [text for text, plain in pieces if not plain], offsets=True, special=True))
+    end = end_token(tokenizer)
+    result = []
+    for each, found in zip(rendered, cuts, strict=True):
+        ids: list[int] = []
+        offsets: list[Span] = []
+        for start, _, plain in found:
+            own, where = next(as_text if plain else with_marks)
+            ids += own
+            offsets += [(start + first, start + last) for first, last in where]
+        result.append(_marked(each, ids, offsets, end))
+    return result
+
+
+def _marked(rendered: Rendered, ids: list[int], offsets: list[Span], end: int) -> Encoded:
+    """Which tokens are replies, and the first token of each turn."""
+    inside = [[place for place, each in enumerate(offsets) if _overlaps(each, span)] for span in rendered.spans]
+    stops = [places[-1] + 1 if places else 0 for places in inside]
+    for number in range(1, len(stops)):
+        stops[number] = max(stops[number], stops[number - 1])
+    blank = [not rendered.text[start:stop].strip() for start, stop in offsets]
+    marks = ids[stops[-1] :]  # what ends the last turn, which is a reply
+    reply = [any(_overlaps(each, span) for span in rendered.generated) for each in offsets]
+    turns = [(rendered.turns[0].speaker, 0)]
+    for number, (turn, stop) in enumerate(zip(rendered.turns, stops, strict=True)):
+        after = stop
+        while after < len(ids) and after - stop < len(marks) and ids[after] == marks[after - stop]:
+            after += 1
+        if number + 1 < len(rendered.turns):
+            turns.append((rendered.turns[number + 1].speaker, after))
+        if turn.speaker == "assistant" and not rendered.generated:
+            while after > stop and blank[after - 1]:  # the space behind the mark is the template's
+                after -= 1
+            for place in (*inside[number], *range(stop, after)):
+                reply[place] = True
+    if not rendered.generated and all(blank[stops[-1] :]):  # nothing ends the last reply
+        ids, reply = [*ids, end], [*reply, True]
+    return Encoded(ids, reply, tuple(turns))
+
+
+def _overlaps(token: Span, span: Span) -> bool:
+    """Whether a token holds a character of a span; one without characters belongs to the next character."""
+    return token[0] < span[1] and (token[1] > span[0] or token[0] == token[1] >= span[0])
+
+
+def _cuts(rendered: Rendered, special: re.Pattern[str]) -> list[tuple[int, int, bool]]:
+    """The text in pieces (start, stop, whether to read special tokens in it as plain text)."""
+    cuts: list[tuple[int, int, bool]] = []
+    position = 0
+    for start, stop in rendered.spans:
+        for found in special.finditer(rendered.text, start, stop):
+            cuts += [(position, found.start(), False), (found.start(), found.end(), True)]
+            position = found.end()
+    cuts.append((position, len(rendered.text), False))
+    return [cut for cut in cuts if cut[0] < cut[1]]
+
+
+def _specials(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return sorted(
+        {text for text in (*added, *tokenizer.all_special_tokens) if text}, key=lambda text: (-len(text), text)
+    )
+
+
+def _tokenise(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, offsets: bool, special: bool = False
+) -> list[tuple[list[int], list[Span]]]:
+    """Ids and the span of characters of each, of every text; `special`: special tokens in it are what they say."""
+    if not texts:
+        return []
+    encoded: Any = tokenizer(
+        list(texts),
+        add_special_tokens=False,
+        split_special_tokens=not special,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        return_offsets_mapping=offsets,
+        verbose=False,
+    )
+    spans = encoded["offset_mapping"] if offsets else [[] for _ in texts]
+    return list(zip(encoded["input_ids"], spans, strict=True))

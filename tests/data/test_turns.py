@@ -1,0 +1,110 @@
+"""Conversations are recognised by their shape, and read up to the last reply."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from engine.config.data import ColumnMap
+from engine.data.records import Records
+from engine.data.sources import NO_RESPONSE, UNREADABLE, Rows, to_rows
+from engine.data.turns import UNKNOWN, Turn, answered, is_whole, turns_of
+
+HI, HELLO = Turn("user", "Hi"), Turn("assistant", "Hello")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}],
+        [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}],
+        [{"role": "User ", "content": "Hi"}, {"role": "model", "content": [{"type": "text", "text": "Hello"}]}],
+        json.dumps([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]),
+    ],
+)
+def test_every_way_of_writing_a_conversation(value: Any) -> None:
+    """Protects people whose set is in the form of OpenAI, of ShareGPT, in parts, or JSON text inside a CSV."""
+    assert turns_of(value) == [HI, HELLO]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, "", "Hi", "[1, 2]", "[not JSON {", [], ["Hi", "Hello"], [{"role": "user"}], [{"content": "Hi"}],
+        {"role": "user", "content": "Hi"}, [{"role": 1, "content": "Hi"}], 7,
+        [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}],
+    ],
+)  # fmt: skip
+def test_what_is_no_conversation(value: Any) -> None:
+    """Text, lists of text and turns with pictures are not taken for conversations of text."""
+    assert turns_of(value) is None
+
+
+def test_calls_of_tools_are_kept_as_text() -> None:
+    """A turn that only calls a tool has no content, and its call is what the assistant said."""
+    call = {"type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    value = [{"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "content": "21"}]
+    assert turns_of(value) == [Turn("assistant", json.dumps([call])), Turn("tool", "21")]
+
+
+def test_what_nobody_answers_is_left_out() -> None:
+    """Turns after the last reply, and turns without text, are not read."""
+    assert answered([HI, HELLO, Turn("user", "  "), Turn("user", "And?"), Turn("assistant", " ")]) == [HI, HELLO]
+    assert answered([HI]) == []
+    assert is_whole([HI, HELLO])
+    assert not is_whole([HELLO])
+    assert not is_whole([HI, HELLO, HI])
+
+
+def rows_of(records: list[dict[str, Any]], **columns: str) -> Rows:
+    names = list(dict.fromkeys(name for record in records for name in record))
+    return to_rows(Records("a list", names, records, 0, len(records)), ColumnMap(**columns))
+
+
+def test_a_question_and_a_reply_are_a_sample_like_any_other() -> None:
+    """A conversation of one question is listed by question and reply; a longer one by all that came before."""
+    system = {"role": "system", "content": "Be brief."}
+    one = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    rows = rows_of([{"m": [system, *one]}, {"m": [*one, *one]}], response="m").rows
+    assert (rows[0]["system"], rows[0]["instruction"], rows[0]["response"]) == ("Be brief.", "Hi", "Hello")
+    assert rows[1]["instruction"] == "User: Hi\nAssistant: Hello\nUser: Hi"
+    assert rows[1]["turns"] == [HI, HELLO, HI, HELLO]
+
+
+def test_prompt_and_completion_as_lists_and_a_system_column() -> None:
+    """What TRL writes as two lists is one conversation, with the system text of a column before it."""
+    record = {
+        "p": [{"role": "user", "content": "Hi"}],
+        "c": [{"role": "assistant", "content": "Hello"}],
+        "s": "Be kind.",
+    }
+    [row] = rows_of([record], instruction="p", response="c", system="s").rows
+    assert row["turns"] == [Turn("system", "Be kind."), HI, HELLO]
+    [row] = rows_of([{"p": [{"role": "user", "content": "Hi"}], "c": "Hello"}], instruction="p", response="c").rows
+    assert row["turns"] == [HI, HELLO]
+
+
+def test_conversations_that_cannot_be_read_are_counted() -> None:
+    """One bad row neither stops the set nor is lost without a word."""
+    good = {"m": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
+    rows = rows_of(
+        [
+            good,
+            *[good] * 20,
+            {"m": [{"role": "user", "content": "Hi"}]},
+            {"m": "no conversation"},
+            {"m": [{"role": "narrator", "content": "Once"}, {"role": "assistant", "content": "Hello"}]},
+            {"m": None},
+        ],
+        response="m",
+    )
+    assert len(rows.rows) == 21
+    assert rows.dropped == {NO_RESPONSE: 2, UNREADABLE: 1, UNKNOWN: 1}
+
+
+def test_columns_that_no_model_reads_are_named() -> None:
+    """Choices beside a question stay fields, and the set says so."""
+    rows = rows_of([{"q": "Which?", "choices": ["a", "b"], "a": "b"}], instruction="q", response="a")
+    assert rows.unused == ["choices"]
