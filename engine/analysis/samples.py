@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from engine.analysis import wording
+from engine.analysis.token_groups import Group, expected, token_groups
 from engine.common import formats
 from engine.common.formats import share
-from engine.common.text import one_line, visible_token
+from engine.common.text import one_line, visible_text, visible_token
 from engine.storage.store import Count, SampleQuery
 
 NATS = {"kl", "kl_response", "reverse_kl", "nll_teacher", "nll_student", "entropy_teacher"}
@@ -102,10 +103,11 @@ def stands_out(
     sentences = [f"{place} by {label}{above}."]
     largest = _largest(scores)
     if largest is not None and scores is not None:
-        position, part = largest
-        tokens = scores["tokens"]
-        read = f"“{visible_token(tokens[position + 1])}”" if position + 1 < len(tokens) else "the end"
-        sentences.append(f"{share(part, 1)} of its KL comes from one token, {read}: {_expected(scores, position)}.")
+        group, part = largest
+        read = "the end" if group.text is None else f"“{visible_text(group.text)}”"
+        count = group.stop - group.first
+        source = f"one token, {read}" if count == 1 else f"{read}, which is {count} tokens"
+        sentences.append(f"{share(part, 1)} of its KL comes from {source}: {_expected(scores, group)}.")
     if nll is not None and not any(math.isnan(loss) for loss in nll):
         teacher_loss, student_loss = nll
         known = (
@@ -123,22 +125,22 @@ def stands_out(
     return " ".join(sentences)
 
 
-def _largest(scores: dict[str, Any] | None) -> tuple[int, float] | None:
-    """Position with the largest KL and its share of the sum."""
-    if scores is None:
+def _largest(scores: dict[str, Any] | None) -> tuple[Group, float] | None:
+    """The tokens of the character with the largest share of the KL, and that share."""
+    groups = token_groups(scores) if scores else []
+    known = [(group.kl * group.predicted, group) for group in groups if group.kl is not None]
+    total = sum(kl for kl, _ in known)
+    if not known or total <= 0:
         return None
-    numbers = [(float(kl), position) for position, kl in enumerate(scores["kl"]) if not math.isnan(float(kl))]
-    total = sum(kl for kl, _ in numbers)
-    if not numbers or total <= 0:
-        return None
-    most, position = max(numbers)
-    return position, most / total
+    most, group = max(known, key=lambda pair: pair[0])
+    return group, most / total
 
 
-def _expected(scores: dict[str, Any], position: int) -> str:
-    """The next token that each model expects at a position."""
-    teacher, student = (scores[f"{model}_tokens"][position][0] for model in ("teacher", "student"))
-    sure, less = (share(float(scores[f"{model}_probs"][position][0]), 1) for model in ("teacher", "student"))
+def _expected(scores: dict[str, Any], group: Group) -> str:
+    """The next token that each model expects at the token of a group with the largest KL."""
+    teacher, student = (expected(scores, group, model)[0] for model in ("teacher", "student"))
+    probs = (scores[f"{model}_probs"][group.position][0] for model in ("teacher", "student"))
+    sure, less = (share(float(prob), 1) for prob in probs)
     if teacher == student:
         return f"there both expect “{visible_token(teacher)}”, the teacher with {sure}, the student with {less}"
     teacher, student = visible_token(teacher), visible_token(student)
@@ -195,3 +197,12 @@ def _chance(rates: pd.DataFrame) -> bool:
     squared = (rates["samples"] * (rates["rate"] - pooled) ** 2).sum() / (pooled * (1 - pooled))
     freedom = len(rates) - 1
     return bool(squared <= freedom + 2 * math.sqrt(2 * freedom))
+
+
+def blocks(sample: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The text of a sample in titled blocks: its turns if it is a conversation, else prompt and response."""
+    if sample["turns"]:
+        return [(str(turn["speaker"]).capitalize(), str(turn["text"])) for turn in sample["turns"]]
+    prompt = f"{sample['instruction']}\n{sample['input']}"
+    titled = [("System", sample["system"]), ("Prompt", prompt), ("Response", sample["response"])]
+    return [(title, str(text)) for title, text in titled if title == "Response" or str(text).strip()]

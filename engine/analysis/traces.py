@@ -11,7 +11,7 @@ from typing import Any
 from engine.analysis.rankings import Place
 from engine.analysis.token_groups import Group, expected, token_groups
 from engine.common import formats
-from engine.common.text import visible_token
+from engine.common.text import visible_text, visible_token
 from engine.config.pruning import METRICS
 
 STUDENTS = {"base": "before any training", "dynamic": "in its last epoch"}
@@ -29,7 +29,7 @@ def largest_difference(trace: Mapping[str, Any]) -> str:
         return "The scores of this response are all NaN."
     most = max(scored, key=lambda group: group.kl or 0.0)
     end = "where it was truncated" if trace["truncated"] else "at its end"
-    where = end if most.text is None else f"at {_quoted(most.text)}{most.which}"
+    where = end if most.text is None else f"at {_quoted(visible_text(most.text))}{most.which}"
     teacher, student = _expected(trace, "teacher", most), _expected(trace, "student", most)
     if trace["teacher_tokens"][most.position][0] == trace["student_tokens"][most.position][0]:
         words = (
@@ -42,12 +42,12 @@ def largest_difference(trace: Mapping[str, Any]) -> str:
 
 
 def _expected(trace: Mapping[str, Any], model: str, group: Group) -> str:
-    return f"{_quoted(expected(trace, group, model)[0])} ({_percent(trace, model, group)})"
+    return f"{_quoted(visible_token(expected(trace, group, model)[0]))} ({_percent(trace, model, group)})"
 
 
-def _quoted(token: str) -> str:
+def _quoted(visible: str) -> str:
     """A token inside a sentence, without the space that most tokens begin with."""
-    return f"“{visible_token(token.strip(' ') or token)}”"
+    return f"“{visible.strip('␣') or visible}”"
 
 
 def _percent(trace: Mapping[str, Any], model: str, group: Group) -> str:

@@ -22,6 +22,7 @@ _STAND_INS = {0xDC00 + byte: chr(_BASE + byte) for byte in _HIGH} | {
 _ESCAPES = {_BASE + byte: chr(0xDC00 + byte) for byte in _HIGH}
 _PARTS = re.compile(f"[{chr(_BASE + 0x80)}-{chr(_BASE + 0xFF)}]+")
 _LAST_PARTS = re.compile(_PARTS.pattern + "$")
+_ESCAPED = re.compile("[\udc80-\udcff]+")
 _CLUSTERS = regex.compile(r"[\udc80-\udcff]+|\X")  # a run of bytes that spell nothing, or what people see as one
 
 
@@ -78,8 +79,9 @@ def completed(before: Sequence[str], token: str) -> str:
 
 
 def name_parts(token: str) -> str:
-    """A token with its stand-ins written out: `⟨bytes E2 80 of a character⟩`."""
-    return _PARTS.sub(lambda found: _named(to_bytes(found[0])), token)
+    """A token as text, with bytes that are part of no whole character written out: `⟨bytes E2 80 of a character⟩`."""
+    text = to_bytes(token).decode("utf-8", "surrogateescape")
+    return _ESCAPED.sub(lambda found: _named(found[0].encode("utf-8", "surrogateescape")), text)
 
 
 def _named(raw: bytes) -> str:

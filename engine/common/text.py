@@ -43,7 +43,7 @@ _NAMED = {
 
 # Joiners (U+200C, U+200D) stay: emoji and several scripts are misspelt without them.
 _UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
 
@@ -71,10 +71,13 @@ def one_line(text: str, most: int = 200) -> str:
 
 
 def visible_token(token: str) -> str:
-    """A token by itself: the spaces at its ends are seen, and so are bytes that are only a part of a character."""
-    shown = (
-        escape_text(name_parts(token)).replace("\n", "⏎").replace("\t", "⇥").replace("\ufffd", "⟨part of a character⟩")
-    )
+    """A token by itself: like text, and bytes that are only a part of a character are written out."""
+    return visible_text(name_parts(token))
+
+
+def visible_text(text: str) -> str:
+    """A short text by itself: the spaces at its ends are seen."""
+    shown = escape_text(text).replace("\n", "⏎").replace("\t", "⇥").replace("\ufffd", "⟨part of a character⟩")
     inner = shown.strip(" ")
     if not inner:
         return "␣" * len(shown) or "⟨nothing⟩"

@@ -52,7 +52,7 @@ PROBES = (
 MOST_TOKENS = 1000  # of the vocabulary, evenly chosen, whose texts are read too
 MOST_ADDED = 300  # added tokens that are read between letters, spaces and line ends
 SHOWN = 4  # tokens of a difference
-WAYS = (
+WAYS: tuple[tuple[dict[str, bool], str], ...] = (
     ({"add_special_tokens": False, "split_special_tokens": True}, ""),
     ({"add_special_tokens": False, "split_special_tokens": False}, " if special tokens in a text count as such"),
     ({}, " with what each puts before and after a text"),

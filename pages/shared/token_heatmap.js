@@ -25,20 +25,14 @@ function draw(root, cells) {
   const panel = root.querySelector(".panel")
   const scored = cells.filter((cell) => typeof cell.kl === "number")
   const most = Math.max(1, ...scored.map((cell) => cell.kl))
-  const sum = scored.reduce((total, cell) => total + cell.kl, 0)
+  const sum = scored.reduce((total, cell) => total + cell.kl * cell.tokens, 0)
   root.querySelector(".most").textContent = `differ most: ${nats(most)} ${nats(most) === "1" ? "nat" : "nats"}`
   text.replaceChildren()
   const spans = []
-  const sections = [["Prompt", 0], ["Response", 1]].map(([title, part]) => {
-    const section = make("section")
-    const body = make("div", "tokens")
-    body.setAttribute("role", "group")
-    body.setAttribute("aria-label", `${title}, token by token; arrow keys move`)
-    section.append(make("h4", "", title), body)
-    if (cells.some((cell) => cell.part === part)) text.append(section)
-    return body
-  })
+  const conversation = cells.some((cell) => cell.turn)
   let chosen = null
+  let body = null
+  let title = ""
 
   const choose = (span, focus, asked = true) => {
     panel.classList.toggle("asked", asked)
@@ -70,7 +64,12 @@ function draw(root, cells) {
       span.onkeydown = (event) => step(event)
       spans.push(span)
     }
-    sections[cell.part].append(span)
+    const begins = conversation ? cell.turn : title !== ["Prompt", "Response"][cell.part]
+    if (begins || !body) {
+      title = conversation ? cell.turn : ["Prompt", "Response"][cell.part]
+      body = section(text, title)
+    }
+    body.append(span)
   }
 
   const step = (event) => {
@@ -86,16 +85,27 @@ function draw(root, cells) {
   if (hottest) choose(hottest, false, false)
 }
 
+function section(text, title) {
+  const part = make("section")
+  const body = make("div", "tokens")
+  body.setAttribute("role", "group")
+  body.setAttribute("aria-label", `${title}, token by token; arrow keys move`)
+  part.append(make("h4", "", title), body)
+  text.append(part)
+  return body
+}
+
 function describe(panel, cell, sum) {
   const head = make("div", "head")
   head.append(make("b", "", cell.name))
-  const share = sum > 0 && typeof cell.kl === "number" ? Math.round((100 * cell.kl) / sum) : 0
+  const share = sum > 0 && typeof cell.kl === "number" ? Math.round((100 * cell.kl * cell.tokens) / sum) : 0
   const part = share >= 1 ? `, ${share} % of the whole text's` : ""
-  head.append(make("span", "", typeof cell.kl === "number" ? `KL ${nats(cell.kl)} nats${part}` : "NaN here"))
+  const over = cell.tokens > 1 ? ` on average over its ${cell.tokens} tokens` : ""
+  head.append(make("span", "", typeof cell.kl === "number" ? `KL ${nats(cell.kl)} nats${over}${part}` : "NaN here"))
   const lists = make("div", "lists")
   for (const [title, tops] of [["Teacher expects", cell.teacher], ["Student expects", cell.student]]) {
     const list = make("div", "list")
-    list.append(make("h5", "", title))
+    list.append(make("h5", "", title + cell.which))
     for (const [name, prob, actual] of tops) {
       const row = make("div", actual ? "row actual" : "row")
       const bar = make("i")

@@ -2,7 +2,7 @@
 
 Position i has read token i and predicts the next one, so the KL of position i belongs to token i + 1: that is the
 token the two disagreed about. The first token is not predicted and stays unshaded. Tokens that spell one character
-together are shaded together, by the sum of their KL.
+together are shaded together, by the mean of their KL.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import streamlit as st
 
 from engine.analysis.token_groups import Group, expected, token_groups
-from engine.common.text import escape_text, visible_token
+from engine.common.text import escape_text, visible_text, visible_token
 from pages.shared import escape
 
 _HERE = Path(__file__).parent
@@ -62,9 +62,9 @@ def prepared(scores: Mapping[str, Any], *, ends: bool = True, search: str = "") 
         }
         if group.position is not None:
             cell |= {
-                "name": ending if after else visible_token(text),
+                "name": ending if after else visible_text(text),
                 "kl": group.kl,
-                "tokens": group.stop - group.first,
+                "tokens": group.predicted,
                 "which": group.which,
                 "known": not after,
                 "teacher": _likeliest(scores, "teacher", group),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from engine.analysis import samples
+from engine.common.characters import from_bytes
 from engine.storage.store import Count
 
 
@@ -16,6 +17,30 @@ def test_sentences() -> None:
     assert samples.partial(5, 5) == ""
     assert "Only 5 of 9 samples" in samples.partial(5, 9)
     assert "keep 9 → 5 and then stop: fewer than 4" in samples.coming([Count(9, 9), Count(5, 5), Count(3, 3)], 10, 4)
+
+
+def test_what_stands_out_is_named_whole() -> None:
+    """The tokens of one character count together, and are named as that character."""
+    begun, lam, mim = (from_bytes(bytes([byte])) for byte in (0xD9, 0x84, 0x85))
+    scores = {
+        "tokens": ["say", begun, mim],
+        "response": [True, True, True],
+        "turns": None,
+        "kl": [0.5, 0.3, 0.2],
+        "teacher_tokens": [["x"], [mim], ["."]],
+        "teacher_probs": [[0.5], [0.75], [0.5]],
+        "student_tokens": [[" y"], [lam], ["."]],
+        "student_probs": [[0.25], [0.5], [0.5]],
+    }
+    sentence = samples.stands_out(2, 4, "KL", 0.3, scores, None)
+    assert sentence.endswith(
+        "80 % of its KL comes from “م”, which is 2 tokens: there the teacher expects “x” (50 %), "
+        "the student “␣y” (25 %)."
+    )
+    scores["kl"] = [0.1, 0.3, 0.6]
+    assert "60 % of its KL comes from one token, the end: there both expect “.”" in samples.stands_out(
+        2, 4, "KL", 0.3, scores, None
+    )
 
 
 def test_breakdown_is_honest_about_chance() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.analysis import traces
+from engine.common.characters import from_bytes
 from tests.fixtures.traces import trace
 
 
@@ -24,6 +25,24 @@ def test_end_of_response_and_missing_numbers() -> None:
     assert "differ most at its end:" in traces.largest_difference(trace() | {"kl": [9.0, 0.1, 2.0]})
     assert (
         traces.largest_difference(trace() | {"kl": [9.0, math.nan, None]}) == "The scores of this response are all NaN."
+    )
+
+
+def test_a_character_of_several_tokens() -> None:
+    """It is named whole, with the token of it where they differ most, which is shown as what it completes."""
+    begun, lam, mim = (from_bytes(bytes([byte])) for byte in (0xD9, 0x84, 0x85))
+    read = {
+        "tokens": ["Where?", "\n", begun, mim],
+        "response": [False, True, True, True],
+        "kl": [9.0, 0.5, 2.0, 1.2],
+        "teacher_tokens": [["\n"], [begun], [mim], ["<end>"]],
+        "student_tokens": [["\n"], [begun], [lam], ["<end>"]],
+        "teacher_probs": [[0.9], [0.92], [0.7], [0.9]],
+        "student_probs": [[0.2], [0.31], [0.6], [0.8]],
+    }
+    assert traces.largest_difference(trace() | read) == (
+        "In the response, teacher and student differ most at “م” (token 2 of 2): the teacher expects “م” (70 %), "
+        "the student “ل” (60 %)."
     )
 
 

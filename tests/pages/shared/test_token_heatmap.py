@@ -63,14 +63,14 @@ def test_search_is_marked_across_tokens() -> None:
 
 
 def test_the_tokens_of_a_character_are_one() -> None:
-    """They are shaded by their sum, and what the models expected is that of the token where they differ most."""
+    """They are shaded by their mean, and what the models expected is that of the token where they differ most."""
     parts = [from_bytes(bytes([byte])) for byte in "語".encode()]
-    found = scores(["x", *parts, "."], 0, [0.5, 2.0, 0.25, 1.0, 3.0])
+    found = scores(["x", *parts, "."], 0, [0.5, 2.0, 0.5, 1.0, 3.0])
     found["student_tokens"][1] = [parts[1], from_bytes(b"\x80")]
     found["teacher_tokens"][2] = [parts[2], from_bytes(b"\xa9")]
     cells = token_heatmap.prepared(found)["cells"]
     assert [cell["text"] for cell in cells] == ["x", "語", ".", "⟨end⟩"]
-    assert [cell.get("kl") for cell in cells] == [None, 2.75, 1.0, 3.0]
+    assert [cell.get("kl") for cell in cells] == [None, 1.0, 1.0, 3.0]
     assert (cells[1]["name"], cells[1]["tokens"], cells[1]["which"]) == ("語", 3, " (token 2 of 3)")
     assert (cells[2]["tokens"], cells[2]["which"]) == (1, "")
     assert cells[1]["student"] == [
