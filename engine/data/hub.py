@@ -47,15 +47,16 @@ def read_hub(
     return replace(records, splits=[str(known) for known in splits])
 
 
+def is_saved(folder: Path) -> bool:
+    """Whether a folder was written by `save_to_disk`."""
+    return (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
+
+
 def read_saved(folder: Path, split: str, skip: int, limit: int | None) -> Records:
     """Rows `skip` to `skip + limit` of a split of a folder written by `save_to_disk`.
 
-    Raises WinnowError if the folder is something else or broken, or has no such split.
+    Raises WinnowError if it is damaged or has no such split.
     """
-    if not (folder / "state.json").is_file() and not (folder / "dataset_dict.json").is_file():
-        raise WinnowError(
-            f"{folder} is a folder, but was not written by the `save_to_disk` of datasets; name a file inside it."
-        )
     import datasets
 
     try:

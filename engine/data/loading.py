@@ -6,14 +6,16 @@ import difflib
 import os
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from engine.common.errors import WinnowError
 from engine.common.text import printable, reason
-from engine.data.files import SUFFIXES, read_file
-from engine.data.hub import read_hub, read_saved
-from engine.data.records import Records
+from engine.data.files import SUFFIXES, kind_of_file, read_file
+from engine.data.hub import is_saved, read_hub, read_saved
+from engine.data.records import Records, joined
+from engine.data.shards import files_by_split, is_pattern, matching_files, require_one_set
 
 DEMO = "demo"
 DEMO_CORPUS = "demo-corpus"  # clean rows of the same tasks, none of them in the demo set
@@ -34,34 +36,109 @@ def load_records(
     `config` names one of several sets of a Hub dataset. `streaming` reads no more of it than the slice; what lies on
     this machine is read so anyway.
     """
-    records = _load(source, split, skip, limit, config, streaming)
-    twice = [column for column, count in Counter(records.columns).items() if count > 1]
-    if twice:
-        raise WinnowError(f"Two columns of {records.name} are called {printable(twice[0])}; rename one of them.")
-    if not records.rows and records.total:
-        raise WinnowError(f"After skipping {skip:,} rows none is left in {records.name}, which has {records.total:,}.")
-    if not records.rows:
-        raise WinnowError(f"There are no rows in {records.name}; choose another.")
-    return records
+    return joined(load_parts(source, split, skip, limit, config, streaming), skip)
 
 
-def _load(source: str, split: str, skip: int, limit: int | None, config: str, streaming: bool) -> Records:
+def load_parts(
+    source: str,
+    split: str = "train",
+    skip: int = 0,
+    limit: int | None = None,
+    config: str = "",
+    streaming: bool = False,
+) -> list[Records]:
+    """`load_records` with a slice for each file; a file before or behind the slice gives an empty one."""
+    parts = _load(source, split, skip, limit, config, streaming)
+    for part in parts:
+        twice = [column for column, count in Counter(part.columns).items() if count > 1]
+        if twice:
+            raise WinnowError(f"Two columns of {part.name} are called {printable(twice[0])}; rename one of them.")
+    if not any(part.rows for part in parts):
+        whole = joined(parts, skip)
+        if whole.total:
+            raise WinnowError(f"After skipping {skip:,} rows none is left in {whole.name}, which has {whole.total:,}.")
+        raise WinnowError(f"There are no rows in {whole.name}; choose another.")
+    return parts
+
+
+def _load(source: str, split: str, skip: int, limit: int | None, config: str, streaming: bool) -> list[Records]:
     if source in (DEMO, DEMO_CORPUS):
         require_train(split, "The demo")
-        return _demo(source, skip, limit)
+        return [_demo(source, skip, limit)]
+    if is_pattern(source):
+        require_train(split, f"A pattern of files ({printable(source)})")
+        return _read_files(matching_files(source), skip, limit)
+    path = local_path(source)
+    if path.is_dir():
+        return [read_saved(path, split, skip, limit)] if is_saved(path) else _read_folder(path, split, skip, limit)
+    if path.is_file():
+        require_train(split, str(path))
+        return [read_file(path, skip, limit)]
+    if _HUB_ID.fullmatch(source) and not kind_of_file(source):
+        return [read_hub(source, split, skip, limit, config, streaming)]
+    raise WinnowError(_missing(path))
+
+
+def has_splits(source: str) -> bool:
+    """Whether one of several splits is read, so that its name must be known."""
+    if source in (DEMO, DEMO_CORPUS) or is_pattern(source):
+        return False
+    path = local_path(source)
+    if path.is_dir():
+        return (path / "dataset_dict.json").is_file() if is_saved(path) else "" not in files_by_split(path)
+    return not path.is_file()
+
+
+def local_path(source: str) -> Path:
+    """The path of that name, whether it is there or not. Raises WinnowError if nothing can be called so."""
     try:
         path = Path(source).expanduser().absolute()
-        is_file, is_folder = path.is_file(), path.is_dir()
-    except (OSError, RuntimeError) as error:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, RuntimeError, ValueError) as error:
         raise WinnowError(f"Nothing can be read at {printable(source)} ({reason(error)}); check the path.") from error
-    if is_folder:
-        return read_saved(path, split, skip, limit)
-    if is_file:
-        require_train(split, str(path))
-        return read_file(path, skip, limit)
-    if _HUB_ID.fullmatch(source) and path.suffix.lower() not in SUFFIXES:
-        return read_hub(source, split, skip, limit, config, streaming)
-    raise WinnowError(_missing(path))
+    return path
+
+
+def _read_folder(folder: Path, split: str, skip: int, limit: int | None) -> list[Records]:
+    try:
+        found = files_by_split(folder)
+    except OSError as error:
+        raise WinnowError(f"{folder} cannot be read ({reason(error)}); check your rights.") from error
+    if not found:
+        raise WinnowError(
+            f"{folder} is a folder, but was not written by the `save_to_disk` of datasets and holds no data files "
+            f"({', '.join(SUFFIXES)}), also not in a folder data or in folders of splits; name a file or a pattern."
+        )
+    if "" in found:
+        require_train(split, f"The folder {folder}")
+    elif split not in found:
+        raise WinnowError(
+            f"There is no split {printable(split)} in the files of the folder {folder}; it has "
+            f"{', '.join(map(printable, found))}."
+        )
+    files = found.get(split) or found[""]
+    require_one_set(folder, files)
+    parts = _read_files(files, skip, limit)
+    parts[0].splits = [name for name in found if name]
+    return parts
+
+
+def _read_files(files: Sequence[Path], skip: int, limit: int | None) -> list[Records]:
+    """A slice of each file. Raises WinnowError if two do not have the same columns."""
+    parts: list[Records] = []
+    for path in files:
+        before = sum(part.total or 0 for part in parts)
+        left = None if limit is None else limit - sum(len(part.rows) for part in parts)
+        parts.append(read_file(path, max(skip - before, 0), left))
+        more = set(parts[-1].columns) ^ set(parts[0].columns)
+        if more and kind_of_file(path.name) not in (".json", ".jsonl"):  # there a column may be missing if it is null
+            raise WinnowError(
+                f"{parts[-1].name} and {parts[0].name} have different columns: only one of them has "
+                f"{printable(min(more))}; give all files the same, or read those that have."
+            )
+    return parts
 
 
 def require_train(split: str, name: str) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.common.errors import WinnowError
-from engine.data.files import BATCH_ROWS, read_file
+from engine.data.files import read_file
+from engine.data.parquet_files import BATCH_ROWS
 
 ROWS = [{"instruction": f"Say {i}", "input": "", "output": str(i)} for i in range(10)]
 Write = Callable[[Path], object]
@@ -25,9 +28,9 @@ def write_parquet(path: Path, rows: list[dict[str, Any]] = ROWS) -> None:
     pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=3)
 
 
-def write_csv(path: Path, rows: list[dict[str, Any]] = ROWS) -> None:
+def write_csv(path: Path, rows: list[dict[str, Any]] = ROWS, delimiter: str = ",") -> None:
     with path.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, list(rows[0]))
+        writer = csv.DictWriter(handle, list(rows[0]), delimiter=delimiter)
         writer.writeheader()
         writer.writerows(rows)
 
@@ -40,6 +43,30 @@ def write_list(path: Path, rows: list[dict[str, Any]] = ROWS) -> None:
     path.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
+def write_pretty(path: Path, rows: list[dict[str, Any]] = ROWS) -> None:
+    path.write_text("\n".join(json.dumps(row, indent=2) for row in rows), encoding="utf-8")
+
+
+def write_tabs(path: Path) -> None:
+    write_csv(path, delimiter="\t")
+
+
+def zstd(content: bytes) -> bytes:
+    packed: bytes = pa.compress(content, codec="zstd", asbytes=True)
+    return packed
+
+
+def compressed(write: Write, compress: Callable[[bytes], bytes]) -> Write:
+    """What `write` writes, compressed in two pieces, one behind the other."""
+
+    def write_compressed(path: Path) -> None:
+        write(path)
+        content = path.read_bytes()
+        path.write_bytes(compress(content[:50]) + compress(content[50:]))
+
+    return write_compressed
+
+
 KINDS: dict[str, Write] = {
     "a.parquet": write_parquet,
     "a.csv": write_csv,
@@ -47,6 +74,14 @@ KINDS: dict[str, Write] = {
     "a.json": write_list,
     "lines.json": write_lines,
     "LIST.JSONL": write_list,
+    "pretty.json": write_pretty,
+    "a.tsv": write_tabs,
+    "a.jsonl.gz": compressed(write_lines, gzip.compress),
+    "a.csv.GZ": compressed(write_csv, gzip.compress),
+    "a.json.gz": compressed(write_list, gzip.compress),
+    "a.jsonl.zst": compressed(write_lines, zstd),
+    "a.tsv.zst": compressed(write_tabs, zstd),
+    "a.json.zst": compressed(write_list, zstd),
 }
 
 
@@ -167,9 +202,16 @@ def torn_page(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+def no_text(path: Path) -> None:
+    """The name of a column, which schema and statistics repeat, is not UTF-8."""
+    pq.write_table(pa.table({"column": ["a"]}), path)
+    path.write_bytes(path.read_bytes().replace(b"column", b"\xe9olumn"))
+
+
 BROKEN: list[tuple[str, bytes | Write, str]] = [
     ("a.parquet", broken_parquet, "is not a whole Parquet file"),
     ("a.parquet", torn_page, "is not a whole Parquet file"),
+    ("a.parquet", no_text, "is not a whole Parquet file"),
     ("a.parquet", b"", "is not a whole Parquet file"),
     ("a.parquet", b"instruction,output\n", "is not a whole Parquet file"),
     ("a.jsonl", b'{"a": 1}\n\n{"a": 2,,}\n', "line 3: this is not valid JSON (expecting property name"),
@@ -183,7 +225,18 @@ BROKEN: list[tuple[str, bytes | Write, str]] = [
     ("a.jsonl", '{"a": 1}\n'.encode("utf-16"), "line 1: this is not UTF-8 (byte 0 of the file"),
     ("a.json", b'[{"a": 1},\n{"a": 2},\n{"a" 3}]', "line 3: this is not valid JSON"),
     ("a.json", b'[{"a": 1}, "text"]', "item 1 of the list is a text; each must be an object"),
-    ("a.json", b'{\n"data": [{"a": 1}]\n}', "write either one object per line or one list of objects"),
+    ("a.json", b'{\n"a": [{"b": 1}\n}', "line 3: this is not valid JSON"),
+    ("a.json", b'{"a": 1,\n"b": 2}\n3', "line 3: this is a number beside others"),
+    ("a.tsv", b"a\tb\n1\n", "line 2: 1 values, but the first line names 2 columns, separated by tabs"),
+    ("a.csv.gz", gzip.compress(b"a,b\n1,2\n3,caf\xe9\n"), "line 3: this is not UTF-8 (byte 13 of the unpacked file"),
+    ("a.csv.gz", gzip.compress(b"a,b\n1,2\n3,4,5\n"), "line 3: 3 values, but the first line names 2 columns"),
+    ("a.jsonl.zst", zstd(b'{"a": 1}\n{"a" 2}\n'), "line 2: this is not valid JSON"),
+    ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 9)[:-9], "is not a whole gzip file (Truncated"),
+    ("a.json.zst", zstd(b'{"a": 1}\n' * 9)[:-5], "is not a whole zstd file (Truncated"),
+    ("a.csv.gz", b"a,b\n1,2\n", "is not a whole gzip file"),
+    ("a.csv.zst", b"a,b\n1,2\n", "is not a whole zstd file"),
+    ("a.parquet.gz", b"text", "is not a kind of file that Winnow reads"),
+    (".gz", b"text", "is not a kind of file that Winnow reads"),
     ("a.csv", b"a,b\n1,2\n3,4,5\n", "line 3: 3 values, but the first line names 2 columns"),
     ("a.csv", b"a,b\n1,2\n\n3\n", "line 4: 1 values, but the first line names 2 columns"),
     ("a.csv", b'a,b\n1,"x"y\n', "line 2: this is not valid CSV"),
@@ -235,3 +288,19 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(WinnowError, match=r"a\.csv cannot be read \(Permission denied\)"):
         read_file(tmp_path / "a.csv", 0, None)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_file_is_read_or_refused(name: str, data: st.DataObject, tmp_path: Path) -> None:
+    """Whatever bytes are changed, lost or added, nothing but a sentence comes out."""
+    path = tmp_path / name
+    KINDS[name](path)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(content)))
+        content[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    path.write_bytes(content)
+    with suppress(WinnowError):
+        read_file(path, 0, None)

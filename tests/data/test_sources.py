@@ -51,7 +51,9 @@ def test_rows_keep_their_position_and_every_other_column(tmp_path: Path) -> None
     )
     rows = read_rows(source, skip=2, limit=3)
     assert [row["row"] for row in rows.rows] == [2, 3, 4]
-    assert rows.rows[0] == {"row": 2, "instruction": "Q1", "input": "", "response": "A1", "fields": {"n": "1"}}
+    texts = {"instruction": "Q1", "input": "", "response": "A1", "system": "", "turns": []}
+    assert rows.rows[0] == {"row": 2, **texts, "fields": {"n": "1"}}
+    assert rows.unused == ["n"]
     assert rows.columns == ColumnMap(instruction="question", input="", response="answer")
     assert rows.origin == f"Rows 2 to 4, counted from 0, from the JSON file {source}."
     assert rows.dropped == {}
@@ -237,7 +239,8 @@ def test_sources_that_are_not_there(tmp_path: Path) -> None:
     assert nowhere == f"There is no file {tmp_path}/no/such.csv; check the path, or write a Hub dataset as owner/name."
     for source in ("alpaca", "https://a.b/c.jsonl", "a/b/c", "x/y.csv", "nul\0", "~nobody-here/a.csv", "x" * 5000):
         assert "check the path" in sentence(source)
-    assert "is a folder, but was not written by" in sentence(str(tmp_path))
+    (tmp_path / "empty").mkdir()
+    assert "is a folder, but was not written by" in sentence(str(tmp_path / "empty"))
 
 
 def test_files_and_the_demo_have_no_splits(tmp_path: Path) -> None:

@@ -7,15 +7,15 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from engine.common.errors import WinnowError
-from engine.common.text import printable, reason
+from engine.common.text import printable
 from engine.config.data import LabelledSettings
 from engine.data.demo.texts import feelings, topics
-from engine.data.loading import load_records, require_train
+from engine.data.loading import has_splits, load_parts, local_path, require_train
 from engine.data.records import Records
+from engine.data.shards import is_pattern
 
 
 @dataclass
@@ -73,7 +73,7 @@ def _read_test(settings: LabelledSettings, splits: Sequence[str]) -> list[Record
     source, split = settings.source, settings.test_split
     if settings.test_source:
         source = settings.test_source
-        split = "train" if _has_no_splits(source) else split
+        split = split if source not in BUILT_IN and has_splits(source) else "train"
     elif not splits or not split:
         return []
     elif split not in splits:
@@ -90,29 +90,10 @@ def _read_test(settings: LabelledSettings, splits: Sequence[str]) -> list[Record
     return _read(settings, source, split, settings.test_limit)
 
 
-def _has_no_splits(source: str) -> bool:
-    path = _existing(source)
-    is_one = path is not None and (path.is_file() or (path / "state.json").is_file())
-    return is_one or source in BUILT_IN or _is_pattern(source)
-
-
-def _is_pattern(source: str) -> bool:
-    return any(mark in source for mark in "*?[") and _existing(source) is None
-
-
-def _existing(source: str) -> Path | None:
-    """The file or folder of that name. None also if the name is not a valid path: reading it raises the error."""
-    try:
-        path = Path(source).expanduser()
-        return path if path.exists() else None
-    except (OSError, RuntimeError):
-        return None
-
-
 def _read(settings: LabelledSettings, source: str, split: str, limit: int | None) -> list[Records]:
     """The first `limit` rows, one slice for each file. A configuration is one of `settings.source` alone."""
     config = settings.config if source == settings.source else ""
-    if config and (source in BUILT_IN or _is_pattern(source) or _existing(source)):
+    if config and (source in BUILT_IN or is_pattern(source) or local_path(source).exists()):
         raise WinnowError(
             f"data.config chooses one of several sets of a Hub dataset, and {printable(source)} is none; leave it out."
         )
@@ -121,30 +102,11 @@ def _read(settings: LabelledSettings, source: str, split: str, limit: int | None
         records = BUILT_IN[source]()
         records.rows = records.rows[:limit]
         return [records]
-    if not _is_pattern(source):
-        return [load_records(source, split, 0, limit, config, settings.streaming)]
-    require_train(split, f"A pattern of files ({printable(source)})")
-    slices: list[Records] = []
-    for path in _matches(source):
-        left = None if limit is None else limit - sum(len(part.rows) for part in slices)
-        if left == 0:
-            break
-        slices.append(load_records(str(path), limit=left))
-    return slices
-
-
-def _matches(pattern: str) -> list[Path]:
-    """The files that match, sorted by path."""
-    try:
-        path = Path(pattern).expanduser().absolute()
-        found = sorted(match for match in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if match.is_file())
-    except (ValueError, OSError, RuntimeError) as error:
-        raise WinnowError(
-            f"The pattern {printable(pattern)} cannot be followed ({reason(error)}); use * for any part of a name."
-        ) from error
-    if not found:
-        raise WinnowError(f"No file matches the pattern {printable(str(path))}; check the folder and the name.")
-    return found
+    parts = load_parts(source, split, 0, limit, config, settings.streaming)
+    parts[0].splits, splits = [], parts[0].splits
+    used = [part for part in parts if part.rows]
+    used[0].splits = splits
+    return used
 
 
 def _digits() -> Records:
