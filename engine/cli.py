@@ -10,7 +10,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -198,12 +199,30 @@ def _foreground(workspace: Workspace, start: Callable[[Ledger], tuple[Run, Any]]
             bar.n = round(100 * fraction, 1)
             bar.set_description_str(f"{phase}, {eta:.0f} s left" if eta is not None else phase)
 
-        state = execute(workspace, ledger, found, lock, device=device, report=report)
+        with _silent_about_failures():
+            state = execute(workspace, ledger, found, lock, device=device, report=report)
     ended = ledger.run(found.id)
     if ended.error:
         print(f"winnow: {ended.error}", file=sys.stderr)
     print(found.id)
     return 0 if state == "done" else 1
+
+
+@contextmanager
+def _silent_about_failures() -> Iterator[None]:
+    """Why the run failed is printed once it has ended, so until then only its own log says it."""
+
+    def passes(record: logging.LogRecord) -> bool:
+        return record.levelno < logging.ERROR or not record.name.startswith("engine.run.")
+
+    terminal = list(logging.getLogger().handlers)
+    for handler in terminal:
+        handler.addFilter(passes)
+    try:
+        yield
+    finally:
+        for handler in terminal:
+            handler.removeFilter(passes)
 
 
 def _start_here(workspace: Workspace, recipe: Recipe, device: str) -> int:

@@ -65,8 +65,10 @@ def test_a_failed_run_ends_with_one_and_one_sentence(
     assert engine(workspace, "run", "alpaca-kl-scratch", "--set", f"data.source={tmp_path / 'no.parquet'}") == 1
     shown = capsys.readouterr()
     assert shown.out.strip().startswith("alpaca-kl-scratch-")
-    (sentence,) = [line for line in shown.err.splitlines() if line.startswith("winnow: ")]
-    assert "There is no file" in sentence
+    (sentence,) = [line for line in shown.err.splitlines() if "There is no file" in line]
+    assert sentence.startswith("winnow: ")
+    assert engine(workspace, "log", shown.out.split()[-1]) == 0
+    assert sentence.removeprefix("winnow: ") in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [["run", "no-such-recipe"], ["submit", "demo-kl", "--set", "pruning.tauu=1"]])
