@@ -17,9 +17,13 @@ from torch.func import functional_call
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerBase
 
 from engine.common.errors import WinnowError
+from engine.common.text import reason
 from engine.config.models import NetworkSettings
 from engine.models.loading import explain_load_errors
 from engine.models.networks import Classifier, make_network
+from engine.models.padding import TOLERANCE, padding_of, sample_ids
+from engine.models.positions import positions_of
+from engine.models.weights import require_whole
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +39,8 @@ class FunctionalModel:
 
     head_names: set[str]
 
-    def __init__(self, network: nn.Module, frozen: set[int], device: torch.device) -> None:
+    def __init__(self, name: str, network: nn.Module, frozen: set[int], device: torch.device) -> None:
+        self.name = name  # as the recipe writes it
         self.network = network.to(device).eval().requires_grad_(False)
         self.device = device
         parameters = {name: weight for name, weight in network.named_parameters() if id(weight) not in frozen}
@@ -77,7 +82,7 @@ class ImageModel(FunctionalModel):
         model: Any = network.model if isinstance(network, Classifier) else None
         if model is not None:
             model.set_attn_implementation(EAGER)
-        super().__init__(network, set(), device)
+        super().__init__(settings.model, network, set(), device)
         self.head_names = set(self.names) if model is None else _head_names(model, "model.")
         self._std = None if model is None else _initializer_range(model)
 
@@ -126,18 +131,26 @@ class TextModel(FunctionalModel):
                 f"{settings.model} has no table of token embeddings, so learned vectors could not be read as text; "
                 "choose an encoder that has one, such as BERT."
             )
-        super().__init__(model, {id(words.weight)}, device)
+        self.padding = padding_of(model, settings.model)
+        if not self.padding.ignored:
+            raise WinnowError(
+                f"{settings.model} reads the padding of a text, so its answers would depend on the other texts of a "
+                "batch; choose an encoder that reads its attention mask, such as BERT."
+            )
+        _require_reads_vectors(settings.model, model, words)
+        super().__init__(settings.model, model, {id(words.weight)}, device)
         self.head_names, self._std = _head_names(model) | fresh, _initializer_range(model)
         self.table = words.weight.detach()
         before, after = _special_tokens(tokenizer)
         self.prefix, self.suffix = self.table[before], self.table[after]
-        self.context = _context(model)
+        self.context = positions_of(model.config)
 
     def init(self, seed: int) -> list[Tensor]:
         return _with_random_head(self.names, self._base, self.head_names, self._std, seed)
 
     def forward(self, weights: list[Tensor], *inputs: Tensor) -> Tensor:
-        return self._call(weights, input_ids=inputs[0], attention_mask=inputs[1]).logits
+        ids, mask = self.padding.arrange(inputs[0], inputs[1])
+        return self._call(weights, input_ids=ids, attention_mask=mask).logits
 
     def add_special_tokens(self, inputs: Tensor) -> Tensor:
         """Vectors (n, L, d) with the p of the prefix and the s of the suffix around them, (n, p + L + s, d)."""
@@ -172,7 +185,28 @@ def _text_classifier(settings: NetworkSettings, source: str, classes: int) -> tu
             output_loading_info=True,
             **options,
         )
+    require_whole(source, model, loaded, fresh_head=True)
     return model, {*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])}, str(asked)
+
+
+def _require_reads_vectors(name: str, model: Any, words: nn.Embedding) -> None:
+    """Raises WinnowError if vectors in the place of token embeddings are not read as their tokens are, or if the
+    gradient of that has no gradient."""
+    ids = sample_ids(model)
+    vectors = words(ids).detach().requires_grad_()
+    mask = torch.ones_like(ids)
+    unfit = f"{name} takes no vectors in the place of token embeddings"
+    advice = "so nothing could be learned for it; choose an encoder that does, such as BERT."
+    try:
+        logits = model(inputs_embeds=vectors, attention_mask=mask).logits
+        (gradient,) = torch.autograd.grad(logits.square().sum(), vectors, create_graph=True)
+        torch.autograd.grad(gradient.square().sum(), vectors)
+    except Exception as error:
+        raise WinnowError(f"{unfit} ({type(error).__name__}: {reason(error)}), {advice}") from error
+    with torch.no_grad():
+        off = (model(input_ids=ids, attention_mask=mask).logits - logits).abs().max()
+    if off > TOLERANCE * logits.abs().max():
+        raise WinnowError(f"{unfit}: it reads them otherwise than the tokens they stand for, {advice}")
 
 
 def _head_names(model: Any, before: str = "") -> set[str]:
@@ -207,14 +241,6 @@ def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list
         if whole[start : start + len(plain)] == plain:
             return whole[:start], whole[start + len(plain) :]
     return [], []
-
-
-def _context(model: Any) -> int:
-    """The longest input in tokens, special ones included. Positions begin after their padding row, if they have one."""
-    for name, table in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(table, nn.Embedding) and table.padding_idx is not None:
-            return table.num_embeddings - table.padding_idx - 1
-    return int(getattr(model.config, "max_position_embeddings", None) or 1 << 30)
 
 
 def softplus_inverse(value: float) -> float:

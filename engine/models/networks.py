@@ -20,6 +20,9 @@ from engine.common.errors import WinnowError
 from engine.config.data import Task
 from engine.config.models import NetworkSettings
 from engine.models.loading import explain_load_errors
+from engine.models.padding import Padding, padding_of
+from engine.models.positions import positions_of
+from engine.models.weights import require_whole
 
 log = logging.getLogger(__name__)
 
@@ -87,29 +90,36 @@ class Block(nn.Module):
 
 
 class Classifier(nn.Module):
-    """A classifier of transformers on (ids, mask), or on pixels scaled to the size it was made for."""
+    """A classifier of transformers on (ids, mask), or on pixels scaled to the size it was made for.
+
+    `padding` is how it has to be padded if it reads texts; see `padding_of`.
+    """
 
     stacks = False  # transformers looks at the values of a mask, which vmap does not have
 
-    def __init__(self, model: nn.Module, task: Task, side: int) -> None:
+    def __init__(self, model: nn.Module, side: int, padding: Padding | None) -> None:
         super().__init__()
-        self.model, self.task, self.side = model, task, side
+        self.model, self.side, self.padding = model, side, padding
 
     def _run(self, inputs: tuple[Tensor, ...], hidden: bool) -> tuple[Tensor, Tensor | None]:
-        if self.task == "text":
-            out = self.model(input_ids=inputs[0], attention_mask=inputs[1], output_hidden_states=hidden)
+        if self.padding:
+            ids, mask = self.padding.arrange(*inputs)
+            out = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=hidden)
         else:
             pixels = inputs[0].expand(-1, 3, -1, -1)
             if pixels.shape[-1] != self.side:
                 pixels = F.interpolate(pixels, (self.side, self.side), mode="bilinear", align_corners=False)
             out = self.model(pixel_values=pixels, output_hidden_states=hidden)
-        return out.logits, out.hidden_states[-1] if hidden else None
+        if not hidden:
+            return out.logits, None
+        encoded = getattr(out, "encoder_last_hidden_state", None)  # of models that have a decoder as well
+        return out.logits, out.hidden_states[-1] if encoded is None else encoded
 
     def features(self, *inputs: Tensor) -> Tensor:
         last = self._run(inputs, hidden=True)[1]
         assert last is not None
-        if self.task == "text":  # the mean over real tokens, whatever pooling the head prefers
-            mask = inputs[1][..., None].to(last.dtype)
+        if self.padding:  # the mean over real tokens, whatever pooling the head prefers
+            mask = self.padding.arrange(*inputs)[1][..., None].to(last.dtype)
             return (last * mask).sum(1) / mask.sum(1).clamp(min=1)
         return last.mean((2, 3)) if last.dim() == 4 else last.mean(1)
 
@@ -154,15 +164,30 @@ def _classifier(settings: NetworkSettings, task: Task, outputs: int) -> nn.Modul
                 outputs,
             )
         if settings.pretrained:
-            model = auto.from_pretrained(
-                settings.model, num_labels=outputs, ignore_mismatched_sizes=True, use_safetensors=True, **options
+            model, loaded = auto.from_pretrained(
+                settings.model,
+                num_labels=outputs,
+                ignore_mismatched_sizes=True,
+                use_safetensors=True,
+                output_loading_info=True,
+                **options,
             )
+            require_whole(settings.model, model, loaded, fresh_head=True)
         else:
             config.num_labels = outputs
             model = auto.from_config(config)
     size = getattr(model.config, "image_size", 224)
     side = size if isinstance(size, int) else size[0]
-    return Classifier(model, task, side)
+    return Classifier(model, side, padding_of(model, settings.model) if task == "text" else None)
+
+
+def longest_text(source: str) -> int | None:
+    """The most tokens that the text classifier of a Hub id or folder can read; None if nothing limits it.
+
+    Raises WinnowError naming the source if there is no such model.
+    """
+    with explain_load_errors("model", source) as options:
+        return positions_of(AutoConfig.from_pretrained(source, **options))
 
 
 def parameters_of(network: nn.Module) -> int:

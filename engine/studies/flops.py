@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 from engine.config.models import ScratchModel
 from engine.config.pruning import DynamicPruningRecipe, PairRecipe
+
+log = logging.getLogger(__name__)
 
 # Per parameter and token: a forward pass takes 2; a LoRA step 2 forward and 3 back, because the frozen weights need no
 # gradients of their own; training from scratch 2 forward and 4 back.
 FORWARD, LORA_STEP, TRAINING_STEP = 2.0, 5.0, 6.0
+
+
+def of_forward(forward: Callable[[], object], name: str, parameters: int, tokens: int) -> tuple[float, bool]:
+    """Floating-point operations of a forward pass, and whether they are an estimate.
+
+    Some models do not run while operations are counted (DeBERTa); theirs are estimated from their parameters.
+    """
+    with torch.no_grad():
+        try:
+            with FlopCounterMode(display=False) as counter:
+                forward()
+            return float(counter.get_total_flops()), False
+        except (AssertionError, RuntimeError):
+            forward()  # if the model cannot do it at all, that is what is raised
+    log.info("%s does not run while its operations are counted; they are estimated from its parameters", name)
+    return FORWARD * parameters * tokens, True
 
 
 def parameters_of(settings: ScratchModel, vocab_size: int) -> int:

@@ -20,10 +20,12 @@ from engine.training.views import Samples, make_samples
 SPLITS = ("train", "valid", "test")
 
 
-def read_samples(job: Job, settings: LabelledSettings, tokenizer: PreTrainedTokenizerBase | None) -> Labelled:
-    """Read, check and split the samples, as a phase of the run."""
+def read_samples(
+    job: Job, settings: LabelledSettings, tokenizer: PreTrainedTokenizerBase | None, longest: int | None
+) -> Labelled:
+    """Read, check and split the samples, as a phase of the run; see `read_labelled`."""
     with job.phase(f"reading {settings.source}", 0):
-        return read_labelled(settings, tokenizer)
+        return read_labelled(settings, tokenizer, longest)
 
 
 def split_indices(data: Labelled) -> dict[str, NDArray[np.int64]]:

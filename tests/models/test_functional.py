@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import (
+    AutoModelForSequenceClassification,
+    BartConfig,
     BertConfig,
     BertForSequenceClassification,
     BertModel,
@@ -22,6 +24,8 @@ from transformers import (
     CanineForSequenceClassification,
     DistilBertConfig,
     DistilBertModel,
+    FNetConfig,
+    LongformerConfig,
     ModernBertConfig,
     ModernBertModel,
     PreTrainedModel,
@@ -32,6 +36,7 @@ from transformers import (
     RobertaModel,
     ViTConfig,
     ViTForImageClassification,
+    XLNetConfig,
 )
 
 from engine.common.errors import WinnowError
@@ -280,6 +285,76 @@ def test_an_encoder_that_reads_characters(tmp_path: Path) -> None:
     source = saved(tmp_path, "canine", CanineForSequenceClassification(config))
     with pytest.raises(WinnowError, match=r"^the/canine has no table of token embeddings.* BERT\.$"):
         TextModel(NetworkSettings(model="the/canine"), source, tokenizer_of("bert"), 2, CPU)
+
+
+UNFIT: dict[str, tuple[Callable[[], Any], str]] = {
+    "takes no embeddings": (
+        lambda: BartConfig(
+            **COMMON, d_model=8, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+            decoder_attention_heads=2, encoder_ffn_dim=8, decoder_ffn_dim=8, max_position_embeddings=20,
+        ),
+        r"takes no vectors in the place of token embeddings \(NotImplementedError: .*such as BERT\.$",
+    ),
+    "takes no embeddings, and says so in another way": (
+        lambda: LongformerConfig(**SMALL | {"pad_token_id": 1}, max_position_embeddings=20, attention_window=[4, 4]),
+        r"takes no vectors in the place of token embeddings \(.*such as BERT\.$",
+    ),
+    "reads padding": (
+        lambda: FNetConfig(
+            **COMMON, hidden_size=8, num_hidden_layers=2, intermediate_size=16, max_position_embeddings=20
+        ),
+        r"reads the padding of a text, so its answers would depend .*such as BERT\.$",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("why", UNFIT)
+def test_an_encoder_that_cannot_learn_vectors(why: str, tmp_path: Path) -> None:
+    """Found as it is loaded, before anything is learned; one sentence names it."""
+    config, sentence = UNFIT[why]
+    torch.manual_seed(0)
+    source = saved(tmp_path, why, AutoModelForSequenceClassification.from_config(config()))
+    with pytest.raises(WinnowError, match=f"^the/encoder {sentence}"):
+        TextModel(NetworkSettings(model="the/encoder"), source, tokenizer_of("bert"), 2, CPU)
+
+
+def test_vectors_that_are_read_otherwise_than_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoder that scales the embeddings of tokens alone would learn vectors that no token stands for."""
+    plain = BertForSequenceClassification.forward
+
+    def scaled(self: Any, **inputs: Any) -> Any:
+        if "inputs_embeds" in inputs:
+            inputs["inputs_embeds"] = inputs["inputs_embeds"] * 4 + 1
+        return plain(self, **inputs)
+
+    monkeypatch.setattr(BertForSequenceClassification, "forward", scaled)
+    with pytest.raises(WinnowError, match=r"it reads them otherwise than the tokens they stand for, so nothing could"):
+        text_learner(tmp_path)
+
+
+def test_an_encoder_without_a_limit(tmp_path: Path) -> None:
+    """XLNet has no table of positions; padding stands before its texts, and vectors read as their words."""
+    config = XLNetConfig(**COMMON, d_model=8, n_layer=2, n_head=2, d_inner=16)
+    torch.manual_seed(0)
+    learner = text_learner(tmp_path, "bert", model=AutoModelForSequenceClassification.from_config(config))
+    tokenizer = tokenizer_of("bert")
+    assert learner.context is None
+    weights = learner.init(0)
+    one = tokenizer(["the cat"], return_tensors="pt")
+    two = tokenizer(["the cat", "a dog ran off and sat"], padding=True, return_tensors="pt")
+    alone = learner.forward(weights, one["input_ids"], one["attention_mask"])
+    torch.testing.assert_close(learner.forward(weights, two["input_ids"], two["attention_mask"])[:1], alone)
+    vectors = learner.table[one["input_ids"][:, 1:-1]]
+    torch.testing.assert_close(learner.forward_embeds(weights, vectors)[0], alone)
+
+
+def test_an_encoder_without_a_layer_is_refused(tmp_path: Path) -> None:
+    """Weights that no file holds would be drawn at random; only those of a head may be."""
+    model = BertForSequenceClassification(BertConfig(**SMALL, max_position_embeddings=POSITIONS))
+    source = saved(tmp_path, "bert", model)
+    BertConfig(**SMALL | {"num_hidden_layers": 3}, max_position_embeddings=POSITIONS).save_pretrained(tmp_path)
+    with pytest.raises(WinnowError, match=r"bert\.encoder\.layer\.2\."):
+        TextModel(NetworkSettings(model=source), source, tokenizer_of("bert"), 2, CPU)
 
 
 @pytest.mark.parametrize("error", [NotImplementedError, AttributeError])

@@ -98,6 +98,21 @@ def test_longer_than_the_model_reads(workspace: Workspace, tmp_path: Path) -> No
     assert do(workspace, recipe(**{**wanted.model_dump(), "source": source, "synthetic__length": 8}))
 
 
+def test_texts_longer_than_the_model_reads(workspace: Workspace, tmp_path: Path) -> None:
+    """They are cut to what it reads, however much the recipe allows, and counted."""
+    source = sentences(tmp_path / "films.csv")
+    student = bert(tmp_path / "bert", workspace, texts_of(source), context=7)
+    run = do(workspace, recipe(source, students=[{"model": student}], scratch={}, synthetic__length=4))
+    samples = table(workspace, run, "samples")
+    assert samples["length"].max() == 7
+    cut = int(samples["truncated"].sum())
+    assert cut
+    assert (
+        f"; {cut:,} texts cut to 7 tokens, as many as the model reads"
+        in (Ledger(workspace).run(run).provenance["data_origin"])
+    )
+
+
 def test_a_class_that_nobody_belongs_to(workspace: Workspace, tmp_path: Path) -> None:
     """Labels that name a class without a training sample: nothing can be learned for it."""
     kinds = datasets.Features(
@@ -123,8 +138,8 @@ def test_classes_are_counted_again(
     """A class without samples is refused even if the reader of the data accepts it."""
     read = labelled.read_labelled
 
-    def rigged(settings: LabelledSettings, tokenizer: Any) -> Labelled:
-        found = read(settings, tokenizer)
+    def rigged(settings: LabelledSettings, tokenizer: Any, longest: int | None) -> Labelled:
+        found = read(settings, tokenizer, longest)
         names = ["low", "middle", "high"][: max(labels) + 1]
         return replace(found, labels=np.resize(np.array(labels), len(found)), class_names=names)
 

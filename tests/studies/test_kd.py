@@ -11,7 +11,16 @@ import pandas as pd
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForSequenceClassification,
+    BartConfig,
+    BertConfig,
+    BertForSequenceClassification,
+    DebertaV2Config,
+    GPT2Config,
+    PreTrainedTokenizerFast,
+    T5Config,
+)
 
 from engine.config.grid import PRUNING_SCORES, selection_arm
 from engine.config.kd import PrunedKdRecipe
@@ -344,6 +353,103 @@ def test_a_transformer_reads_text(workspace: Workspace, tmp_path: Path) -> None:
     found = cells(workspace, run)
     assert found["accuracy"].max() == 1
     assert math.isfinite(found["loss"].max())
+
+
+def of_kind(folder: Path, config: Any) -> str:
+    """The folder of another classifier with the tokenizer of `classifier`, which has an end token if it needs one."""
+    classifier(folder, WORDS)
+    torch.manual_seed(0)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    return str(folder)
+
+
+def of_text(source: Path, model: str, **changes: Any) -> PrunedKdRecipe:
+    """A few steps of one student on texts."""
+    return recipe(
+        data={"source": str(source), "task": "text", "max_length": 8},
+        network={"model": model},
+        seeds=[0],
+        scores={"runs": 1, "epochs": 1, "early_epoch": 1},
+        training={"epochs": 1, "batch_size": 16},
+        grid={"scores": ["el2n", "herding"], "fractions": [0.5], "kd_weights": [0.0, 0.5]},
+        **changes,
+    )
+
+
+def facts(workspace: Workspace, run: str) -> dict[str, Any]:
+    return Ledger(workspace).run(run).provenance
+
+
+SMALL: dict[str, Any] = {
+    "vocab_size": len(WORDS), "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "intermediate_size": 32,
+}  # fmt: skip
+OTHER_CLASSIFIERS: dict[str, Any] = {
+    "no pad token": GPT2Config(
+        vocab_size=len(WORDS), n_embd=16, n_layer=1, n_head=2, n_positions=32, bos_token_id=0, eos_token_id=0
+    ),
+    "does not run while operations are counted": DebertaV2Config(
+        **SMALL, relative_attention=True, pos_att_type=["c2p", "p2c"]
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_CLASSIFIERS)
+def test_other_kinds_of_classifiers_read_text(kind: str, workspace: Workspace, tmp_path: Path) -> None:
+    """Whatever a classifier lacks that is not needed for its answer does not stop a run; estimates say so."""
+    model = of_kind(tmp_path / "model", OTHER_CLASSIFIERS[kind])
+    run = do(workspace, of_text(films(tmp_path / "films.csv"), model))
+    assert cells(workspace, run)["accuracy"].notna().all()
+    estimated = [model] if kind.startswith("does not run") else []
+    assert facts(workspace, run)["operations_estimated"] == estimated
+
+
+def refused(workspace: Workspace, wanted: PrunedKdRecipe) -> str:
+    """The sentence of a run that ends before anything is trained."""
+    ledger = Ledger(workspace)
+    run, lock = ledger.start(wanted)
+    assert execute(workspace, ledger, run, lock, device="cpu") == "failed"
+    assert not ledger.parts(run.id, "metrics")
+    return ledger.run(run.id).error
+
+
+def test_an_encoder_decoder_reads_text_that_ends(workspace: Workspace, tmp_path: Path) -> None:
+    """Its classifier stands at the end token: a tokenizer that writes one is read, another is refused at the start."""
+    config = T5Config(vocab_size=len(WORDS), d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, eos_token_id=5)
+    config.decoder_start_token_id = 0
+    model, source = of_kind(tmp_path / "t5", config), tmp_path / "films.csv"
+    rows = [f"{('good', 'bad')[i % 2]} film the,{('up', 'down')[i % 2]}" for i in range(120)]  # "the" is the end here
+    source.write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    run = do(workspace, of_text(source, model))
+    assert cells(workspace, run)["accuracy"].notna().all()
+    source.write_text("text,label\n" + "\n".join(rows).replace(" the", "") + "\n", encoding="utf-8")
+    bart = BartConfig(
+        vocab_size=len(WORDS), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, max_position_embeddings=32, eos_token_id=5,
+    )  # fmt: skip
+    model = of_kind(tmp_path / "bart", bart)
+    assert refused(workspace, of_text(source, model)).startswith(f"{model} cannot read these samples (")
+
+
+def test_texts_are_cut_to_what_the_shortest_network_reads(workspace: Workspace, tmp_path: Path) -> None:
+    """A teacher that reads less than its student decides, and how many texts that cuts is said."""
+    short = of_kind(tmp_path / "short", BertConfig(**SMALL, max_position_embeddings=8))
+    model, source = str(classifier(tmp_path / "bert", WORDS)), films(tmp_path / "films.csv")
+    source.write_text(source.read_text().replace("the film", "the film was a film and the film", 60))
+    run = do(workspace, of_text(source, model, teachers={"self": {"model": short}}, data__max_length=12))
+    samples = table(workspace, run, "samples")
+    assert samples["length"].max() == 8
+    assert samples["truncated"].sum() == 60
+    assert "; 60 texts cut to 8 tokens, as many as the model reads." in facts(workspace, run)["data_origin"]
+
+
+def test_a_classifier_without_a_layer_is_refused(workspace: Workspace, tmp_path: Path) -> None:
+    """A checkpoint that lacks weights would otherwise be completed at random and trained."""
+    folder = classifier(tmp_path / "bert", WORDS)
+    BertConfig(**SMALL | {"num_hidden_layers": 2}).save_pretrained(folder)
+    sentence = refused(workspace, of_text(films(tmp_path / "films.csv"), str(folder)))
+    assert "bert.encoder.layer.1" in sentence
+    assert str(folder) in sentence
 
 
 def test_a_teacher_that_reads_in_another_way_is_refused(workspace: Workspace, tmp_path: Path) -> None:

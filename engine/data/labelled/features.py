@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from engine.common.text import printable
 from engine.data.columns import ColumnError, listed, require_column
 from engine.data.labelled.numbers import Style, chosen_style, is_missing, is_whole, number, style_of_file, styles_of
 from engine.data.labelled.sources import Pool
+
+log = logging.getLogger(__name__)
 
 NUMBERING = "only numbers the rows"
 _PANDAS_INDEX = re.compile(r"unnamed: 0(\.\d+)*|column 1|__index_level_0__|level_0", re.IGNORECASE)
@@ -110,6 +113,8 @@ def _read(pool: Pool, columns: Sequence[str]) -> NDArray[np.float64]:
         style = chosen_style(styles[column], file) if styles[column] else "point"
         if style is None:
             _refuse_two_readings(pool, column)
+        if style == "comma" and styles[column] != {"point", "comma", "grouped"}:
+            log.info("column %s is read with decimal commas", printable(column))
         read.append([_require_number(pool, row, column, style) for row in range(len(pool.rows))])
     return np.array(read, dtype=np.float64).T
 

@@ -18,7 +18,7 @@ def initial_inputs(study: DistillationStudy, task: Task, model: FunctionalModel,
     """The first inputs (N, …): real samples of each class, or noise of the size of real ones; of the seed alone.
 
     A text of `length` tokens is as many random real ones, one after the other, as it takes. Raises WinnowError if a
-    class has too few samples, or the student's context is too short.
+    class has too few samples.
     """
     settings, rng = study.recipe.synthetic, stream_rng(Stream.INITIALIZATION, key.seed)
     labels = task.labels["train"].cpu().numpy()
@@ -35,12 +35,6 @@ def initial_inputs(study: DistillationStudy, task: Task, model: FunctionalModel,
             return torch.randn(count, *task.data.inputs.shape[1:], generator=generator).to(model.device)
         chosen = [rng.choice(np.flatnonzero(labels == label), key.per_class, False) for label in range(task.classes)]
         return task.inputs("train", np.concatenate(chosen))[0].clone()
-    special = len(model.prefix) + len(model.suffix)
-    if settings.length + special > model.context:
-        raise WinnowError(
-            f"synthetic.length is {settings.length}, and with {special} special tokens that is more than the "
-            f"{model.context} tokens {key.student} can read; lower it."
-        )
     if settings.initialization == "noise":
         generator = torch.Generator().manual_seed(key.seed)
         std = float(model.table.std())

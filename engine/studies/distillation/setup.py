@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
+from engine.common.errors import WinnowError
 from engine.common.hashing import digest
 from engine.config.distillation import MAIN, DistillationRecipe
 from engine.config.models import NetworkSettings, scratch_name
@@ -38,6 +39,7 @@ class DistillationStudy:
     dtype: torch.dtype  # of real batches
     opened: dict[tuple[str, str], tuple[Task, FunctionalModel]]
     flops_per_token: dict[tuple[str, str], float]  # of a forward pass; per image
+    estimated: list[str]  # models whose operations could not be counted
 
     @property
     def images(self) -> bool:
@@ -63,9 +65,13 @@ def open_study(job: Job, recipe: DistillationRecipe) -> DistillationStudy:
             assert settings is not None  # the recipe was checked
             tasks[name, source] = open_task(job, name, settings, source)
         task = tasks[name, source]
-        opened[name, model] = task, _load(job, networks[model], source, task)
-    per_token = {pair: _flops_per_token(task, model) for pair, (task, model) in opened.items()}
-    return DistillationStudy(job, recipe, sources, job.dtype(recipe.outer.dtype), opened, per_token)
+        opened[name, model] = task, _load(job, recipe, networks[model], source, task)
+    per_token: dict[tuple[str, str], float] = {}
+    estimated: list[str] = []
+    for (name, model), each in opened.items():
+        per_token[name, model], guessed = _flops_per_token(*each)
+        estimated += [model] * (guessed and model not in estimated)
+    return DistillationStudy(job, recipe, sources, job.dtype(recipe.outer.dtype), opened, per_token, estimated)
 
 
 def _model_sources(job: Job, recipe: DistillationRecipe) -> dict[str, str]:
@@ -104,10 +110,17 @@ def _train_encoders(job: Job, recipe: DistillationRecipe, models: list[str]) -> 
     return folders
 
 
-def _load(job: Job, network: NetworkSettings, source: str, task: Task) -> FunctionalModel:
+def _load(job: Job, recipe: DistillationRecipe, network: NetworkSettings, source: str, task: Task) -> FunctionalModel:
     if task.tokenizer is None:
         return ImageModel(network, tuple(task.data.inputs.shape[1:]), task.classes, job.device)
-    return TextModel(network, job.local_path(source), task.tokenizer, task.classes, job.device)
+    model = TextModel(network, job.local_path(source), task.tokenizer, task.classes, job.device)
+    special, length = len(model.prefix) + len(model.suffix), recipe.synthetic.length
+    if model.context is not None and length + special > model.context:
+        raise WinnowError(
+            f"synthetic.length is {length}, and with {special} special tokens that is more than the {model.context} "
+            f"tokens {network.model} can read; lower it."
+        )
+    return model
 
 
 def write_down(study: DistillationStudy) -> None:
@@ -119,24 +132,29 @@ def write_down(study: DistillationStudy) -> None:
         task.data,
         study.dtype,
         sources=study.sources,
+        operations_estimated=study.estimated,
         attention=None if study.images else "eager",
     )
 
 
 def forward_flops(model: FunctionalModel, inputs: tuple[Tensor, ...]) -> float:
     """Floating-point operations of a forward pass over real inputs."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.forward(model.init(0), *inputs)
-    return float(counter.get_total_flops())
+    return _counted(model, lambda: model.forward(model.init(0), *inputs), inputs[0])[0]
 
 
 def synthetic_flops(model: FunctionalModel, inputs: Tensor) -> float:
     """Floating-point operations of a forward pass over synthetic inputs."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.forward_embeds(model.init(0), inputs)
-    return float(counter.get_total_flops())
+    return _counted(model, lambda: model.forward_embeds(model.init(0), inputs), inputs[..., 0])[0]
 
 
-def _flops_per_token(task: Task, model: FunctionalModel) -> float:
+def _flops_per_token(task: Task, model: FunctionalModel) -> tuple[float, bool]:
+    """Of a forward pass, or per image; and whether they are an estimate."""
     inputs = task.inputs("train", np.arange(1))
-    return forward_flops(model, inputs) / (inputs[0].shape[1] if len(inputs) > 1 else 1)
+    counted, estimated = _counted(model, lambda: model.forward(model.init(0), *inputs), inputs[0])
+    return counted / (inputs[0].shape[1] if isinstance(model, TextModel) else 1), estimated
+
+
+def _counted(model: FunctionalModel, forward: Callable[[], object], tokens: Tensor) -> tuple[float, bool]:
+    """`flops.of_forward`; `tokens` has one element for each token, or more if the model reads images."""
+    count = tokens.numel() if isinstance(model, TextModel) else len(tokens)
+    return flops.of_forward(forward, model.name, model.parameters, count)

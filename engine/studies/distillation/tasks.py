@@ -15,6 +15,7 @@ from engine.common.errors import WinnowError
 from engine.config.data import LabelledSettings
 from engine.data.labelled.samples import Labelled
 from engine.models.loading import load_tokenizer
+from engine.models.networks import longest_text
 from engine.studies.job import Job
 from engine.studies.labelled import read_samples, split_indices, split_samples
 from engine.training.views import Samples
@@ -31,6 +32,7 @@ class Task:
     labels: dict[str, Tensor]
     lengths: dict[str, NDArray[np.int64]]  # tokens, or 1 for an image
     tokenizer: PreTrainedTokenizerBase | None
+    context: int | None  # most tokens that its models can read; None if nothing limits them
     rows: NDArray[np.int32]  # of the training samples
 
     @property
@@ -57,7 +59,8 @@ def open_task(job: Job, name: str, settings: LabelledSettings, source: str) -> T
     Only the engine's machine needs the data. Raises WinnowError if a class has no training sample, or is the only one.
     """
     tokenizer = load_tokenizer(job.local_path(source), ends=False) if source else None
-    data = job.broadcast(f"samples of {name} for {source}", lambda: read_samples(job, settings, tokenizer))
+    context = longest_text(job.local_path(source)) if source else None
+    data = job.broadcast(f"samples of {name} for {source}", lambda: read_samples(job, settings, tokenizer, context))
     indices = split_indices(data)
     counts = np.bincount(data.labels[indices["train"]], minlength=len(data.class_names))
     if not counts.all():
@@ -75,5 +78,6 @@ def open_task(job: Job, name: str, settings: LabelledSettings, source: str) -> T
         {split: torch.from_numpy(data.labels[index]).to(job.device) for split, index in indices.items()},
         {split: np.maximum(data.lengths[index], 1).astype(np.int64) for split, index in indices.items()},
         tokenizer,
+        context,
         data.row[indices["train"]],
     )

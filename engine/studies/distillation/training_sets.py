@@ -47,6 +47,7 @@ class TrainingSets:
         assert task.tokenizer is not None
         texts, found = self.texts(key), load_set(self.study, key)
         longest = max(task.settings.max_length, self.study.recipe.synthetic.length + 2)
+        longest = min(longest, task.context or longest)
         tokens = tokenise(texts, [f"decoded text {place}" for place in range(len(texts))], task.tokenizer, longest)
         hard = F.one_hot(torch.tensor(found.facts["classes"]), task.classes).float()
         device = self.job.device

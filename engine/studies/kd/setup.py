@@ -10,17 +10,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedTokenizerBase
 
 from engine.common.errors import WinnowError
 from engine.common.random_streams import Stream, stream_rng
+from engine.common.text import reason
 from engine.config.kd import PrunedKdRecipe, TeacherSettings
 from engine.config.models import NetworkSettings
 from engine.data.labelled.samples import Labelled
 from engine.data.tokenizers import same_tokenizer
 from engine.models.loading import load_tokenizer
-from engine.models.networks import make_network, parameters_of
+from engine.models.networks import longest_text, make_network, parameters_of
+from engine.studies import flops
 from engine.studies.job import Job
 from engine.studies.labelled import read_samples, record_labelled, split_indices, split_samples
 from engine.training.group import Group, outputs_of
@@ -45,6 +46,7 @@ class KdStudy:
     outputs: int  # of a network: classes, or 1 if numbers are predicted
     forward_flops: dict[NetworkSettings, float]  # of one sample
     parameters: dict[NetworkSettings, int]
+    estimated: list[str]  # models whose operations could not be counted
 
     @property
     def count(self) -> int:
@@ -98,9 +100,9 @@ class KdStudy:
 
 def open_study(job: Job, recipe: PrunedKdRecipe) -> KdStudy:
     """Read the data, and put the samples on the device."""
-    data: Labelled = job.broadcast(
-        "data", lambda: read_samples(job, recipe.data, shared_tokenizer(recipe) if recipe.data.task == "text" else None)
-    )
+    teachers = (network_of(recipe, recipe.teachers[name]) for name in recipe.used_teachers())
+    networks = list(dict.fromkeys([recipe.network, *teachers]))
+    data: Labelled = job.broadcast("data", lambda: _read(job, recipe, networks))
     training = recipe.training
     samples = split_samples(data, job.device, views=training.views, mirror=training.mirror, seed=recipe.data.split_seed)
     indices, values = split_indices(data), data.labels
@@ -119,20 +121,59 @@ def open_study(job: Job, recipe: PrunedKdRecipe) -> KdStudy:
         max(len(data.class_names), 1),
         {},
         {},
+        [],
     )
-    teachers = (network_of(recipe, recipe.teachers[name]) for name in recipe.used_teachers())
-    for settings in dict.fromkeys([recipe.network, *teachers]):
-        network = study.network(settings, 0)
-        study.parameters[settings] = parameters_of(network)
-        study.forward_flops[settings] = _forward_flops(network, samples["train"])
+    for settings in networks:
+        _try(study, settings)
     return study
+
+
+def _read(job: Job, recipe: PrunedKdRecipe, networks: Sequence[NetworkSettings]) -> Labelled:
+    """The samples; texts are read by the tokenizer that all networks share, and are as long as all of them can read."""
+    if recipe.data.task != "text":
+        return read_samples(job, recipe.data, None, None)
+    tokenizer = shared_tokenizer(recipe)
+    limits = [limit for settings in networks if (limit := longest_text(settings.model)) is not None]
+    return read_samples(job, recipe.data, tokenizer, min(limits, default=None))
+
+
+def _try(study: KdStudy, settings: NetworkSettings) -> None:
+    """Run a network on one sample: its size and operations are noted, and what it cannot do is known before any work.
+
+    Raises WinnowError naming the model if it cannot read the sample.
+    """
+    network: Any = study.network(settings, 0)
+    train = study.samples["train"]
+    size = study.parameters[settings] = parameters_of(network)
+    inputs = train.take(torch.zeros(1, dtype=torch.long, device=train.values.device))
+    network.to(train.values.device).eval()
+    tokens = inputs[0].numel() if len(inputs) > 1 else 1
+    try:
+        with torch.no_grad():
+            network.features(*inputs)
+        counted, estimated = flops.of_forward(lambda: network(*inputs), settings.model, size, tokens)
+    except Exception as error:
+        raise WinnowError(
+            f"{settings.model} cannot read these samples ({type(error).__name__}: {reason(error)}); choose another "
+            "network, or another size of the samples."
+        ) from error
+    study.forward_flops[settings] = counted
+    study.estimated += [settings.model] * estimated
 
 
 def write_down(study: KdStudy) -> None:
     """Record the samples, and what the run as a whole is made of."""
     job, recipe = study.job, study.recipe
     size = study.parameters[recipe.network]
-    record_labelled(job, recipe, study.data, study.dtype, packages=["scikit-learn"], student_parameters=size)
+    record_labelled(
+        job,
+        recipe,
+        study.data,
+        study.dtype,
+        packages=["scikit-learn"],
+        student_parameters=size,
+        operations_estimated=study.estimated,
+    )
     if not job.has("metrics", "student"):
         row = {"arm": "student", "seed": -1, "epoch": recipe.training.epochs, "step": 0, "split": ""}
         job.record([job.write("metrics", "student", [row | {"name": "parameters", "value": float(size)}])])
@@ -159,13 +200,6 @@ def network_of(recipe: PrunedKdRecipe, teacher: TeacherSettings) -> NetworkSetti
         key: value for key in ("model", "width", "depth", "pretrained") if (value := getattr(teacher, key)) is not None
     }
     return recipe.network.model_copy(update=named)
-
-
-def _forward_flops(network: nn.Module, samples: Samples) -> float:
-    inputs = samples.take(torch.zeros(1, dtype=torch.long, device=samples.values.device))
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network.to(samples.values.device).eval()(*inputs)
-    return float(counter.get_total_flops())
 
 
 def noise_key(noise: float) -> Any:
