@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import re
 import struct
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import psutil
@@ -25,6 +28,7 @@ SHOWN_PIXELS = 96  # a side of the PNG of a larger image
 THREADS = min(4, os.cpu_count() or 1)  # decoders work outside of Python's lock
 _GREY = ("1", "L", "LA")
 _COLOUR = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _BROKEN = (
     *(OSError, SyntaxError, ValueError, LookupError, TypeError, ArithmeticError, EOFError),
     *(struct.error, zlib.error, Image.DecompressionBombError),
@@ -32,11 +36,17 @@ _BROKEN = (
 """What decoders raise on bytes that are not a complete image."""
 
 
-def decode_images(values: Sequence[Any], place: Callable[[int], str], size: int | None) -> NDArray[np.uint8]:
+def decode_images(
+    values: Sequence[Any],
+    place: Callable[[int], str],
+    size: int | None,
+    folder: Callable[[int], Path | None] = lambda _: None,
+) -> NDArray[np.uint8]:
     """n images as one array (n, C, H, W), C = 1 if all are grey, else 3 (red, green, blue).
 
-    A value is the bytes of an image file, or an object with `bytes`, else with the `path` of a local file. Palettes
-    become colours, transparent parts white; an animation gives its first frame, and photos are turned upright.
+    A value is the bytes of an image file, the path of a local one or its `file://` address, or an object with `bytes`,
+    else with such a `path`. A relative path begins at `folder(i)`. Palettes become colours, transparent parts white; an
+    animation gives its first frame, and photos are turned upright.
 
     Without `size` all images must have one size and one mode. With it each is scaled until its shorter side has `size`
     pixels, cut to the middle square, and grey ones become colours if the set has both.
@@ -48,7 +58,7 @@ def decode_images(values: Sequence[Any], place: Callable[[int], str], size: int 
     expected = ""
 
     def decoded(number: int) -> tuple[str, NDArray[np.uint8]]:
-        return _decode(values[number], place(number), size)
+        return _decode(_content(values[number], place(number), folder(number)), place(number), size)
 
     with ThreadPoolExecutor(THREADS) as pool:
         for number, (mode, image) in enumerate(pool.map(decoded, range(len(values)))):
@@ -81,9 +91,8 @@ def pngs(pixels: NDArray[np.uint8]) -> list[bytes]:
         return list(pool.map(png, pixels))
 
 
-def _decode(value: Any, place: str, size: int | None) -> tuple[str, NDArray[np.uint8]]:
+def _decode(content: bytes, place: str, size: int | None) -> tuple[str, NDArray[np.uint8]]:
     """The mode of the file, and its pixels (1 or 3, H, W)."""
-    content = _content(value, place)
     try:
         image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
         mode = image.mode
@@ -110,21 +119,36 @@ def _decode(value: Any, place: str, size: int | None) -> tuple[str, NDArray[np.u
     return mode, array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
 
 
-def _content(value: Any, place: str) -> bytes:
+def _content(value: Any, place: str, folder: Path | None) -> bytes:
     if isinstance(value, dict):
         content, path = value.get("bytes"), value.get("path")
-        if content is None and isinstance(path, str) and path:
-            try:
-                return Path(path).read_bytes()
-            except (OSError, ValueError) as error:
-                raise WinnowError(
-                    f"{place} names the image {printable(path)}, which cannot be read ({reason(error)}); "
-                    "save the set with the images inside."
-                ) from error
-        value = content
+        value = path if content is None else content
+    if isinstance(value, str) and value.strip():
+        return _read(value.strip(), place, folder)
     if not isinstance(value, bytes) or not value:
         raise WinnowError(f"{place} holds no image where one should be; leave the row out, or choose another column.")
     return value
+
+
+def _read(named: str, place: str, folder: Path | None) -> bytes:
+    address = urlsplit(named) if _ADDRESS.match(named) else None
+    if address and (address.scheme.lower() != "file" or address.netloc not in ("", "localhost")):
+        raise WinnowError(
+            f"{place} names the image {printable(named)}, which lies on another machine; download the images and give "
+            "their paths instead."
+        )
+    path = (folder or Path()) / (unquote(address.path) if address else named)
+    try:
+        if not path.is_file():  # never a pipe or a device, which could have no end
+            raise FileNotFoundError(errno.ENOENT, "there is no such file")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else reason(error)
+        start = f", which begins at the folder {folder}," if folder and not Path(named).is_absolute() else ""
+        raise WinnowError(
+            f"{place} names the image {printable(named)}, which cannot be read ({why}); mend the path{start} "
+            "or choose another column."
+        ) from error
 
 
 def _plain(image: Image.Image, mode: str) -> Image.Image:

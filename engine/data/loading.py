@@ -14,6 +14,7 @@ from engine.common.errors import WinnowError
 from engine.common.text import printable, reason
 from engine.data.files import SUFFIXES, kind_of_file, read_file
 from engine.data.hub import is_saved, read_hub, read_saved
+from engine.data.image_folders import images_by_split, read_images
 from engine.data.records import Records, joined
 from engine.data.shards import files_by_split, is_pattern, matching_files, require_one_set
 
@@ -85,7 +86,11 @@ def has_splits(source: str) -> bool:
         return False
     path = local_path(source)
     if path.is_dir():
-        return (path / "dataset_dict.json").is_file() if is_saved(path) else "" not in files_by_split(path)
+        return (
+            (path / "dataset_dict.json").is_file()
+            if is_saved(path)
+            else not any("" in found for found in _splits_of(path))
+        )
     return not path.is_file()
 
 
@@ -102,14 +107,13 @@ def local_path(source: str) -> Path:
 
 
 def _read_folder(folder: Path, split: str, skip: int, limit: int | None) -> list[Records]:
-    try:
-        found = files_by_split(folder)
-    except OSError as error:
-        raise WinnowError(f"{folder} cannot be read ({reason(error)}); check your rights.") from error
+    files, images = _splits_of(folder)
+    found = files or images
     if not found:
         raise WinnowError(
-            f"{folder} is a folder, but was not written by the `save_to_disk` of datasets and holds no data files "
-            f"({', '.join(SUFFIXES)}), also not in a folder data or in folders of splits; name a file or a pattern."
+            f"{folder} is a folder, but was not written by the `save_to_disk` of datasets, and holds no data files "
+            f"({', '.join(SUFFIXES)}), also not in a folder data or in folders of splits, and no folders of images; "
+            "name a file or a pattern."
         )
     if "" in found:
         require_train(split, f"The folder {folder}")
@@ -118,11 +122,24 @@ def _read_folder(folder: Path, split: str, skip: int, limit: int | None) -> list
             f"There is no split {printable(split)} in the files of the folder {folder}; it has "
             f"{', '.join(map(printable, found))}."
         )
-    files = found.get(split) or found[""]
-    require_one_set(folder, files)
-    parts = _read_files(files, skip, limit)
+    chosen = "" if "" in found else split
+    if files:
+        require_one_set(folder, files[chosen])
+        parts = _read_files(files[chosen], skip, limit)
+    else:
+        name = f"the image folder {folder}" + (f", split {split}" if chosen else "")
+        parts = [read_images(name, images[chosen], skip, limit)]
     parts[0].splits = [name for name in found if name]
     return parts
+
+
+def _splits_of(folder: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    """Data files by split, and if there are none images by split."""
+    try:
+        files = files_by_split(folder)
+        return files, {} if files else images_by_split(folder)
+    except OSError as error:
+        raise WinnowError(f"{folder} cannot be read ({reason(error)}); check your rights.") from error
 
 
 def _read_files(files: Sequence[Path], skip: int, limit: int | None) -> list[Records]:

@@ -57,7 +57,7 @@ def files_by_split(folder: Path) -> dict[str, list[Path]]:
         "itself": _sorted_by_split(_data_files(folder)),
         "in data": _sorted_by_split(_data_files(folder / "data")) if (folder / "data").is_dir() else {},
         "in folders of splits": {
-            split: files for entry in inside if (split := _split_of_word(entry.name)) and (files := _data_files(entry))
+            split: files for entry in inside if (split := split_of_word(entry.name)) and (files := _data_files(entry))
         },
     }
     used = [place for place, found in places.items() if found]
@@ -101,10 +101,11 @@ def _split_of_file(name: str) -> str:
         return shard["stem"]
     stem = shard["stem"] if shard else name[: name.lower().rindex(kind_of_file(name))]
     words = re.split(r"[-._ 0-9]+", stem)
-    return next((split for word in words if (split := _split_of_word(word))), "")
+    return next((split for word in words if (split := split_of_word(word))), "")
 
 
-def _split_of_word(word: str) -> str:
+def split_of_word(word: str) -> str:
+    """The split that a word in a name stands for, or ""."""
     return next((split for split, names in SPLIT_NAMES.items() if word.lower() in names), "")
 
 

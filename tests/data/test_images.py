@@ -107,6 +107,21 @@ def test_scaling_makes_mixed_modes_colour(order: tuple[int, ...]) -> None:
         ),
         ([saved(Image.new("F", (2, 2)), "TIFF")], None, "Row 0 of a list holds an image of mode F, which is not 8"),
         ([picture(0), {"bytes": None, "path": "a\0b"}], None, "Row 1 of a list names the image a\ufffdb, which cannot"),
+        (
+            ["/no/such.png"],
+            None,
+            "Row 0 of a list names the image /no/such.png, which cannot be read (there is no such",
+        ),
+        (
+            ["/dev/zero"],
+            None,
+            "Row 0 of a list names the image /dev/zero, which cannot be read (there is no such file)",
+        ),
+        (["x" * 5000], None, f"Row 0 of a list names the image {'x' * 200}…, which cannot be read (File name"),
+        (["  "], None, "Row 0 of a list holds no image where one should be;"),
+        (["https://a.b/c.png"], 4, "Row 0 of a list names the image https://a.b/c.png, which lies on another machine;"),
+        ([{"path": "s3://a/b.png"}], 4, "Row 0 of a list names the image s3://a/b.png, which lies on another machine;"),
+        (["file://there/b.png"], 4, "Row 0 of a list names the image file://there/b.png, which lies on another machi"),
     ],
 )
 def test_images_that_are_none(values: list[Any], size: int | None, words: str) -> None:
@@ -114,6 +129,19 @@ def test_images_that_are_none(values: list[Any], size: int | None, words: str) -
     with pytest.raises(WinnowError) as caught:
         decode(values, size)
     assert str(caught.value).startswith(words)
+
+
+def test_paths_begin_at_a_folder(tmp_path: Path) -> None:
+    """A path is relative to the folder that is given for its row, absolute, or an address of a local file."""
+    (tmp_path / "in").mkdir()
+    paths = ["a b.png", "in/b.png", "c.png"]
+    for number, path in enumerate(paths):
+        (tmp_path / path).write_bytes(picture(number))
+    values = [(tmp_path / "a b.png").as_uri(), {"path": "in/b.png"}, "c.png", str(tmp_path / "c.png")]
+    found = decode_images(values, str, None, lambda _: tmp_path)
+    assert (found == decode([picture(0), picture(1), picture(2), picture(2)])).all()
+    with pytest.raises(WinnowError, match=rf"mend the path, which begins at the folder {tmp_path}, or choose another"):
+        decode_images(["no.png"], str, None, lambda _: tmp_path)
 
 
 def test_images_that_claim_to_be_vast() -> None:

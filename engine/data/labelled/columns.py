@@ -9,7 +9,7 @@ from engine.data.columns import ColumnError, listed, require_column
 from engine.data.labelled.sources import Pool
 
 USUAL_NAMES = {
-    "image": ("image", "img", "picture"),
+    "image": ("image", "img", "picture", "image_path", "img_path", "file_name", "filename", "path"),
     "text": ("text", "sentence", "review", "content"),
     "label": ("label", "labels", "fine_label", "coarse_label", "target", "class"),
 }

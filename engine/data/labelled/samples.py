@@ -127,7 +127,8 @@ def read_labelled(
     if rows.numbers:
         inputs, names = rows.numbers.inputs, rows.numbers.names
     elif texts is None:
-        inputs = decode_images([record.pop(rows.column, None) for record in pool.rows], pool.place, settings.size)
+        images = [record.pop(rows.column, None) for record in pool.rows]
+        inputs = decode_images(images, pool.place, settings.size, pool.folder)
     else:
         assert tokenizer is not None
         most = min(settings.max_length, longest or settings.max_length)

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from engine.common.errors import WinnowError
@@ -44,6 +45,10 @@ class Pool:
         """Position (from 0) in its own source, and the name of that source."""
         number = bisect_right(self.starts, row) - 1
         return row - self.starts[number], self.slices[number].name
+
+    def folder(self, row: int) -> Path | None:
+        """Where the relative paths in a row begin, if it is from a local file."""
+        return self.slices[bisect_right(self.starts, row) - 1].folder
 
     def place(self, row: int) -> str:
         """How a sentence about a row begins."""

@@ -101,7 +101,7 @@ BAD_IMAGES: dict[str, tuple[Rows, str]] = {
     "null": (with_image(2, None), "Row 2 of the Parquet file {} holds no image where one should be; leave the row"),
     "text": (
         [row | {"image": "cat.png"} for row in images([0, 1])],
-        "Row 0 of the Parquet file {} holds no image where one should be;",
+        "Row 0 of the Parquet file {} names the image cat.png, which cannot be read (there is no such file); mend the",
     ),
     "gone": (
         with_image(2, {"bytes": None, "path": "/nowhere/cat.png"}),

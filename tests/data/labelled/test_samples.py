@@ -71,6 +71,43 @@ def test_a_pattern_of_files(tmp_path: Path) -> None:
         read_labelled(settings(str(tmp_path / "b-*.jsonl"), **found | {"limit": 31}))
 
 
+@pytest.mark.parametrize("name", ["set/images.csv", "set/images.jsonl", "set/images.parquet"])
+@pytest.mark.parametrize("column", ["image", "file_name"])
+def test_paths_of_images(column: str, name: str, tmp_path: Path) -> None:
+    """Paths in a column begin at the file that holds them; one that is not there is named with its row."""
+    rows = images(LABELS)
+    (tmp_path / "set" / "pictures").mkdir(parents=True)
+    for number, row in enumerate(rows):
+        (tmp_path / "set" / "pictures" / f"{number}.png").write_bytes(row["image"]["bytes"])
+    named = [{column: f"pictures/{number}.png", "label": row["label"]} for number, row in enumerate(rows)]
+    path = tmp_path / name
+    if path.suffix == ".csv":
+        path.write_text(f"{column},label\n" + "".join(f"{row[column]},{row['label']}\n" for row in named))
+    else:
+        write(path, named)
+    labelled = read_labelled(settings(str(path)))
+    assert (labelled.inputs == read_labelled(settings(write(tmp_path / "a.parquet", rows))).inputs).all()
+    (tmp_path / "set" / "pictures" / "7.png").unlink()
+    with pytest.raises(WinnowError, match=r"^Row 7 of the .* names the image pictures/7\.png, which cannot be read \("):
+        read_labelled(settings(str(path)))
+
+
+@pytest.mark.parametrize("test", ["", "test"])
+def test_folders_of_images(test: str, tmp_path: Path) -> None:
+    """A folder for each class, perhaps inside one for each split; the first rows are of all classes."""
+    for number, row in enumerate(images(LABELS)):
+        split = ("test" if number >= 24 else "train") if test else ""
+        folder = tmp_path / "set" / split / f"class {row['label']}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number:02}.PNG").write_bytes(row["image"]["bytes"])
+    labelled = read_labelled(settings(str(tmp_path / "set")))
+    assert labelled.class_names == ["class 0", "class 1", "class 2"]
+    assert [labelled.class_names[label] for label in labelled.labels] == [f"class {label}" for label in LABELS]
+    assert (labelled.inputs == read_labelled(settings(write(tmp_path / "a.parquet", images(LABELS)))).inputs).all()
+    assert (labelled.row[labelled.split == "test"] >= 24).all() == bool(test)
+    assert read_labelled(settings(str(tmp_path / "set"), limit=9, test_split="")).labels.tolist() == LABELS[:9]
+
+
 def test_a_file_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:
     """What exists is read as it is named."""
     labelled = read_labelled(settings(write(tmp_path / "a[1]*.parquet", images(LABELS))))
