@@ -26,6 +26,7 @@ from engine.data.samples import NO_TOKENS, encode_rows
 from engine.data.sources import Rows, to_rows
 from engine.data.templates import resolve_template
 from engine.data.tokenizers import shared_tokenizer, vocabulary_size
+from engine.export.tables import run_table
 from engine.models.loading import load_model, load_tokenizer, resolve_device, resolve_dtype
 from engine.pruning.select import select
 from engine.runtime.worker import execute
@@ -33,7 +34,6 @@ from engine.scoring.kl import token_scores
 from engine.scoring.lm_head import LmHead
 from engine.scoring.score import score_samples
 from engine.storage.ledger import Ledger, Run
-from engine.storage.parts import read_table
 from engine.storage.workspace import Workspace, open_workspace
 
 
@@ -137,7 +137,7 @@ class RunResults:
 
     def table(self, name: str) -> pd.DataFrame:
         """Every row of one of the run's tables: samples, scores, selections, metrics, grid, distilled, evaluation, …"""
-        return read_table(self.workspace, self.ledger.parts(self.run.id, name), name).to_pandas()
+        return run_table(self.workspace, self.ledger.parts(self.run.id, name), name).to_pandas()
 
     def scores(self, arm: str = "base", seed: int = -1, epoch: int = 1) -> pd.DataFrame:
         """The samples with one column for each metric, as one arm and seed scored them; by default before training."""

@@ -20,10 +20,9 @@ from tqdm import tqdm
 from engine.common.errors import WinnowError
 from engine.config.kinds import Recipe
 from engine.config.load import RecipeError, load_recipe, ready_made
-from engine.export.tables import json_rows, write_table
+from engine.export.tables import json_rows, run_table, write_table
 from engine.storage import former
 from engine.storage.ledger import Ledger, Run
-from engine.storage.parts import read_table
 from engine.storage.tables import SCHEMAS
 from engine.storage.workspace import Workspace, open_workspace
 
@@ -154,7 +153,7 @@ def resume(workspace: Workspace, options: argparse.Namespace) -> None:
 
 def table(workspace: Workspace, options: argparse.Namespace) -> None:
     ledger = Ledger(workspace)
-    data = read_table(workspace, ledger.parts(ledger.run(options.run).id, options.table), options.table)
+    data = run_table(workspace, ledger.parts(ledger.run(options.run).id, options.table), options.table)
     if options.out is None:
         json.dump(json_rows(data), sys.stdout, indent=1)
         print()

@@ -4,14 +4,41 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engine.analysis.token_groups import token_groups
+from engine.common.characters import completed, name_parts
 from engine.common.errors import WinnowError
+from engine.storage.parts import Part, read_table
+from engine.storage.workspace import Workspace
+
+
+def run_table(workspace: Workspace, parts: Sequence[Part], table: str) -> pa.Table:
+    """Every row of a table of a run as people take it away: texts of tokens are readable.
+
+    The first token of a character that several spell has all of its text, those after it have "". A likeliest token is
+    the character that it completes, or names its bytes. Raises WinnowError if a part is missing or damaged.
+    """
+    data = read_table(workspace, parts, table)
+    if table != "token_scores":
+        return data
+    rows = data.to_pylist()
+    for row in rows:
+        groups = token_groups(row)
+        begins = {place: group.first for group in groups for place in range(group.first, group.stop)}
+        texts = {group.first: group.text or "" for group in groups}
+        for model in ("teacher_tokens", "student_tokens"):
+            row[model] = [
+                [name_parts(completed(row["tokens"][begins[place] : place], token)) for token in likeliest]
+                for place, likeliest in enumerate(row[model], 1)
+            ]
+        row["tokens"] = [texts.get(place, "") for place in range(len(row["tokens"]))]
+    return pa.Table.from_pylist(rows, schema=data.schema)
 
 
 def write_table(data: pa.Table, out: Path) -> None:

@@ -40,7 +40,8 @@ TOKEN_SCORES = pa.schema(
         ("run", pa.string()),
         ("epoch", pa.int32()),
         ("row", pa.int32()),
-        # Lists of equal length: position i has read token i and predicts the next one.
+        # Lists of equal length: position i has read token i and predicts the next one. Texts of tokens are those of
+        # engine.common.characters, which keep the bytes of characters that several tokens spell.
         ("tokens", pa.list_(pa.string())),
         ("response", pa.list_(pa.bool_())),  # whether the prediction belongs to a response
         ("kl", pa.list_(pa.float32())),
