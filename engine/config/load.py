@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from engine.common.errors import WinnowError
 from engine.common.paths import CHECKOUT
+from engine.common.text import printable, reason
 from engine.config.base import Settings
 from engine.config.former import current_key, current_names
 from engine.config.kinds import KINDS, Recipe
@@ -43,7 +44,7 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
     for override in overrides or []:
         key, separator, value = override.partition("=")
         if not separator or not key.strip():
-            raise RecipeError(f"--set {override}: write it as key.path=value, for example data.limit=2000.")
+            raise RecipeError(f"--set {printable(override)}: write it as key.path=value, for example data.limit=2000.")
         set_value(raw, current_key(key.strip()), parse_value(value.strip()))
     return parse_recipe(raw, name_or_path)
 
@@ -51,18 +52,25 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
 def read_toml(name_or_path: str) -> dict[str, Any]:
     """The raw tables of a recipe file or of a ready-made recipe."""
     path = Path(name_or_path)
-    if not path.is_file() and not path.suffix:
+    if not _is_file(path) and not path.suffix:
         path = READY_MADE / f"{name_or_path}.toml"
-    if not path.is_file():
+    if not _is_file(path):
         close = difflib.get_close_matches(name_or_path, ready_made(), n=1)
         hint = f"did you mean {close[0]}?" if close else f"the ready-made ones are {', '.join(ready_made())}."
-        raise RecipeError(f"There is no recipe file and no ready-made recipe called {name_or_path}; {hint}")
+        raise RecipeError(f"There is no recipe file and no ready-made recipe called {printable(name_or_path)}; {hint}")
     try:
         return current_names(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not valid TOML ({error}); correct that line and try again.") from error
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"{path} is not valid TOML ({reason(error)}); correct that line and try again.") from error
     except OSError as error:
         raise RecipeError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no file can have that name
+        return False
 
 
 def set_value(raw: dict[str, Any], key: str, value: Any) -> None:
@@ -74,7 +82,9 @@ def set_value(raw: dict[str, Any], key: str, value: Any) -> None:
             table[parent] = {"address": table[parent]}  # as a recipe may write it for short
         child = table.setdefault(parent, {})
         if not isinstance(child, dict):
-            raise RecipeError(f"{key}: {parent} is a value, not a table, so nothing can be set inside it.")
+            raise RecipeError(
+                f"{printable(key)}: {printable(parent)} is a value, not a table, so nothing can be set inside it."
+            )
         table = child
     table[last] = value
 
@@ -83,14 +93,14 @@ def parse_value(text: str) -> Any:
     """A TOML value if it reads as one (`3`, `0.5`, `true`, `[1, 2]`, `"x"`), else the text itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
 def parse_recipe(raw: dict[str, Any], where: str = "the recipe") -> Recipe:
     """Check raw tables. Raises RecipeError naming the first wrong key or value in `where`."""
-    if raw.get("kind") not in KINDS:
-        raise RecipeError(f"{where}: kind is {raw.get('kind')!r}; it must be one of {', '.join(KINDS)}.")
+    if raw.get("kind") not in list(KINDS):  # which may be a list or a table as well
+        raise RecipeError(f"{where}: kind is {_shown(raw.get('kind'))}; it must be one of {', '.join(KINDS)}.")
     try:
         return _ADAPTER.validate_python(current_names(raw))
     except ValidationError as error:
@@ -100,7 +110,8 @@ def parse_recipe(raw: dict[str, Any], where: str = "the recipe") -> Recipe:
 def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     path = [str(part) for part in first["loc"] if part not in KINDS]
-    key = ".".join(path)
+    key = printable(".".join(path))
+    value = _shown(first["input"])
     kind, context = first["type"], first.get("ctx", {})
     if kind == "extra_forbidden":
         # The key itself may be known elsewhere: it is no help to name it.
@@ -113,12 +124,19 @@ def _sentence(error: ValidationError) -> str:
     if kind == "string_pattern_mismatch":
         key = key.removesuffix(".[key]")
         return (
-            f"{key} is {first['input']!r}, but a name has at most 60 letters, digits, dots, dashes and underscores, "
+            f"{key} is {value}, but a name has at most 60 letters, digits, dots, dashes and underscores, "
             "and begins with a letter or a digit."
         )
     message = first["msg"][:1].lower() + first["msg"][1:]
     message = message.removeprefix("input ")
-    return f"{key} is {first['input']!r}, but it {message}."
+    return f"{key} is {value}, but it {message}."
+
+
+def _shown(value: Any) -> str:
+    try:
+        return printable(repr(value))
+    except ValueError:  # Python writes no integer of thousands of digits
+        return "a number of thousands of digits"
 
 
 def _all_keys(settings: type[Settings] = Settings) -> set[str]:

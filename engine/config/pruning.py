@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, model_validator
 
 from engine.common.choices import LossOn
+from engine.common.text import printable
 from engine.config.base import Count, Name, OneOf, Positive, Settings, check_unique
 from engine.config.cluster import ClusterSettings
 from engine.config.data import DataSettings
@@ -171,5 +172,6 @@ def _check_scratch(pair: PairSettings, scratch: ScratchSettings | None) -> None:
         name = scratch_name(model)
         if name is not None and (scratch is None or name not in scratch.models):
             raise ValueError(
-                f"models.{role} is {model}, but there is no [scratch.models.{name}] that says how to make it"
+                f"models.{role} is {printable(model)}, but there is no [scratch.models.{printable(name)}] "
+                "that says how to make it"
             )

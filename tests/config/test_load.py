@@ -153,3 +153,44 @@ def test_a_resolved_recipe_reads_back_as_itself(tau: float, growth: float, limit
 @given(st.text(alphabet="abc é✓", min_size=1).filter(lambda text: text.strip() == text))
 def test_a_value_that_is_no_toml_is_text(text: str) -> None:
     assert parse_value(text) == text
+
+
+LONG = "x" * 5000
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        (LONG, "write it as key.path=value"),
+        (f"data.{LONG}=1", "there is no key data.xxx"),
+        (f"data.limit={LONG}", "data.limit is 'xxx"),
+        (f'data.columns=["{LONG}"]', "data.columns is ['xxx"),
+        (f"data.source.{LONG}=1", ": source is a value, not a table"),
+        (f"models.teacher=scratch:{LONG}", "models.teacher is scratch:xxx"),
+        (f"data={{{LONG} = 1}}", "the key data.source is missing"),
+        (f"data.source=0x{'f' * 5000}", "data.source is a number of thousands of digits"),
+        (f"data.limit={'9' * 5000}", "data.limit is '999"),
+        (f"data.limit={'[' * 5000}", "data.limit is '[[["),
+        (f'kind=["{LONG}"]', "kind is ['xxx"),
+    ],
+)
+def test_values_of_any_length_are_quoted_in_short(override: str, words: str) -> None:
+    """A sentence stays one that a person can read, whatever was written."""
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("alpaca-kl-scratch", [override])
+    assert words in str(caught.value)
+    assert len(str(caught.value)) < 700
+    assert str(caught.value).isprintable()
+
+
+def test_a_name_that_no_file_can_have() -> None:
+    """A system that refuses the name is no reason to stop with its error."""
+    with pytest.raises(RecipeError, match="no ready-made recipe called xxx"):
+        load_recipe(LONG)
+
+
+def test_a_number_that_python_does_not_read(tmp_path: Path) -> None:
+    """TOML has integers of any length."""
+    (tmp_path / "a.toml").write_text(f"seed = {'9' * 5000}")
+    with pytest.raises(RecipeError, match=r"a\.toml is not valid TOML"):
+        load_recipe(str(tmp_path / "a.toml"))
