@@ -1,10 +1,11 @@
-"""Tokenizers and causal language models from the Hub or a local folder: safetensors only, never remote code."""
+"""Tokenizers and causal language models from the Hub, a local folder, an adapter or a GGUF file: safetensors or GGUF
+only, never remote code."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +21,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from engine.common.errors import WinnowError
 from engine.common.text import reason
+from engine.models.adapters import Adapter, find_adapter, merge_adapter, no_base
+from engine.models.gguf import gguf_file, unpacked
 from engine.models.positions import positions_of
 from engine.models.weights import require_whole
 
@@ -33,15 +36,31 @@ class LoadedModel:
     """A model ready to score with, and what its provenance needs."""
 
     name: str  # as the recipe writes it
-    source: str  # the folder or Hub id it was read from
+    source: str  # the folder, file or Hub id it was read from
     model: PreTrainedModel
-    hash: str  # of configuration and weights (local folder) or the Hub revision
+    hash: str  # see model_hash
     parameters: int
 
     @property
     def context(self) -> int | None:
         """The longest sequence it was built for, in tokens; None if its configuration does not say."""
         return positions_of(self.model.config)
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where the parts of a model are."""
+
+    source: str  # as the recipe writes it
+    weights: str  # folder or Hub id
+    tokenizer: str
+    gguf: Path | None = None
+    adapter: Adapter | None = None
+
+    @property
+    def file(self) -> dict[str, str]:
+        """What `from_pretrained` has to be told beside the folder."""
+        return {"gguf_file": self.gguf.name} if self.gguf else {}
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -60,8 +79,9 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
 
 def load_tokenizer(source: str, *, ends: bool = True) -> PreTrainedTokenizerBase:
     """A fast tokenizer, with an end token if `ends`. Raises WinnowError naming the model if there is none."""
-    with explain_load_errors("tokenizer", source) as options:
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    origin = _origin(source)
+    with _explained("tokenizer", origin, origin.tokenizer) as options:
+        tokenizer = AutoTokenizer.from_pretrained(origin.tokenizer, **options)
     if ends and tokenizer.eos_token_id is None:
         raise WinnowError(f"The tokenizer of {source} has no end token, so Winnow cannot mark where a response ends.")
     return tokenizer
@@ -80,23 +100,39 @@ def load_model(name: str, source: str, dtype: torch.dtype, device: torch.device)
 @lru_cache(maxsize=2)
 def _load(name: str, source: str, dtype: torch.dtype, device: torch.device) -> LoadedModel:
     log.info("loading %s from %s (%s on %s)", name, source, dtype, device)
-    with explain_load_errors("model", source) as options:
-        try:
+    origin = _origin(source)
+    try:
+        with _explained("model", origin, origin.weights) as options:
             found: Any = AutoModelForCausalLM.from_pretrained(
-                source,
+                origin.weights,
                 dtype=dtype,
                 use_safetensors=True,
                 ignore_mismatched_sizes=True,  # require_whole says which
                 output_loading_info=True,
+                **(unpacked() if origin.gguf else {}),
                 **options,
             )
             model, info = found
-            require_whole(name, model, info)
-            nn.Module.to(model, device)
-        except torch.OutOfMemoryError as error:
-            raise WinnowError(f"{name} does not fit into the memory of {device}; choose a smaller model.") from error
+            require_whole(origin.weights if origin.adapter else name, model, info)
+        if origin.adapter:
+            model = merge_adapter(origin.adapter, model)
+        nn.Module.to(model, device)
+    except torch.OutOfMemoryError as error:
+        raise WinnowError(f"{name} does not fit into the memory of {device}; choose a smaller model.") from error
     model.requires_grad_(False)
     return LoadedModel(name, source, model, model_hash(source), sum(p.numel() for p in model.parameters()))
+
+
+def empty_model(source: str) -> PreTrainedModel:
+    """The causal language model of a source on the meta device: its modules, and no weights.
+
+    Raises WinnowError if there is no such model.
+    """
+    origin = _origin(source)
+    with _explained("model", origin, origin.weights) as options:
+        config = AutoConfig.from_pretrained(origin.weights, **options)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config)
 
 
 def model_facts_of(source: str) -> dict[str, Any]:
@@ -104,31 +140,62 @@ def model_facts_of(source: str) -> dict[str, Any]:
 
     Raises WinnowError if there is no such model.
     """
-    with explain_load_errors("model", source) as options:
-        config = AutoConfig.from_pretrained(source, **options)
-        with torch.device("meta"):
-            parameters = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
-    text = config.get_text_config()
+    model = empty_model(source)
     return {
         "name": source,
-        "origin": "a folder on this machine" if Path(source).is_dir() else "the Hugging Face Hub",
-        "parameters": parameters,
-        "width": text.hidden_size,
-        "context": positions_of(config),
+        "origin": "a folder on this machine" if Path(source).exists() else "the Hugging Face Hub",
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "width": model.config.get_text_config().hidden_size,
+        "context": positions_of(model.config),
     }
 
 
 def model_hash(source: str) -> str:
-    """SHA-256 over configuration and weights of a local folder; `hub:` and the revision for a Hub model."""
+    """SHA-256 over configuration and weights of a local folder, over a GGUF file, or over an adapter and its base;
+    `hub:` and the revision for a Hub model."""
+    origin = _origin(source)
+    if origin.adapter:
+        return origin.adapter.hash(_weights_hash(origin.weights))
+    return _file_hash([origin.gguf]) if origin.gguf else _weights_hash(origin.weights)
+
+
+def _weights_hash(source: str) -> str:
     folder = Path(source)
     if not folder.is_dir():
         revision = getattr(AutoConfig.from_pretrained(source, **_options(source)), "_commit_hash", None)
         return f"hub:{revision}"
+    return _file_hash(sorted([*folder.glob("*.safetensors"), folder / "config.json"]))
+
+
+def _file_hash(files: Sequence[Path]) -> str:
     total = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), folder / "config.json"]):
+    for path in files:
         with path.open("rb") as handle:
             total.update(path.name.encode() + hashlib.file_digest(handle, "sha256").digest())
     return total.hexdigest()
+
+
+def _origin(source: str) -> _Origin:
+    """Raises WinnowError if a GGUF file is not there, or an adapter does not say what it belongs to."""
+    if file := gguf_file(source):
+        return _Origin(source, str(file.parent), str(file.parent), gguf=file)
+    with explain_load_errors("model", source) as options:
+        adapter = find_adapter(source, options["local_files_only"])
+    if adapter is None:
+        return _Origin(source, source, source)
+    return _Origin(source, adapter.base, adapter.tokenizer, adapter=adapter)
+
+
+@contextmanager
+def _explained(what: str, origin: _Origin, part: str) -> Iterator[dict[str, Any]]:
+    """As explain_load_errors, for a part of a model that consists of several."""
+    try:
+        with explain_load_errors(what, str(origin.gguf or part)) as options:
+            yield options | origin.file
+    except WinnowError as error:
+        if origin.adapter and part == origin.adapter.base:
+            raise no_base(origin.adapter, error) from error
+        raise
 
 
 @contextmanager
@@ -158,7 +225,7 @@ def _options(source: str) -> dict[str, bool]:
     Raises WinnowError if there is no such model.
     """
     here = {"trust_remote_code": False, "local_files_only": True}
-    if Path(source).is_dir():
+    if Path(source).exists():
         return here
     try:
         HfApi().model_info(source, timeout=ANSWER_SECONDS)
@@ -175,6 +242,11 @@ def _options(source: str) -> dict[str, bool]:
 
 
 def _load_error(what: str, source: str, error: Exception) -> WinnowError:
+    if Path(source).is_file():
+        return WinnowError(
+            f"The file {source} holds no {what} that can be loaded ({type(error).__name__}: {reason(error)}); "
+            "it needs to be a GGUF file of a causal language model that transformers can read."
+        )
     if Path(source).exists():
         return WinnowError(
             f"The folder {source} holds no {what} that can be loaded ({type(error).__name__}: {reason(error)}); "

@@ -36,3 +36,8 @@ def positions_of(config: Any) -> int | None:
         return None
     offset = (text.pad_token_id or 0) + 1 if text.model_type in AFTER_PADDING else 0
     return int(found) - offset
+
+
+def shortest(most: int, *contexts: int | None) -> int:
+    """How many tokens all of some models read: at most `most`, and no more than any of their contexts."""
+    return min([most, *(context for context in contexts if context is not None)])

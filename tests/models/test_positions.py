@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from engine.models.positions import AFTER_PADDING, positions_of
+from engine.models.positions import AFTER_PADDING, positions_of, shortest
 
 SMALL: dict[str, Any] = {
     "vocab_size": 30,
@@ -59,9 +59,16 @@ def test_rotary_models_have_what_they_were_built_for() -> None:
     assert positions_of(hf.Gemma3Config(text_config={"max_position_embeddings": 777})) == 777
 
 
+def test_a_pair_reads_what_both_can_read() -> None:
+    assert shortest(512, 1024, None) == 512
+    assert shortest(512, 64, 128) == 64
+    assert shortest(512) == 512
+
+
 @pytest.mark.parametrize("kind", sorted(AFTER_PADDING))
 def test_families_that_count_from_the_pad_token_are_those_that_transformers_has(kind: str) -> None:
-    config = CONFIG_MAPPING[kind](**({"vocab_size": 33} if kind == "esm" else {}))
+    sizes: dict[str, Any] = {"vocab_size": 33} if kind == "esm" else {}
+    config = CONFIG_MAPPING[kind](**sizes)
     with torch.device("meta"):
         model = AutoModel.from_config(config)
     tables = [m for n, m in model.named_modules() if n.endswith(".position_embeddings") and isinstance(m, nn.Embedding)]
