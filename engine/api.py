@@ -28,6 +28,7 @@ from engine.data.templates import resolve_template
 from engine.data.tokenizers import shared_tokenizer, vocabulary_size
 from engine.export.tables import run_table
 from engine.models.loading import load_model, load_tokenizer, resolve_device, resolve_dtype
+from engine.models.positions import shortest
 from engine.pruning.select import select
 from engine.runtime.worker import execute
 from engine.scoring.kl import token_scores
@@ -63,7 +64,8 @@ def score(
     rows = _rows(data, columns, limit)
     where = resolve_device(device)
     tokenizer = shared_tokenizer(load_tokenizer(teacher), load_tokenizer(student), (teacher, student))
-    models = [load_model(name, name, resolve_dtype("auto", where), where).model for name in (teacher, student)]
+    loaded = [load_model(name, name, resolve_dtype("auto", where), where) for name in (teacher, student)]
+    max_length = shortest(max_length, *(model.context for model in loaded))
     form = resolve_template(template, rows.conversations, tokenizer)
     encoded = zip(rows.rows, encode_rows(rows.rows, form, tokenizer, max_length), strict=True)
     kept = [(row, sample) for row, sample in encoded if not isinstance(sample, str) and sample.response_length]
@@ -73,8 +75,8 @@ def score(
         )
     settings = ScoringSettings()
     found = score_samples(
-        models[0],
-        models[1],
+        loaded[0].model,
+        loaded[1].model,
         [sample for _, sample in kept],
         vocab_size=vocabulary_size(tokenizer),
         token_budget=settings.token_budget,

@@ -21,13 +21,15 @@ from engine.data.sources import Row, read_rows
 from engine.data.templates import Template, pieces, resolve_template
 from engine.data.tokenizers import shared_tokenizer
 from engine.models.loading import load_tokenizer, model_facts_of, resolve_device, resolve_dtype
+from engine.models.lora import check_lora
+from engine.models.positions import shortest
 from engine.storage.ledger import Ledger
 from engine.storage.workspace import Workspace
 from engine.studies import flops
 
 CHARACTERS_PER_TOKEN = 3  # of a small byte-level vocabulary, roughly
 
-Facts = dict[str, Any]  # of a model: name, origin, parameters, width; the numbers are None if it cannot be found
+Facts = dict[str, Any]  # of a model: name, origin, and numbers that are None if it cannot be found
 
 
 def check_recipe(_workspace: Workspace, ledger: Ledger, payload: dict[str, Any]) -> dict[str, Any]:
@@ -44,6 +46,9 @@ def check_recipe(_workspace: Workspace, ledger: Ledger, payload: dict[str, Any])
         teacher = _model_facts(recipe, pair.teacher)
     with _as_problem(problems):
         student = _model_facts(recipe, pair.student)
+        if isinstance(recipe, DynamicPruningRecipe) and scratch_name(pair.student) is None:
+            check_lora(pair.student, recipe.training.lora)
+    max_length = shortest(pair.max_length, teacher.get("context"), student.get("context"))
     if pair.teacher == pair.student:
         problems.append("Teacher and student are the same model, so every KL would be zero; choose another teacher.")
     rows: list[Row] = []
@@ -55,10 +60,10 @@ def check_recipe(_workspace: Workspace, ledger: Ledger, payload: dict[str, Any])
         with _as_problem(problems):
             tokenizer = _shared_tokenizer(pair)
     template = resolve_template(recipe.data.template, conversations, tokenizer)
-    tokens, more = _count_tokens(rows, template, tokenizer, pair.max_length)
+    tokens, more = _count_tokens(rows, template, tokenizer, max_length)
     notes += more
     value_bytes = resolve_dtype(pair.dtype, device).itemsize
-    memory, free = _memory(recipe, teacher, student, value_bytes), _free_memory(device)
+    memory, free = _memory(recipe, teacher, student, value_bytes, max_length), _free_memory(device)
     if memory > free:
         problems.append(
             f"The pair needs about {memory / 1e9:.1f} GB and {device} has {free / 1e9:.1f} GB free; "
@@ -132,13 +137,13 @@ def _count_tokens(
     return sum(min(length, max_length) for length in lengths), notes
 
 
-def _memory(recipe: PairRecipe, teacher: Facts, student: Facts, value_bytes: int) -> int:
+def _memory(recipe: PairRecipe, teacher: Facts, student: Facts, value_bytes: int, max_length: int) -> int:
     """Bytes for the weights of both models, the tiles of logits, and the activations of a training batch, roughly."""
     weights = ((teacher["parameters"] or 0) + (student["parameters"] or 0)) * value_bytes
     tiles = 4 * 2 * recipe.scoring.tile * 2048
     if not isinstance(recipe, DynamicPruningRecipe):
         return weights + tiles
-    batch_tokens = recipe.training.batch_size * recipe.models.max_length
+    batch_tokens = recipe.training.batch_size * max_length
     return weights + tiles + 48 * batch_tokens * (student["width"] or 0)
 
 

@@ -46,11 +46,12 @@ def trace(workspace: Workspace, ledger: Ledger, payload: dict[str, Any]) -> dict
     tokenizer = shared_tokenizer(load_tokenizer(sources[0]), load_tokenizer(sources[1]), sources)
     # Runs of earlier versions wrote the template they used into their recipe.
     template = resolve_template(facts.get("template", recipe.data.template), bool(row["turns"]), tokenizer)
-    [sample] = encode_rows([row], template, tokenizer, pair.max_length)
+    max_length = facts.get("max_length", pair.max_length)  # runs of earlier versions did not record it
+    [sample] = encode_rows([row], template, tokenizer, max_length)
     if isinstance(sample, str):
         raise WinnowError(f"The models cannot be given this conversation: {sample}; change its turns.")
     if not sample.response_length:
-        raise WinnowError(f"The prompt alone fills the {pair.max_length:,} tokens these models read; shorten it.")
+        raise WinnowError(f"The prompt alone fills the {max_length:,} tokens these models read; shorten it.")
     as_asked: AbstractContextManager[Any] = (
         _after_training(workspace, run, student) if payload["student"] == "dynamic" else nullcontext(student)
     )

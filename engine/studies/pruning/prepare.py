@@ -12,6 +12,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from engine.common.hashing import digest
+from engine.common.text import printable
 from engine.config.data import CorpusSettings, DataSettings
 from engine.config.models import PairSettings, ScratchModel, ScratchSettings, scratch_name
 from engine.config.pruning import DynamicPruningRecipe, ScoreRecipe
@@ -21,6 +22,8 @@ from engine.data.sources import Rows, read_rows
 from engine.data.templates import Template, pieces, resolve_template, template_hash
 from engine.data.tokenizers import shared_tokenizer, tokenizer_hash
 from engine.models.loading import LoadedModel, load_model, load_tokenizer, model_facts_of
+from engine.models.lora import check_lora
+from engine.models.positions import shortest
 from engine.models.scratch import causal
 from engine.studies import flops
 from engine.studies.job import Job
@@ -134,11 +137,18 @@ def open_pair(job: Job, recipe: DynamicPruningRecipe | ScoreRecipe) -> tuple[Mod
         role: corpus.tokenizer if name and corpus else load_tokenizer(getattr(pair, role))
         for role, name in roles.items()
     }
+    facts = {role: model_facts_of(getattr(pair, role)) for role, name in roles.items() if not name}
+    if isinstance(recipe, DynamicPruningRecipe) and "student" in facts:
+        check_lora(pair.student, recipe.training.lora)
+    max_length = shortest(pair.max_length, *(found["context"] for found in facts.values()))
+    if max_length < pair.max_length:
+        job.log.info("texts are cut at %d tokens instead of %d: the models read no more", max_length, pair.max_length)
     tokenizer = shared_tokenizer(tokenizers["teacher"], tokenizers["student"], (pair.teacher, pair.student))
     with job.phase(f"reading {data.source}", 0):
         rows = read_rows(data.source, data.split, data.skip, data.limit, data.columns)
         template = resolve_template(data.template, rows.conversations, tokenizer)
-        prepared = prepare(rows, template, tokenizer, pair.max_length, data.valid_fraction, data.split_seed)
+        job.log.info("%s", _columns_read(rows, template))
+        prepared = prepare(rows, template, tokenizer, max_length, data.valid_fraction, data.split_seed)
     parameters: dict[str, int] = {}
     for role, name in roles.items():
         if name and corpus and recipe.scratch:
@@ -146,7 +156,7 @@ def open_pair(job: Job, recipe: DynamicPruningRecipe | ScoreRecipe) -> tuple[Mod
             parameters[role] = flops.parameters_of(settings, len(corpus.tokenizer))
             plan_scratch(job, name, settings, corpus, pair.max_length)
         else:
-            parameters[role] = model_facts_of(getattr(pair, role))["parameters"]
+            parameters[role] = facts[role]["parameters"]
     tokens = {split: sum(sample.length for sample in of_split(prepared, split)) for split in ("train", "valid")}
     job.plan(flops.study(recipe, parameters["teacher"], parameters["student"], tokens["train"], tokens["valid"]))
     sources = {}
@@ -166,8 +176,12 @@ def open_pair(job: Job, recipe: DynamicPruningRecipe | ScoreRecipe) -> tuple[Mod
         dtype=models.dtype,
         packages=["peft"],
         data_fingerprint=rows.fingerprint,
+        columns=rows.columns.model_dump(),
+        unused_columns=rows.unused,
         dropped=prepared.dropped,
         truncated=prepared.truncated,
+        max_length=max_length,
+        conversations=rows.conversations,
         template=template,
         template_hash=template_hash(template, tokenizer),
         tokenizer_hash=tokenizer_hash(models.tokenizer),
@@ -175,6 +189,13 @@ def open_pair(job: Job, recipe: DynamicPruningRecipe | ScoreRecipe) -> tuple[Mod
         student_source=models.student_source,
     )
     return models, prepared
+
+
+def _columns_read(rows: Rows, template: Template) -> str:
+    """Which columns become what, which are not read, and in what template; for the log."""
+    read = ", ".join(f"{role} from {printable(name)}" for role, name in rows.columns.model_dump().items() if name)
+    unused = ", ".join(map(printable, rows.unused))
+    return f"columns: {read}; not read, but kept as fields: {unused or 'none'}; prompt template: {template}"
 
 
 def model_facts(role: str, loaded: LoadedModel) -> dict[str, Any]:
