@@ -59,7 +59,7 @@ def shared_tokenizer(
     """
     if difference := same_tokenizer(teacher, student):
         raise WinnowError(
-            f"{names[0]} and {names[1]} do not share a tokenizer; choose a pair of one family. {difference}"
+            f"{names[0]} and {names[1]} do not share a tokenizer: {difference}; choose a pair of one family."
         )
     if not student.chat_template:
         student.chat_template = teacher.chat_template

@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from engine.common.errors import WinnowError
-from engine.data.tokenizers import begin_token, same_tokenizer, tokenizer_hash, vocabulary_size
+from engine.data.tokenizers import begin_token, same_tokenizer, shared_tokenizer, tokenizer_hash, vocabulary_size
 
 Make = Callable[..., PreTrainedTokenizerFast]
 
@@ -240,3 +240,10 @@ def test_a_tokenizer_without_a_fast_form() -> None:
     slow = SimpleNamespace(name_or_path="old/model", bos_token_id=None, eos_token_id=1)
     with pytest.raises(WinnowError, match=r"The tokenizer old/model has no fast form"):
         tokenizer_hash(slow)  # type: ignore[arg-type]
+
+
+def test_a_pair_that_does_not_fit_is_refused(tokenizer: PreTrainedTokenizerFast, make: Make) -> None:
+    """What every run of two language models asks: the sentence names both, and the student's is used."""
+    assert shared_tokenizer(make(), tokenizer, ("big", "small")) is tokenizer
+    with pytest.raises(WinnowError, match=r"^big and small do not share a tokenizer: only the teacher puts a begin"):
+        shared_tokenizer(make(adds_begin=True), tokenizer, ("big", "small"))

@@ -452,6 +452,28 @@ def test_a_classifier_without_a_layer_is_refused(workspace: Workspace, tmp_path:
     assert str(folder) in sentence
 
 
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(workspace: Workspace, tmp_path: Path) -> None:
+    """A tokenizer that was extended beside a model that was not: an index error in the middle of a training."""
+    folder = classifier(tmp_path / "bert", [*WORDS[:5], "the", "a", "was"])
+    torch.manual_seed(0)
+    BertForSequenceClassification(BertConfig(**SMALL | {"vocab_size": 7})).save_pretrained(folder)
+    assert refused(workspace, of_text(films(tmp_path / "films.csv"), str(folder))).startswith(
+        f"The tokenizer of {folder} writes token 7, and its model has embeddings for 0 to 6;"
+    )
+
+
+def test_columns_that_only_number_the_rows_are_recorded(workspace: Workspace, tmp_path: Path) -> None:
+    """The provenance says what the networks read, what they did not, and why."""
+    rows = [f"{i},{i * 7 % 11},{i * 7 % 11 / 2}" for i in range(60)]
+    (tmp_path / "a.csv").write_text(",size,target\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    data = {"source": str(tmp_path / "a.csv"), "task": "numbers"}
+    run = do(workspace, recipe(data=data, grid__scores=["random"], grid__fractions=[0.5], seeds=[0]))
+    known = facts(workspace, run)
+    assert known["columns_used"] == ["size", "target"]
+    assert known["columns_not_used"] == ["column 1 (only numbers the rows)"]
+    assert "; columns not used: column 1 (only numbers the rows)." in known["data_origin"]
+
+
 def test_a_teacher_that_reads_in_another_way_is_refused(workspace: Workspace, tmp_path: Path) -> None:
     """The same ids would be other words to it; said before anything is trained."""
     student = classifier(tmp_path / "student", WORDS)
@@ -466,4 +488,4 @@ def test_a_teacher_that_reads_in_another_way_is_refused(workspace: Workspace, tm
     )
     assert execute(workspace, ledger, run, lock, device="cpu") == "failed"
     error = ledger.run(run.id).error
-    assert error.startswith(f"The teacher self ({teacher}) and {student} do not share a tokenizer;")
+    assert error.startswith(f"The teacher self ({teacher}) and {student} do not share a tokenizer: ")

@@ -20,7 +20,7 @@ from engine.config.models import NetworkSettings
 from engine.data.labelled.samples import Labelled
 from engine.data.tokenizers import same_tokenizer
 from engine.models.loading import load_tokenizer
-from engine.models.networks import longest_text, make_network, parameters_of
+from engine.models.networks import longest_text, make_network, parameters_of, require_known_tokens
 from engine.studies import flops
 from engine.studies.job import Job
 from engine.studies.labelled import read_samples, record_labelled, split_indices, split_samples
@@ -143,6 +143,8 @@ def _try(study: KdStudy, settings: NetworkSettings) -> None:
     Raises WinnowError naming the model if it cannot read the sample.
     """
     network: Any = study.network(settings, 0)
+    if study.recipe.data.task == "text":
+        require_known_tokens(settings.model, network.model, study.data.inputs)
     train = study.samples["train"]
     size = study.parameters[settings] = parameters_of(network)
     inputs = train.take(torch.zeros(1, dtype=torch.long, device=train.values.device))
@@ -188,8 +190,8 @@ def shared_tokenizer(recipe: PrunedKdRecipe) -> PreTrainedTokenizerBase:
             difference = same_tokenizer(load_tokenizer(model, ends=False), tokenizer, ends=False)
             if difference:
                 raise WinnowError(
-                    f"The teacher {name} ({model}) and {recipe.network.model} do not share a tokenizer; "
-                    f"choose a teacher of the student's family. {difference}"
+                    f"The teacher {name} ({model}) and {recipe.network.model} do not share a tokenizer: "
+                    f"{difference}; choose a teacher of the student's family."
                 )
     return tokenizer
 
