@@ -9,6 +9,8 @@ from typing import Any
 from transformers import GgufConfig
 
 from engine.common.errors import WinnowError
+from engine.common.paths import is_here
+from engine.common.text import printable
 
 SUFFIX = ".gguf"
 
@@ -18,8 +20,8 @@ def gguf_file(source: str) -> Path | None:
     path = Path(source)
     if path.suffix.lower() != SUFFIX:
         return None
-    if not path.is_file():
-        raise WinnowError(f"There is no GGUF file {source}; give the path of one on this machine.")
+    if not is_here(source) or not path.is_file():
+        raise WinnowError(f"There is no GGUF file {printable(source)}; give the path of one on this machine.")
     if find_spec("gguf") is None:
         raise WinnowError(f"Reading {source} needs the package gguf: install it with `pip install 'winnow[gguf]'`.")
     return path

@@ -20,7 +20,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.common.errors import WinnowError
-from engine.common.text import reason
+from engine.common.paths import is_here
+from engine.common.text import printable, reason
 from engine.models.adapters import Adapter, find_adapter, merge_adapter, no_base
 from engine.models.gguf import gguf_file, unpacked
 from engine.models.positions import positions_of
@@ -225,7 +226,7 @@ def _options(source: str) -> dict[str, bool]:
     Raises WinnowError if there is no such model.
     """
     here = {"trust_remote_code": False, "local_files_only": True}
-    if Path(source).exists():
+    if is_here(source):
         return here
     try:
         HfApi().model_info(source, timeout=ANSWER_SECONDS)
@@ -235,24 +236,25 @@ def _options(source: str) -> dict[str, bool]:
         return here | {"local_files_only": False}  # listed, and loading tells whether this account may read it
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise WinnowError(
-            f"There is no folder and no public Hub model called {source}; check the name, "
+            f"There is no folder and no public Hub model called {printable(source)}; check the name, "
             "or log in with `hf auth login` if it is private."
         ) from error
     return here | {"local_files_only": False}
 
 
 def _load_error(what: str, source: str, error: Exception) -> WinnowError:
-    if Path(source).is_file():
+    if is_here(source) and Path(source).is_file():
         return WinnowError(
             f"The file {source} holds no {what} that can be loaded ({type(error).__name__}: {reason(error)}); "
             "it needs to be a GGUF file of a causal language model that transformers can read."
         )
-    if Path(source).exists():
+    if is_here(source):
         return WinnowError(
             f"The folder {source} holds no {what} that can be loaded ({type(error).__name__}: {reason(error)}); "
             "it needs a config.json, tokenizer files and weights as safetensors."
         )
     return WinnowError(
-        f"The {what} of {source} cannot be loaded ({reason(error)}): it is not a local folder, and the Hub lacks it "
-        "or cannot be reached; connect to the network once, log in with `hf auth login`, or give a local folder."
+        f"The {what} of {printable(source)} cannot be loaded ({reason(error)}): it is not a local folder, and the Hub "
+        "lacks it or cannot be reached; connect to the network once, log in with `hf auth login`, or give a local "
+        "folder."
     )

@@ -168,3 +168,14 @@ def test_automatic_choices_on_a_cpu() -> None:
     assert resolve_dtype("auto", CPU) is torch.float32
     assert resolve_dtype("bfloat16", CPU) is torch.bfloat16
     assert resolve_device("cpu") == CPU
+
+
+@pytest.mark.parametrize("source", ["x" * 5000, "folder/" + "x" * 5000, "x" * 5000 + ".gguf", "a\x1b[2Jb/c"])
+def test_a_model_that_nothing_can_be_called(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that the system refuses is quoted in short, without what acts on a terminal."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for load in (load_tokenizer, model_facts_of):
+        with pytest.raises(WinnowError) as caught:
+            load(source)
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 700
