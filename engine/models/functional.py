@@ -20,7 +20,7 @@ from engine.common.errors import WinnowError
 from engine.common.text import reason
 from engine.config.models import NetworkSettings
 from engine.models.loading import explain_load_errors
-from engine.models.networks import Classifier, make_network
+from engine.models.networks import Classifier, make_network, token_table
 from engine.models.padding import TOLERANCE, padding_of, sample_ids
 from engine.models.positions import positions_of
 from engine.models.weights import require_whole
@@ -122,11 +122,8 @@ class TextModel(FunctionalModel):
         model, fresh, asked = _text_classifier(settings, source, classes)
         if asked != EAGER:
             log.info("%s asks for %s attention, which has no second derivative; switched to eager", source, asked)
-        try:
-            words = model.get_input_embeddings()
-        except (NotImplementedError, AttributeError):
-            words = None
-        if not isinstance(words, nn.Embedding):
+        words = token_table(model)
+        if words is None:
             raise WinnowError(
                 f"{settings.model} has no table of token embeddings, so learned vectors could not be read as text; "
                 "choose an encoder that has one, such as BERT."

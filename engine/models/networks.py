@@ -10,9 +10,12 @@ from __future__ import annotations
 import itertools
 import logging
 import re
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageClassification, AutoModelForSequenceClassification
 
@@ -188,6 +191,25 @@ def longest_text(source: str) -> int | None:
     """
     with explain_load_errors("model", source) as options:
         return positions_of(AutoConfig.from_pretrained(source, **options))
+
+
+def token_table(model: Any) -> nn.Embedding | None:
+    """The token embeddings of a model of transformers; None if it has no such table."""
+    try:
+        table = model.get_input_embeddings()
+    except (NotImplementedError, AttributeError):
+        return None
+    return table if isinstance(table, nn.Embedding) else None
+
+
+def require_known_tokens(source: str, model: Any, ids: NDArray[np.integer]) -> None:
+    """Raises WinnowError naming the source if the table of token embeddings has no row for one of these ids."""
+    table, largest = token_table(model), int(ids.max(initial=0))
+    if table is not None and largest >= table.num_embeddings:
+        raise WinnowError(
+            f"The tokenizer of {source} writes token {largest:,}, and its model has embeddings for 0 to "
+            f"{table.num_embeddings - 1:,}; use the tokenizer that belongs to the model, or resize the embeddings."
+        )
 
 
 def parameters_of(network: nn.Module) -> int:

@@ -70,6 +70,8 @@ def record_labelled(
         packages=packages,
         samples={split: len(index) for split, index in split_indices(data).items()},
         class_names=data.class_names,
+        columns_used=data.used,
+        columns_not_used=[f"{each['column']} ({each['why']})" for each in data.unused],
         measure="R²" if data.task == "numbers" else "accuracy",
         **facts,
     )

@@ -8,7 +8,7 @@ from engine.analysis import distillation
 from engine.analysis.distilled_sets import DistilledSet
 from engine.common import formats
 from engine.storage.ledger import Run
-from pages.shared import session
+from pages.shared import data_note, session
 from pages.shared.escape import escape_markdown
 
 MOST_NOTES = 5  # the newest; the log of the run has them all
@@ -47,6 +47,7 @@ def headline(shown: DistilledSet) -> None:
 
 
 def notes(run: Run) -> None:
-    """What the engine had to do otherwise than the recipe asks, such as smaller batches; it is part of the finding."""
+    """What was read, and what the engine had to do otherwise than the recipe asks: both are part of the finding."""
+    data_note.draw(run)
     for note in run.provenance.get("notes", [])[-MOST_NOTES:]:
         st.caption(f":material/info: {escape_markdown(str(note))}")

@@ -9,7 +9,7 @@ from engine.common import formats
 from engine.config.grid import PRUNING_SCORES
 from pages.kd import figures
 from pages.kd.controls import View
-from pages.shared import charts, run_select, session
+from pages.shared import charts, data_note, run_select, session
 
 MANY = 6  # scores drawn at once, unless more are asked for
 
@@ -32,6 +32,7 @@ def headline(view: View) -> None:
         )
         if cells.failures:
             st.badge(f"{cells.failures:,} failed", icon=":material/error:", color="red")
+    data_note.draw(view.run)
     session.explain(
         "A teacher is a network that has learned from all of the data. A student learns from the part that was kept: "
         "from its labels, and from what the teacher would have answered. The weight says how much it listens to which. "

@@ -170,6 +170,13 @@ def test_hostile_classes_stay_text(workspace: Workspace, show: Show) -> None:
     assert not any(character in card["label"] for card in cards for character in "\x1b\u202e\n")
 
 
+def test_what_was_read_is_said(workspace: Workspace, show: Show) -> None:
+    """Rows, source and the columns that no network reads stand under the finding, as plain text."""
+    run = fill_grid_workspace(workspace)
+    Ledger(workspace).set_provenance(run, data_origin="8 for training; columns not used: <b>id</b> (numbers the rows).")
+    assert " \\<b\\>id\\<\\/b\\> \\(numbers the rows\\)" in screen_text(show(workspace))
+
+
 def _labels(workspace: Workspace, run: str, rows: list[int]) -> list[str]:
     store = Store.in_memory(workspace, run)
     store.sync(Ledger(workspace))

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from engine.common.errors import WinnowError
 from engine.common.hashing import digest
+from engine.common.text import reason
 from engine.config.distillation import MAIN, DistillationRecipe
 from engine.config.models import NetworkSettings, scratch_name
 from engine.data.labelled.samples import training_texts
 from engine.models.functional import FunctionalModel, ImageModel, TextModel
 from engine.models.loading import load_tokenizer
+from engine.models.networks import require_known_tokens
 from engine.models.scratch import encoder
 from engine.studies import flops
 from engine.studies.distillation.tasks import Task, open_task
@@ -114,6 +116,7 @@ def _load(job: Job, recipe: DistillationRecipe, network: NetworkSettings, source
     if task.tokenizer is None:
         return ImageModel(network, tuple(task.data.inputs.shape[1:]), task.classes, job.device)
     model = TextModel(network, job.local_path(source), task.tokenizer, task.classes, job.device)
+    require_known_tokens(network.model, model.network, task.data.inputs)
     special, length = len(model.prefix) + len(model.suffix), recipe.synthetic.length
     if model.context is not None and length + special > model.context:
         raise WinnowError(
@@ -148,9 +151,18 @@ def synthetic_flops(model: FunctionalModel, inputs: Tensor) -> float:
 
 
 def _flops_per_token(task: Task, model: FunctionalModel) -> tuple[float, bool]:
-    """Of a forward pass, or per image; and whether they are an estimate."""
+    """Of a forward pass, or per image; and whether they are an estimate.
+
+    Raises WinnowError naming the model if it cannot read the samples.
+    """
     inputs = task.inputs("train", np.arange(1))
-    counted, estimated = _counted(model, lambda: model.forward(model.init(0), *inputs), inputs[0])
+    try:
+        counted, estimated = _counted(model, lambda: model.forward(model.init(0), *inputs), inputs[0])
+    except Exception as error:
+        raise WinnowError(
+            f"{model.name} cannot read the samples of {task.settings.source} ({type(error).__name__}: {reason(error)})"
+            "; choose another student, or another size of the samples."
+        ) from error
     return counted / (inputs[0].shape[1] if isinstance(model, TextModel) else 1), estimated
 
 
