@@ -26,9 +26,10 @@ class DataSettings(Settings):
     """An instruction set: rows of instruction, input and response, or conversations."""
 
     source: str
-    """A Hub id, a Parquet, JSONL, JSON or CSV file, a saved `datasets` folder, or `demo`."""
+    """A Hub id; a Parquet, JSONL, JSON or CSV file, the last three also compressed (`.gz`, `.zst`); a pattern of files
+    (`data/train-*.parquet`); a folder of files named by split as on the Hub, or one saved by `datasets`; or `demo`."""
     split: str = "train"
-    """The split of a Hub set or of a saved folder."""
+    """The split of a Hub set or of a folder."""
     columns: ColumnMap = ColumnMap()
     template: Literal["auto", "chat", "alpaca", "plain"] = "auto"
     """How a row becomes a prompt: in the chat template of the tokenizer, as in Alpaca, or plainly. By default
@@ -49,7 +50,7 @@ class CorpusSettings(Settings):
     source: str = ""
     """As `data.source`; if it is empty, the rows of the data that the run does not use."""
     split: str = "train"
-    """The split of a Hub set or of a saved folder."""
+    """The split of a Hub set or of a folder."""
     columns: ColumnMap = ColumnMap()
     skip: Annotated[int, Field(ge=0)] = 0
     """Rows left out at the beginning."""
@@ -64,16 +65,17 @@ class LabelledSettings(Settings):
     """Labelled samples, with a test set of their own, or with a fifth of the rows held out for testing."""
 
     source: str
-    """`digits` or `diabetes` (scikit-learn's own), `demo-feelings`, `demo-topics`, a Hub id, a local file, or a pattern
-    of files."""
+    """`digits` or `diabetes` (scikit-learn's own), `demo-feelings`, `demo-topics`; or a Hub id, file, pattern or folder
+    as for an instruction set. Images may be files named in a column, by a path that begins at the file that holds it,
+    or lie in a folder for each class, perhaps inside one for each split."""
     config: str = ""
     """The configuration of a Hub set that has several."""
     split: str = "train"
-    """The split of a Hub set that is trained on."""
+    """The split of a Hub set or folder that is trained on."""
     test_source: str = ""
     """A source of its own for the test set."""
     test_split: str = "test"
-    """The split of a Hub set that is tested on, if there is no `test_source`."""
+    """The split of a Hub set or folder that is tested on, if there is no `test_source`."""
     task: Task = "images"
     """What the samples are: images or texts with a class, or rows of numbers with a number to be predicted."""
     input: str = ""

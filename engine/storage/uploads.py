@@ -10,7 +10,10 @@ from engine.common.atomic import write_atomically
 from engine.common.errors import WinnowError
 from engine.storage.workspace import Workspace
 
-SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+SUFFIXES = (
+    ".parquet",
+    *(f".{kind}{compressed}" for kind in ("jsonl", "json", "csv", "tsv") for compressed in ("", ".gz", ".zst")),
+)
 LIMIT_MB = 200
 
 

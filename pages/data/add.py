@@ -42,8 +42,9 @@ def draw(pairs: Sequence[Pair]) -> None:
             right.text_input("Split", "train", key="data_split", bind="query-params", max_chars=100)
         elif way == PATH:
             st.text_input(
-                "File or saved folder", key="data_path", bind="query-params", placeholder="/data/instructions.jsonl",
-                max_chars=1000, help="Parquet, JSONL, JSON or CSV, or a folder saved by the datasets library.",
+                "File, pattern or folder", key="data_path", bind="query-params", placeholder="/data/instructions.jsonl",
+                max_chars=1000, help="Parquet, JSONL, JSON or CSV, also compressed (.gz, .zst); a pattern such as "
+                "/data/train-*.parquet; or a folder of such files, or one saved by the datasets library.",
             )  # fmt: skip
         else:
             st.file_uploader(

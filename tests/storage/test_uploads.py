@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.common.errors import ReadOnlyError, WinnowError
+from engine.data.files import kind_of_file
 from engine.storage import uploads
 from engine.storage.workspace import Workspace
 
@@ -36,6 +37,12 @@ def test_uploads_that_are_refused(workspace: Workspace, monkeypatch: pytest.Monk
     with pytest.raises(ReadOnlyError):
         uploads.save_upload(Workspace(workspace.root, read_only=True), "a.csv", b"x,y")
     assert not workspace.uploads.exists()
+
+
+def test_compressed_files_keep_both_parts_of_their_ending(workspace: Workspace) -> None:
+    """What is read by its ending has the same one when it is stored."""
+    assert uploads.save_upload(workspace, "my set.JSONL.gz", b"x").name.endswith(".jsonl.gz")
+    assert all(kind_of_file(f"a{suffix}") for suffix in uploads.SUFFIXES)
 
 
 def test_same_upload_is_stored_once(workspace: Workspace) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from engine.common.errors import WinnowError
+from engine.common.text import printable
 from engine.data.sources import clean_text
 from engine.data.tokenizers import begin_token
 from engine.models.loading import LoadedModel
@@ -48,12 +49,14 @@ class Prompts:
         seen: dict[tuple[int, ...], str] = {}
         for name, label in zip(class_names, self.labels, strict=True):
             if not label or not _line(name):
-                raise WinnowError(f"The class {name!r} has no tokens for {model.name}; give the class a name in words.")
+                raise WinnowError(
+                    f"The class {printable(repr(name))} has no tokens for {model.name}; give the class a name in words."
+                )
             other = seen.setdefault(tuple(label), name)
             if other != name:
                 raise WinnowError(
-                    f"The classes {other!r} and {name!r} are the same tokens for {model.name}, so it cannot tell them "
-                    "apart; rename one of them, or choose another model."
+                    f"The classes {printable(repr(other))} and {printable(repr(name))} are the same tokens for "
+                    f"{model.name}, so it cannot tell them apart; rename one of them, or choose another model."
                 )
         self._least = len(self._begin) + length + max(len(label) - 1 for label in self.labels)
         if model.context is not None and self._least >= model.context:
