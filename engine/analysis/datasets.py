@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +95,15 @@ def length_summary(lengths: Mapping[str, Any]) -> str:
     )
 
 
+def unused_columns(unused: Iterable[Mapping[str, str]]) -> str:
+    """`Not read by the models: id, choices (no part of prompt or response; …).`; "" if every column is read."""
+    by_reason: dict[str, list[str]] = {}
+    for each in unused:
+        by_reason.setdefault(each["why"], []).append(each["column"])
+    parts = [f"{', '.join(columns)} ({why})" for why, columns in by_reason.items()]
+    return f"Not read by the models: {'; '.join(parts)}." if parts else ""
+
+
 def used_by(settings: dict[str, Any], runs: Iterable[Run]) -> list[Run]:
     """The runs that read the same source and split, whatever they took of it."""
     return [run for run in runs if _instructions(run) and _same(run.recipe["data"]) == _same(settings)]
@@ -112,8 +120,7 @@ def _same(settings: dict[str, Any]) -> tuple[str, str]:
 
 def name_of(source: str, taken: Iterable[str] = ()) -> str:
     """A short name for a source that is not `taken`: `alpaca` for `tatsu-lab/alpaca`, `rows` for `/data/rows.jsonl`."""
-    stem = Path(source).name or source
-    stem = re.sub(r"\.(jsonl|json|csv|parquet)$", "", stem, flags=re.IGNORECASE)
+    stem = uploads.stem_of(Path(source).name or source)
     taken, name, count = set(taken), stem, 2
     while name in taken:
         name, count = f"{stem}-{count}", count + 1
@@ -126,7 +133,7 @@ def place(workspace: Workspace, source: str) -> str:
         return "Written by Winnow itself"
     if uploads.is_upload(workspace, source):
         return "Uploaded into this workspace"
-    if source.startswith(("/", "~", ".")) or Path(source).suffix.lower() in uploads.SUFFIXES:
+    if source.startswith(("/", "~", ".")) or uploads.suffix_of(source):
         return "On this machine"
     return "From the Hugging Face Hub"
 

@@ -17,6 +17,16 @@ SUFFIXES = (
 LIMIT_MB = 200
 
 
+def suffix_of(name: str) -> str:
+    """The one of SUFFIXES that the name of a file ends with; "" if there is none."""
+    return next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
+
+
+def stem_of(name: str) -> str:
+    """The name of a file without that."""
+    return name[: len(name) - len(suffix_of(name))]
+
+
 def save_upload(workspace: Workspace, name: str, content: bytes) -> Path:
     """The path it is stored under; the same content under the same name is stored once.
 
@@ -25,7 +35,7 @@ def save_upload(workspace: Workspace, name: str, content: bytes) -> Path:
     """
     workspace.require_writable("take an upload")
     shown = PurePosixPath(name.replace("\\", "/")).name
-    suffix = next((suffix for suffix in SUFFIXES if shown.lower().endswith(suffix)), "")
+    suffix = suffix_of(shown)
     if not suffix:
         raise WinnowError(f"{shown} is not a JSONL, JSON, CSV or Parquet file; upload one of those.")
     if not content:
@@ -35,7 +45,7 @@ def save_upload(workspace: Workspace, name: str, content: bytes) -> Path:
             f"{shown} has {len(content) / 2**20:,.0f} MB, but an upload may have {LIMIT_MB} MB; "
             "put the file on this machine and give its path instead."
         )
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", shown[: -len(suffix)]).strip("-")[:60] or "upload"
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", stem_of(shown)).strip("-")[:60] or "upload"
     path = workspace.uploads / f"{stem}-{hashlib.sha256(content).hexdigest()[:10]}{suffix}"
     return path if path.is_file() else write_atomically(path, lambda temporary: temporary.write_bytes(content))
 

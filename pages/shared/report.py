@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from dataclasses import replace
 from html import escape
@@ -17,6 +16,7 @@ from engine.common.formats import duration, share
 from engine.config import toml
 from engine.config.kinds import PRUNING
 from engine.config.pruning import METRICS
+from engine.storage import uploads
 from engine.storage.ledger import Ledger, Run
 from engine.storage.store import SampleQuery, Store
 from pages.shared import arm_charts, charts
@@ -227,4 +227,4 @@ def _glossary() -> str:
 
 
 def _short(source: str) -> str:
-    return "Winnow's demo" if source == "demo" else re.sub(r"\.(jsonl|json|csv|parquet)$", "", Path(source).name)
+    return "Winnow's demo" if source == "demo" else uploads.stem_of(Path(source).name)

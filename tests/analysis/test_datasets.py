@@ -37,6 +37,7 @@ def test_names_for_sources() -> None:
     """A source gets a short name, and a number if that is taken."""
     assert datasets.name_of("tatsu-lab/alpaca") == "alpaca"
     assert datasets.name_of("/data/my.rows.jsonl") == "my.rows"
+    assert datasets.name_of("/data/my.rows.csv.gz") == "my.rows"
     assert datasets.name_of("tatsu-lab/alpaca", ["alpaca", "alpaca-2"]) == "alpaca-3"
 
 
