@@ -43,10 +43,11 @@ def padding_of(model: Any, source: str) -> Padding:
     Raises WinnowError naming the source if the model cannot classify padded texts at all.
     """
     config = model.config
-    if getattr(config, "pad_token_id", None) is None:
+    token, vocabulary = getattr(config, "pad_token_id", None), getattr(config, "vocab_size", None)
+    if token is None or (vocabulary and token >= vocabulary):
         # Any token will do that ends no text: the mask hides it from attention.
-        config.pad_token_id = _end(config) or 0
-    token = int(config.pad_token_id)
+        end = _end(config) or 0
+        token = config.pad_token_id = 0 if vocabulary and end >= vocabulary else end
     ids = sample_ids(model)
     padded = torch.cat([ids, torch.full((len(ids), _PADDING), token)], 1)
     mask = torch.cat([torch.ones_like(ids), torch.zeros(len(ids), _PADDING, dtype=torch.long)], 1)

@@ -35,6 +35,9 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "gpt2 without an end token": lambda: hf.GPT2Config(
         vocab_size=VOCAB, n_embd=16, n_layer=2, n_head=2, n_positions=24, bos_token_id=None, eos_token_id=None
     ),
+    "gpt2 whose end token is none of its tokens": lambda: hf.GPT2Config(
+        vocab_size=VOCAB, n_embd=16, n_layer=2, n_head=2, n_positions=24
+    ),
     "llama with two end tokens": lambda: hf.LlamaConfig(**SIZES, eos_token_id=[2, 3]),
     "xlnet": lambda: hf.XLNetConfig(vocab_size=VOCAB, d_model=16, n_layer=2, n_head=2, d_inner=32),
     "deberta": lambda: hf.DebertaV2Config(**SIZES, relative_attention=True, pos_att_type=["c2p", "p2c"]),

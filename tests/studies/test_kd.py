@@ -19,6 +19,7 @@ from transformers import (
     DebertaV2Config,
     GPT2Config,
     PreTrainedTokenizerFast,
+    ReformerConfig,
     T5Config,
 )
 
@@ -450,6 +451,20 @@ def test_a_classifier_without_a_layer_is_refused(workspace: Workspace, tmp_path:
     sentence = refused(workspace, of_text(films(tmp_path / "films.csv"), str(folder)))
     assert "bert.encoder.layer.1" in sentence
     assert str(folder) in sentence
+
+
+def test_gradients_that_a_network_does_not_give_are_found_before_the_work(workspace: Workspace, tmp_path: Path) -> None:
+    """GraNd needs the gradient of each sample alone, which Reformer's own autograd functions do not allow."""
+    config = ReformerConfig(
+        vocab_size=len(WORDS), hidden_size=16, attn_layers=["local"], num_attention_heads=2, attention_head_size=8,
+        feed_forward_size=32, max_position_embeddings=64, axial_pos_embds=False, is_decoder=False,
+        local_attn_chunk_length=8,
+    )  # fmt: skip
+    model, source = of_kind(tmp_path / "model", config), films(tmp_path / "films.csv")
+    wanted = of_text(source, model)
+    grand = wanted.model_copy(update={"grid": wanted.grid.model_copy(update={"scores": ["grand"]})})
+    assert refused(workspace, grand).startswith(f"The gradients of {model} cannot be taken sample by sample (")
+    assert cells(workspace, do(workspace, wanted))["accuracy"].notna().all()
 
 
 def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(workspace: Workspace, tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.common.errors import WinnowError
 from engine.common.hashing import digest
 from engine.common.random_streams import FIRST_PROXY_SEED, FIRST_SUBSET_SEED
+from engine.common.text import reason
 from engine.config.grid import noise_label
 from engine.models.tensor_cache import has_tensors, load_tensors, save_tensors
 from engine.pruning import geometry, gradients, memorization, scores
@@ -70,6 +72,21 @@ def scoring_flops(study: KdStudy, noise: float) -> float:
     missing = missing_scores(study, noise)
     flops = _proxy_flops(study) if any(name != "memorization" for name in missing) else 0.0
     return flops + (_subsets_flops(study) if "memorization" in missing else 0.0)
+
+
+def require_gradients(study: KdStudy) -> None:
+    """Raises WinnowError if GraNd is asked for of a network whose gradients cannot be taken sample by sample."""
+    if "grand" not in study.recipe.used_scores():
+        return
+    name, device = study.recipe.network, study.job.device
+    one = study.samples["train"].take(torch.zeros(1, dtype=torch.long, device=device))
+    try:
+        gradients.grand(study.network(name, 0).to(device).eval(), one, study.labels["train"][:1], _loss, 1)
+    except Exception as error:
+        raise WinnowError(
+            f"The gradients of {name.model} cannot be taken sample by sample ({reason(error)}), as the score grand "
+            "needs it; leave grand out of grid.scores."
+        ) from error
 
 
 def make_scores(study: KdStudy, noise: float, labels: Tensor) -> None:

@@ -21,7 +21,7 @@ from engine.config.grid import Cell, noise_label
 from engine.config.kd import PrunedKdRecipe
 from engine.studies.job import Job, run_units
 from engine.studies.kd.grid import Grid, StudentInputs, finished_cells
-from engine.studies.kd.scores import make_scores, missing_scores, read_scores, scoring_flops
+from engine.studies.kd.scores import make_scores, missing_scores, read_scores, require_gradients, scoring_flops
 from engine.studies.kd.selections import Selections
 from engine.studies.kd.setup import KdStudy, flip_labels, open_study, write_down
 from engine.studies.kd.teachers import missing_teachers, teacher_flops, teacher_logits, train_teacher
@@ -113,6 +113,7 @@ class GridRun:
 
 def run(job: Job, recipe: PrunedKdRecipe) -> None:
     study = open_study(job, recipe)
+    require_gradients(study)
     write_down(study)
     grid_run = GridRun(study, finished_cells(job))
     grid_run.grid.record_known()
