@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.common.errors import WinnowError
 from engine.common.text import printable
-from engine.data.labelled.numbers import number
+from engine.data.labelled.numbers import is_whole, number
 from engine.data.labelled.sources import Pool
 from engine.data.sources import clean_text
 
@@ -92,7 +92,7 @@ def _of_one_kind(pool: Pool, kept: Sequence[int], labels: list[Label]) -> list[L
             f"{printable(str(labels[0]))}; write all labels as whole numbers, or all as names."
         )
     texts = [label.strip() for label in labels if isinstance(label, str)]
-    values = [number(text) for text in texts]
+    values = [int(text) if is_whole(text) else number(text) for text in texts]  # exact, however long
     if not texts or any(value is None for value in values) or any(_CODE.fullmatch(text) for text in texts):
         return labels
     return [_label(pool, row, value) for row, value in zip(kept, values, strict=True)]

@@ -42,7 +42,7 @@ def read_regression(pool: Pool, label: str, named: Sequence[str]) -> Regression:
     """The columns `named`, or if there are none every column of numbers that is not the label, as they are.
 
     A column that only numbers the rows is left out unless it is named: an index that pandas has written, whole numbers
-    that never repeat under a name such as "id", or whole numbers that rise by the same step from row to row.
+    that never repeat under a name such as "id", or whole numbers that change by the same step from row to row.
 
     A column holds numbers if its first value that is not missing is one, or if all are in one style of writing them.
     Raises WinnowError naming row and column if any other value is missing, infinite or not a number, or if its style is
@@ -98,8 +98,8 @@ def _numbers_the_rows(pool: Pool, column: str) -> bool:
     if _INDEX.fullmatch(column.strip()):
         return True
     steps = {after - before for part in values for before, after in pairwise(part)}
-    rises = len(steps) == 1 and min(steps) > 0 and max(map(len, values)) >= _LEAST_ROWS
-    return rises and all(is_whole(value) for part in parts for value in part)
+    steady = len(steps) == 1 and 0 not in steps and max(map(len, values)) >= _LEAST_ROWS
+    return steady and all(is_whole(value) for part in parts for value in part)
 
 
 def _read(pool: Pool, columns: Sequence[str]) -> NDArray[np.float64]:

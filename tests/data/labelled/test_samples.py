@@ -245,6 +245,7 @@ TEN = [3, 1, 4, 15, 9, 2, 6, 5, 35, 8]
         ("index", [f"{value}" for value in TEN]),
         ("sample id", [float(value) for value in TEN]),
         ("x", list(range(7, 17))),
+        ("x", list(range(10, 0, -1))),
         ("x", [f"{value}" for value in range(100, 200, 10)]),
     ],
 )
@@ -363,6 +364,7 @@ def test_columns_are_named_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureF
         ([1.0, 2.0, 4.0] * 5, [0, 1, 2] * 5, ["1", "2", "4"]),
         (["1.0", "2.0", "1"] * 5, [0, 1, 0] * 5, ["1", "2"]),
         (["042", "007", "100"] * 5, [1, 0, 2] * 5, ["007", "042", "100"]),
+        (["9007199254740993", "9007199254740992"] * 5, [1, 0] * 5, ["9007199254740992", "9007199254740993"]),
         (["00", "0", "7"] * 5, [1, 0, 2] * 5, ["0", "00", "7"]),
         ([str(10 * i) for i in range(30)] * 12, list(range(30)) * 12, [str(10 * i) for i in range(30)]),
     ],
