@@ -54,12 +54,13 @@ def _read_objects(
         if limit is not None and len(rows) == limit:
             return rows, None
         if position >= skip:
-            ((_, row),) = _values(path, line, number)
-            if not isinstance(row, dict):
+            values = [value for _, value in _values(path, line, number)]
+            if len(values) > 1 or not isinstance(values[0], dict):
+                found = f"{len(values):,} values" if len(values) > 1 else kind_of(values[0])
                 raise WinnowError(
-                    f"{path}, line {number:,}: this is {kind_of(row)}; each line must be an object with named values."
+                    f"{path}, line {number:,}: this is {found}; each line must be an object with named values."
                 )
-            rows.append(row)
+            rows += values
         position += 1
     return rows, position
 

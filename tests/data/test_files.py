@@ -219,6 +219,7 @@ BROKEN: list[tuple[str, bytes | Write, str]] = [
     ("a.jsonl", b'{"a": 1}\n"text"\n', "line 2: this is a text"),
     ("a.jsonl", b'{"a": 1}\n3\n', "line 2: this is a number"),
     ("a.jsonl", b'{"a": 1}\nnull\n', "line 2: this is null"),
+    ("a.jsonl", b'{"a": 1}\n{"a": 2} {"a": 3}\n', "line 2: this is 2 values; each line must be an object"),
     ("a.jsonl", b'{"a": ' + b"[" * 200_000 + b"\n", "line 1: this is not valid JSON (maximum recursion"),
     ("a.jsonl", b'{"a": ' + b"9" * 5000 + b"}\n", "line 1: this is not valid JSON (Exceeds the limit"),
     ("a.jsonl", b'{"a": "fine"}\n{"a": "caf\xe9"}\n', "line 2: this is not UTF-8 (byte 24 of the file"),
