@@ -14,6 +14,8 @@ def make_student(training: dict, seed: int) -> torch.nn.Module:
         training["student"], num_labels=training["classes"], ignore_mismatched_sizes=True, attn_implementation="eager"
     )
     model.get_input_embeddings().requires_grad_(False)
+    if getattr(model.config, "pad_token_id", None) is None:
+        model.config.pad_token_id = 0  # GPT-2 asks for one if there are several inputs; vectors are never padded
     return model.eval()
 
 
