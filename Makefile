@@ -12,7 +12,7 @@ $(VENV)/.app: requirements.txt pyproject.toml
 	$(BIN)/pip install --quiet --editable .
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.app requirements-dev.txt requirements-ray.txt
+$(VENV)/.dev: $(VENV)/.app $(wildcard requirements-*.txt)
 	$(BIN)/pip install --quiet --requirement requirements-dev.txt
 	touch $@
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -68,10 +68,18 @@ class PairSettings(Settings):
     """Teacher and student."""
 
     teacher: str
-    """A Hub id, a local folder, or `scratch:NAME`."""
+    """A Hub id, a local folder (also of a LoRA adapter, which is merged into its base), a GGUF file (extra `gguf`), or
+    `scratch:NAME`."""
     student: str
     """The same; it must share the teacher's tokenizer."""
+    teacher_device_map: Literal["", "auto"] = ""
+    """`auto` spreads a teacher that is larger than one GPU over all GPUs of the machine, its memory and, if that is not
+    enough, the disk. Tested with memory and disk; several GPUs are untried."""
+    teacher_bits: Literal[16, 8, 4] = 16
+    """16 leaves the teacher in `dtype`; 8 (torchao) or 4 (NF4 of bitsandbytes) needs the extra `quantized`. Fewer bits
+    make it another teacher: the KL from SmolLM2-135M to itself in 8 bits is 0.007 nats per token, in 4 bits 0.4. Tested
+    on a CPU; GPUs are untried."""
     dtype: NumberFormat = "auto"
     """What models compute in; `auto`: bfloat16 on GPUs that have it, else float32."""
     max_length: Annotated[int, Field(ge=8)] = 512
-    """Most tokens of a sample; what is longer is cut."""
+    """Most tokens of a sample; what is longer is cut, also at the positions that the models have."""

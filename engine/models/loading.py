@@ -22,8 +22,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from engine.common.errors import WinnowError
 from engine.common.paths import is_here
 from engine.common.text import printable, reason
+from engine.config.models import scratch_name
 from engine.models.adapters import Adapter, find_adapter, merge_adapter, no_base
 from engine.models.gguf import gguf_file, unpacked
+from engine.models.placement import WHOLE, Placement
 from engine.models.positions import positions_of
 from engine.models.weights import require_whole
 
@@ -88,19 +90,22 @@ def load_tokenizer(source: str, *, ends: bool = True) -> PreTrainedTokenizerBase
     return tokenizer
 
 
-def load_model(name: str, source: str, dtype: torch.dtype, device: torch.device) -> LoadedModel:
+def load_model(
+    name: str, source: str, dtype: torch.dtype, device: torch.device, placement: Placement = WHOLE
+) -> LoadedModel:
     """A causal language model in eval mode. The last two are cached, so a second run on them starts at once.
 
-    Raises WinnowError naming the model if it cannot be loaded.
+    Raises WinnowError naming the model if it cannot be loaded, or not in this placement.
     """
-    loaded = _load(name, source, dtype, device)
+    loaded = _load(name, source, dtype, device, placement)
     loaded.model.eval()
     return loaded
 
 
 @lru_cache(maxsize=2)
-def _load(name: str, source: str, dtype: torch.dtype, device: torch.device) -> LoadedModel:
-    log.info("loading %s from %s (%s on %s)", name, source, dtype, device)
+def _load(name: str, source: str, dtype: torch.dtype, device: torch.device, placement: Placement) -> LoadedModel:
+    log.info("loading %s from %s (%s on %s%s)", name, source, dtype, device, placement.words)
+    check_placement(source, placement)
     origin = _origin(source)
     try:
         with _explained("model", origin, origin.weights) as options:
@@ -111,17 +116,25 @@ def _load(name: str, source: str, dtype: torch.dtype, device: torch.device) -> L
                 ignore_mismatched_sizes=True,  # require_whole says which
                 output_loading_info=True,
                 **(unpacked() if origin.gguf else {}),
+                **placement.options(dtype, device),
                 **options,
             )
             model, info = found
             require_whole(origin.weights if origin.adapter else name, model, info)
         if origin.adapter:
             model = merge_adapter(origin.adapter, model)
-        nn.Module.to(model, device)
+        if placement == WHOLE:
+            nn.Module.to(model, device)
     except torch.OutOfMemoryError as error:
         raise WinnowError(f"{name} does not fit into the memory of {device}; choose a smaller model.") from error
     model.requires_grad_(False)
-    return LoadedModel(name, source, model, model_hash(source), sum(p.numel() for p in model.parameters()))
+    return LoadedModel(name, source, model, placement.hash(model_hash(source)), model.num_parameters())
+
+
+def check_placement(source: str, placement: Placement) -> None:
+    """Raises WinnowError naming the model if it cannot be placed like this here; its weights are not read."""
+    origin = _Origin(source, source, source) if scratch_name(source) else _origin(source)
+    placement.check(source, "an adapter" if origin.adapter else "a GGUF file" if origin.gguf else "")
 
 
 def empty_model(source: str) -> PreTrainedModel:

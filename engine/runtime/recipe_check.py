@@ -20,8 +20,9 @@ from engine.data.samples import readable
 from engine.data.sources import Row, read_rows
 from engine.data.templates import Template, pieces, resolve_template
 from engine.data.tokenizers import shared_tokenizer
-from engine.models.loading import load_tokenizer, model_facts_of, resolve_device, resolve_dtype
+from engine.models.loading import check_placement, load_tokenizer, model_facts_of, resolve_device, resolve_dtype
 from engine.models.lora import check_lora
+from engine.models.placement import FULL, Placement, placement_of
 from engine.models.positions import shortest
 from engine.storage.ledger import Ledger
 from engine.storage.workspace import Workspace
@@ -44,6 +45,7 @@ def check_recipe(_workspace: Workspace, ledger: Ledger, payload: dict[str, Any])
     student = teacher
     with _as_problem(problems):
         teacher = _model_facts(recipe, pair.teacher)
+        check_placement(pair.teacher, placement_of(pair))
     with _as_problem(problems):
         student = _model_facts(recipe, pair.student)
         if isinstance(recipe, DynamicPruningRecipe) and scratch_name(pair.student) is None:
@@ -63,7 +65,7 @@ def check_recipe(_workspace: Workspace, ledger: Ledger, payload: dict[str, Any])
     tokens, more = _count_tokens(rows, template, tokenizer, max_length)
     notes += more
     value_bytes = resolve_dtype(pair.dtype, device).itemsize
-    memory, free = _memory(recipe, teacher, student, value_bytes, max_length), _free_memory(device)
+    memory, free = _memory(recipe, teacher, student, value_bytes, max_length), _free_memory(device, placement_of(pair))
     if memory > free:
         problems.append(
             f"The pair needs about {memory / 1e9:.1f} GB and {device} has {free / 1e9:.1f} GB free; "
@@ -139,7 +141,9 @@ def _count_tokens(
 
 def _memory(recipe: PairRecipe, teacher: Facts, student: Facts, value_bytes: int, max_length: int) -> int:
     """Bytes for the weights of both models, the tiles of logits, and the activations of a training batch, roughly."""
-    weights = ((teacher["parameters"] or 0) + (student["parameters"] or 0)) * value_bytes
+    bits = recipe.models.teacher_bits
+    teacher_bytes = value_bytes if bits == FULL else bits / 8
+    weights = int((teacher["parameters"] or 0) * teacher_bytes + (student["parameters"] or 0) * value_bytes)
     tiles = 4 * 2 * recipe.scoring.tile * 2048
     if not isinstance(recipe, DynamicPruningRecipe):
         return weights + tiles
@@ -147,8 +151,14 @@ def _memory(recipe: PairRecipe, teacher: Facts, student: Facts, value_bytes: int
     return weights + tiles + 48 * batch_tokens * (student["width"] or 0)
 
 
-def _free_memory(device: torch.device) -> int:
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+def _free_memory(device: torch.device, placement: Placement) -> int:
+    """Bytes for the pair: on the device, or on all devices and the host if the teacher is spread over them."""
+    host = int(psutil.virtual_memory().available)
+    if device.type != "cuda":
+        return host
+    if not placement.spread:
+        return torch.cuda.mem_get_info(device)[0]
+    return host + sum(torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count()))
 
 
 def _seconds(ledger: Ledger, operations: float) -> float | None:

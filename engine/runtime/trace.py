@@ -21,6 +21,7 @@ from engine.data.turns import Turn, answered
 from engine.models.checkpoint import load_checkpoint
 from engine.models.loading import load_model, load_tokenizer, resolve_device, resolve_dtype
 from engine.models.lora import attach_lora, detach_lora, load_adapter
+from engine.models.placement import placement_of
 from engine.scoring.score import score_samples
 from engine.storage.ledger import Ledger, Run
 from engine.storage.workspace import Workspace
@@ -40,7 +41,7 @@ def trace(workspace: Workspace, ledger: Ledger, payload: dict[str, Any]) -> dict
         raise WinnowError(f"Run {run.id} has no pair of models yet; choose one that has scored its samples.")
     pair, device = recipe.models, resolve_device()
     dtype = resolve_dtype(pair.dtype, device)
-    teacher = load_model(pair.teacher, facts["teacher_source"], dtype, device)
+    teacher = load_model(pair.teacher, facts["teacher_source"], dtype, device, placement_of(pair))
     student = load_model(pair.student, facts["student_source"], dtype, device).model
     sources = facts["teacher_source"], facts["student_source"]
     tokenizer = shared_tokenizer(load_tokenizer(sources[0]), load_tokenizer(sources[1]), sources)

@@ -38,8 +38,9 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """The device of the model's first weights that are in memory."""
-    return next(weight.device for weight in model.parameters() if not weight.is_meta)
+    """The device of the model's first weights that are in memory; the CPU if all are on disk, from where accelerate
+    moves what it is given."""
+    return next((weight.device for weight in model.parameters() if not weight.is_meta), torch.device("cpu"))
 
 
 def final_hidden(model: nn.Module, batch: Batch) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -116,6 +118,37 @@ def test_a_model_without_its_head_is_refused_before_anything_is_scored(workspace
     assert run.state == "failed"
     assert "lm_head.weight" in str(run.error)
     assert not Ledger(workspace).parts(run.id, "scores")
+
+
+def kl_of_base(workspace: Workspace, run: Run) -> pd.Series:
+    scores = table(workspace, run.id, "scores")
+    return scores[(scores.arm == "base") & (scores.metric == "kl")].set_index("row").value.sort_index()
+
+
+def test_a_teacher_on_disk_gives_the_same_scores_and_one_in_eight_bits_nearly(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its head is not in memory, and its weights are no plain tensors; the caches of one are not used for the other."""
+    pytest.importorskip("torchao", reason="the extra `quantized` is not installed")
+    pair = llama(tmp_path / "t"), llama(tmp_path / "s", seed=1)
+    plain = kl_of_base(workspace, ended(workspace, recipe(tmp_path, *pair)))
+    eight = kl_of_base(workspace, ended(workspace, recipe(tmp_path, *pair, models__teacher_bits=8)))
+    for module in ("accelerate.utils.modeling", "transformers.integrations.accelerate"):
+        monkeypatch.setattr(f"{module}.get_max_memory", lambda _=None: {"cpu": 1000})
+    away = kl_of_base(workspace, ended(workspace, recipe(tmp_path, *pair, models__teacher_device_map="auto")))
+    np.testing.assert_allclose(away, plain, rtol=1e-5)
+    assert 0 < np.abs(eight - plain).max() < 0.02 * plain.mean()
+
+
+def test_an_extra_that_is_missing_is_found_before_the_work(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.models.placement.find_spec", lambda _: None)
+    asked = recipe(tmp_path, llama(tmp_path / "t"), llama(tmp_path / "s", seed=1), models__teacher_bits=4)
+    run = ended(workspace, asked)
+    assert "winnow[quantized]" in str(run.error)
+    assert not Ledger(workspace).parts(run.id)
+    assert [problem for problem in problems(workspace, asked) if "winnow[quantized]" in problem]
 
 
 @pytest.mark.parametrize("role", ["teacher", "student"])

@@ -21,8 +21,9 @@ from engine.data.samples import EncodedSample, Prepared, prepare, readable
 from engine.data.sources import Rows, read_rows
 from engine.data.templates import Template, pieces, resolve_template, template_hash
 from engine.data.tokenizers import shared_tokenizer, tokenizer_hash
-from engine.models.loading import LoadedModel, load_model, load_tokenizer, model_facts_of
+from engine.models.loading import LoadedModel, check_placement, load_model, load_tokenizer, model_facts_of
 from engine.models.lora import check_lora
+from engine.models.placement import placement_of
 from engine.models.positions import shortest
 from engine.models.scratch import causal
 from engine.studies import flops
@@ -53,7 +54,8 @@ class Models:
     parameters: dict[str, int]  # of "teacher" and "student", as the run is planned
 
     def teacher(self, job: Job) -> LoadedModel:
-        return load_model(self.pair.teacher, job.local_path(self.teacher_source), self.dtype, job.device)
+        source, placement = job.local_path(self.teacher_source), placement_of(self.pair)
+        return load_model(self.pair.teacher, source, self.dtype, job.device, placement)
 
     def student(self, job: Job) -> LoadedModel:
         return load_model(self.pair.student, job.local_path(self.student_source), self.dtype, job.device)
@@ -138,6 +140,7 @@ def open_pair(job: Job, recipe: DynamicPruningRecipe | ScoreRecipe) -> tuple[Mod
         for role, name in roles.items()
     }
     facts = {role: model_facts_of(getattr(pair, role)) for role, name in roles.items() if not name}
+    check_placement(pair.teacher, placement_of(pair))
     if isinstance(recipe, DynamicPruningRecipe) and "student" in facts:
         check_lora(pair.student, recipe.training.lora)
     max_length = shortest(pair.max_length, *(found["context"] for found in facts.values()))
