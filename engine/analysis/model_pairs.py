@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from engine.analysis import run_labels
 from engine.common import formats
@@ -56,7 +57,7 @@ def _pair(runs: list[Run]) -> Pair:
         student=_model(known, "student"),
         dtype=str(facts.get("dtype", "")),
         tokenizer=str(facts.get("tokenizer_hash", "")),
-        max_length=int(known.recipe["models"]["max_length"]),
+        max_length=int(facts.get("max_length", known.recipe["models"]["max_length"])),
         runs=runs,
     )
 
@@ -118,3 +119,9 @@ def shared(pair: Pair) -> str:
     parts.append(f"{formats.count(len(pair.runs), 'run')}, the last {last}")
     text = " · ".join(parts)
     return text[0].upper() + text[1:]
+
+
+def own_logits(provenance: Mapping[str, Any]) -> str:
+    """Which models are scored through their own logits, and why; "" if none is."""
+    found = [(role, provenance.get(f"{role}_own_logits")) for role in ("teacher", "student")]
+    return " ".join(f"The {role} is scored through its own logits: {why}." for role, why in found if why)

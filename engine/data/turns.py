@@ -7,6 +7,7 @@ and text.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ SPEAKERS = {
 """Who speaks, by what sets call them, in lower case."""
 
 _KEYS = (("role", "content"), ("from", "value"), ("speaker", "text"), ("role", "value"), ("role", "text"))
+_NAMED = re.compile(r"\s*(System|User|Assistant|Tool)\s*:\s?", re.IGNORECASE)
 UNKNOWN = "a turn of an unknown speaker"
 
 
@@ -72,6 +74,20 @@ def answered(turns: Sequence[Turn]) -> list[Turn]:
 def transcript(turns: Sequence[Turn]) -> str:
     """The turns as a person reads them, each after the name of its speaker."""
     return "\n".join(f"{turn.speaker.capitalize()}: {turn.text}" for turn in turns)
+
+
+def parse_transcript(text: str) -> list[Turn]:
+    """The turns of a text as `transcript` writes it; what stands before the first name is said by the user."""
+    turns: list[Turn] = []
+    for line in text.splitlines():
+        named = _NAMED.match(line)
+        if named:
+            turns.append(Turn(named[1].lower(), line[named.end() :]))
+        elif turns:
+            turns[-1] = Turn(turns[-1].speaker, f"{turns[-1].text}\n{line}")
+        elif line.strip():
+            turns.append(Turn("user", line))
+    return [Turn(speaker, said.strip()) for speaker, said in turns]
 
 
 def _parsed(text: str) -> Any:

@@ -29,7 +29,8 @@ from engine.storage.store import SampleQuery, Scoring, Store
 from engine.storage.workspace import Workspace
 
 Format = Literal["parquet", "jsonl"]
-ROLES = ("instruction", "input", "response")
+ROLES = ("instruction", "input", "response", "system")
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
 
 def export_run(
@@ -99,12 +100,20 @@ def source_names(run: Run) -> dict[str, str]:
     if columns is not None:
         return {role: columns[role] for role in ROLES if columns.get(role)}
     mapped = run.recipe["data"]["columns"]
-    return {role: mapped[role] or role for role in ROLES}
+    return {role: mapped[role] or role for role in ROLES if role != "system"}
 
 
 def with_source_columns(rows: pa.Table, names: dict[str, str]) -> pa.Table:
-    """The kept samples as their source had them: its text columns, its other fields as text, and Winnow's three."""
+    """The kept samples as their source had them: its text columns, its other fields as text, and Winnow's three.
+
+    Conversations are lists of role and content, in the column that held them, or in `messages` if they were spread over
+    several columns.
+    """
+    turns = rows.column("turns")
     columns: dict[str, Any] = {name: rows.column(role) for role, name in names.items()}
+    if turns.null_count < len(turns):
+        whole = names["response"] if not names.get("instruction") else "messages"
+        columns = {whole: pa.array([_messages(each) for each in turns.to_pylist()], MESSAGES)}
     winnow = {
         "winnow_row": rows.column("row"),
         "winnow_score": rows.column("value"),
@@ -117,6 +126,10 @@ def with_source_columns(rows: pa.Table, names: dict[str, str]) -> pa.Table:
             name += "_"
         columns[name] = pc.map_lookup(fields, key, "first")
     return pa.table(columns | winnow)
+
+
+def _messages(turns: list[dict[str, str]] | None) -> list[dict[str, str]] | None:
+    return turns and [{"role": turn["speaker"], "content": turn["text"]} for turn in turns]
 
 
 def _keys(fields: pa.ChunkedArray) -> list[str]:

@@ -29,8 +29,8 @@ from engine.scoring.lm_head import HALF, Head, OwnLogits
 
 log = logging.getLogger(__name__)
 
-CHECK_TOKENS = 256  # long enough for large logits, which a soft-cap changes most
-CHECK_SAMPLES = 2
+CHECK_TOKENS = 128  # long enough for large logits, which a soft-cap changes most
+CHECK_SAMPLES = 1
 # Settings that change logits in a way `lm_head_of` knows; those of attention and routing leave the head alone.
 KNOWN_SETTINGS = ("logit_scale", "lm_head_multiplier", "logits_scaling", "final_logit_softcapping")
 _CHANGES_LOGITS = re.compile(r"^(?!attn|attention|router|output_)\w*(logit|lm_head_)\w*")

@@ -134,8 +134,8 @@ def _preview(payload: dict[str, Any], found: dict[str, Any]) -> None:
 def _columns(payload: dict[str, Any], found: dict[str, Any]) -> dict[str, str]:
     """A choice of column for each role; returns the mapping, "" for columns that are found by name."""
     columns = {}
-    for place, role in zip(st.columns(3), preview.ROLES, strict=True):
-        requested = payload["data"]["columns"][role]
+    for place, role in zip(st.columns(4), preview.ROLES, strict=True):
+        requested = payload["data"]["columns"].get(role, "")
         options = ["", *found["columns"]]
         by_name = (found["mapping"] or {}).get(role, "") if not requested else ""
 
@@ -145,10 +145,18 @@ def _columns(payload: dict[str, Any], found: dict[str, Any]) -> dict[str, str]:
             return escape_text(column) or unset
 
         columns[role] = place.selectbox(
-            f"Column of the {role}", options, index=options.index(requested) if requested in options else 0,
+            _ROLE[role], options, index=options.index(requested) if requested in options else 0,
             format_func=named, key=_column_key(role),
         )  # fmt: skip
     return columns
+
+
+_ROLE = {
+    "instruction": "Column of the instruction",
+    "input": "Column of the input",
+    "response": "Column of the response, or of conversations",
+    "system": "Column of the system text",
+}
 
 
 def _column_key(role: str) -> str:

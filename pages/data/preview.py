@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
-from engine.analysis.datasets import length_summary
+from engine.analysis.datasets import length_summary, unused_columns
 from engine.common.text import escape_text, one_line
 from pages.shared import charts, session
 from pages.shared.escape import escape_markdown
@@ -16,7 +16,7 @@ from pages.shared.escape import escape_markdown
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-ROLES = ("instruction", "input", "response")
+ROLES = ("instruction", "input", "response", "system")
 KEPT_ROWS = 10  # of the first rows, stored with the data
 KEPT_CHARACTERS = 2000  # of each of their texts
 
@@ -31,7 +31,7 @@ def stored(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def draw(found: Mapping[str, Any], key: str) -> None:
-    """How long the samples are and the first rows."""
+    """How long the samples are, the columns that are not read, and the first rows."""
     if found["lengths"]:
         with st.container(gap="xsmall"):
             st.text(length_summary(found["lengths"]))
@@ -40,6 +40,8 @@ def draw(found: Mapping[str, Any], key: str) -> None:
                 "Models read pieces of words, called tokens. Longer samples take more time and memory; what is longer "
                 "than the context of a model is truncated."
             )
+    if unused := unused_columns(found.get("unused") or ()):
+        st.text(escape_text(unused))
     first_rows(found, key)
 
 
@@ -71,7 +73,7 @@ def strip(lengths: Mapping[str, Any]) -> go.Figure:
 
 
 def first_rows(found: Mapping[str, Any], key: str) -> None:
-    """The first rows as plain text: what is read as instruction, input and response first, the other columns after."""
+    """The first rows as plain text: the columns that the models read first, the others after."""
     mapping = {role: column for role, column in (found["mapping"] or {}).items() if column}
     roles = {column: role for role, column in mapping.items()}
     order = [*mapping.values(), *(column for column in found["columns"] if column not in roles)]

@@ -106,10 +106,7 @@ def _text(choice: Choice, sample: dict[str, Any], scores: dict[str, Any] | None,
         if choice.scoring.seed not in (-1, first):
             st.caption(f"Token scores are stored for one seed only: these are of seed {first}.")
         return
-    for name, text in (
-        ("Prompt", f"{sample['instruction']}\n{sample['input']}"),
-        ("Response", str(sample["response"])),
-    ):
+    for name, text in samples.blocks(sample):
         st.caption(name)
         st.text(escape_text(text.strip()))
     st.caption("There are no token scores for this sample in this epoch.")

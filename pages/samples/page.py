@@ -9,7 +9,7 @@ from pages.shared.escape import escape_markdown
 
 st.title("Which samples matter, and where is the threshold?", anchor=False)
 
-from engine.analysis import run_labels, samples
+from engine.analysis import model_pairs, run_labels, samples
 from engine.storage.ledger import Run
 from engine.storage.store import SampleQuery
 from pages.samples import breakdown, download, drawer, listing, overrides, status, view
@@ -48,7 +48,11 @@ with answer:
     st.subheader(samples.kept(now, total, len(by_hand)), anchor=False)
     origin = samples.threshold(threshold.tau, threshold.own, threshold.origin)
     st.text(f"{origin} {samples.coming(rest[: len(steps)], threshold.growth, threshold.least)}")
-    for remark in (samples.partial(choice.scored, view.expected(store, choice)), samples.missing(bins.missing)):
+    for remark in (
+        samples.partial(choice.scored, view.expected(store, choice)),
+        samples.missing(bins.missing),
+        escape_markdown(model_pairs.own_logits(choice.run.provenance)),
+    ):
         if remark:
             st.caption(remark)
 

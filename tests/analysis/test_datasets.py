@@ -95,3 +95,10 @@ def test_sets_in_a_sentence() -> None:
     assert datasets.sentence([unread, unread]) == "2 sets of data, none of them read by a run."
     assert datasets.sentence([unread, read]) == "2 sets of data, 1 of them read by a run."
     assert datasets.sentence([read, read]) == "2 sets of data, all of them read by a run."
+
+
+def test_columns_that_are_not_read_are_named_by_their_reason() -> None:
+    """Nothing of a set is left out without a word."""
+    unused = [{"column": "a", "why": "x"}, {"column": "b", "why": "y"}, {"column": "c", "why": "x"}]
+    assert datasets.unused_columns(unused) == "Not read by the models: a, c (x); b (y)."
+    assert datasets.unused_columns([]) == ""

@@ -68,3 +68,12 @@ def test_breakdown_names_what_it_cannot_distinguish() -> None:
     assert samples.compared("corrupted", pd.DataFrame(kinds)[:2]) == ""
     even = pd.DataFrame({"value": ["a", "b", "c"], "samples": [10, 10, 10], "kept": [1, 5, 9]})
     assert samples.compared("task", even) == ""
+
+
+def test_blocks_of_a_sample() -> None:
+    """Without token scores the drawer shows a conversation turn by turn, and other samples by their parts."""
+    plain = {"turns": None, "system": "", "instruction": "Add.", "input": "1", "response": "2"}
+    assert samples.blocks(plain) == [("Prompt", "Add.\n1"), ("Response", "2")]
+    assert samples.blocks(plain | {"system": "Be brief."})[0] == ("System", "Be brief.")
+    turns = [{"speaker": "user", "text": "Hi"}, {"speaker": "assistant", "text": "Hello"}]
+    assert samples.blocks(plain | {"turns": turns}) == [("User", "Hi"), ("Assistant", "Hello")]

@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerFast
 
 from engine.common.errors import WinnowError
 from engine.config.data import ColumnMap, DataSettings
-from engine.data.preview import READ_ROWS, preview
-from engine.data.samples import encode_rows
+from engine.data.preview import NOT_READ, READ_ROWS, preview
+from engine.data.samples import readable
 from engine.data.sources import read_rows
 
 
@@ -31,7 +31,8 @@ def test_a_set_that_is_understood(tmp_path: Path) -> None:
         "total": 11,
         "read": 11,
         "problem": None,
-        "mapping": {"instruction": "question", "input": "", "response": "answer"},
+        "mapping": {"instruction": "question", "input": "", "response": "answer", "system": ""},
+        "unused": [{"column": "n", "why": NOT_READ}],
         "origin": f"Rows 0 to 10 of 11, counted from 0, from the JSON file {source}.",
         "dropped": {"no response": 1},
         "repaired": 0,
@@ -43,7 +44,7 @@ def test_lengths_in_tokens(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -
     """With a tokenizer, lengths are those the models would read, before any cut."""
     source = write(tmp_path / "a.jsonl", [{"question": "Add 17 and 23." * i, "answer": "40"} for i in range(1, 8)])
     found = preview(DataSettings(source=source), tokenizer)
-    lengths = sorted(sample.length for sample in encode_rows(read_rows(source).rows, "alpaca", tokenizer, None))
+    lengths = sorted(sample.length for sample in readable(read_rows(source).rows, "alpaca", tokenizer, None))
     assert found["lengths"]["unit"] == "tokens"
     assert found["lengths"]["median"] == lengths[3]
     assert found["lengths"]["max"] == lengths[-1]
@@ -83,4 +84,13 @@ def test_alpaca(real_data: Path) -> None:
     found = preview(DataSettings(source=str(real_data / "alpaca.parquet")))
     assert found["total"] == 52_002
     assert found["read"] == READ_ROWS
-    assert found["mapping"] == {"instruction": "instruction", "input": "input", "response": "output"}
+    assert found["mapping"] == {"instruction": "instruction", "input": "input", "response": "output", "system": ""}
+
+
+def test_conversations_are_previewed_as_turns(tmp_path: Path) -> None:
+    """People see who says what, not the JSON of a list."""
+    talk = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
+    found = preview(DataSettings(source=write(tmp_path / "a.jsonl", [{"conversations": talk, "id": "a"}] * 3)))
+    assert found["rows"][0]["conversations"] == "User: Hi\nAssistant: Hello"
+    assert found["mapping"]["response"] == "conversations"
+    assert found["unused"] == [{"column": "id", "why": NOT_READ}]

@@ -14,15 +14,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from engine.common.errors import ReadOnlyError, WinnowError
 from engine.common.paths import CHECKOUT
 from engine.config.load import parse_recipe
-from engine.export.samples import export_run
+from engine.export.samples import export_run, with_source_columns
 from engine.storage.ledger import Ledger
 from engine.storage.store import Facet, SampleQuery, Store
+from engine.storage.tables import SAMPLES
 from engine.storage.workspace import Workspace
 from tests.fixtures.pruning_workspace import HOSTILE, NAN_ROW, fill_workspace
 from tests.fixtures.store_parts import Row, samples_part, scores_part, submit
@@ -278,7 +280,7 @@ FULL = """
 import resource, sys
 from pathlib import Path
 from engine.common.errors import WinnowError
-from engine.export.samples import export_run
+from engine.export.samples import export_run, with_source_columns
 from engine.storage.ledger import Ledger
 from engine.storage.store import Store
 from engine.storage.workspace import Workspace
@@ -346,3 +348,24 @@ def test_names_of_the_source(workspace: Workspace, ledger: Ledger, tmp_path: Pat
     export_run(workspace, ledger, store, run, tau=0.5, out=tmp_path / "found")
     first, _ = exported(tmp_path / "found")
     assert (first["q"], first["a"], first["input"]) == ("ask", "answer", "kept apart")
+
+
+TURNS = [{"speaker": "user", "text": "Hi"}, {"speaker": "assistant", "text": "Hello"}]
+
+
+@pytest.mark.parametrize(
+    ("names", "column"), [({"response": "talk"}, "talk"), ({"instruction": "p", "response": "c"}, "messages")]
+)
+def test_conversations_leave_as_they_came(names: dict[str, str], column: str) -> None:
+    """Lists of role and content, which every training library reads, and Winnow again."""
+    rows = pa.table(
+        {
+            **{name: ["x"] for name in ("instruction", "input", "response", "system")},
+            "turns": pa.array([TURNS], SAMPLES.field("turns").type),
+            "fields": pa.array([[("id", "7")]], SAMPLES.field("fields").type),
+            "row": [3], "value": [0.5], "by_hand": [False],
+        }
+    )  # fmt: skip
+    [row] = with_source_columns(rows, names).to_pylist()
+    assert row[column] == [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    assert set(row) == {column, "id", "winnow_row", "winnow_score", "winnow_kept_by"}

@@ -82,7 +82,8 @@ def test_path_is_previewed_mapped_and_saved(workspace: Workspace, ledger: Ledger
     press(app, sentences.SAVE)
     (kept,) = ledger.datasets()
     assert (kept["name"], kept["settings"]["source"]) == ("my rows", str(rows))
-    assert kept["settings"]["columns"] == {"instruction": "question", "input": "", "response": "answer"}
+    columns = {"instruction": "question", "input": "", "response": "answer", "system": ""}
+    assert kept["settings"]["columns"] == columns
     assert kept["info"]["lengths"]["unit"] == "characters"
     assert "my rows is saved" in screen_text(app)
     assert "One set of data, read by no run yet." in screen_text(app)
@@ -102,7 +103,12 @@ def test_columns_can_be_mapped_by_hand(workspace: Workspace, ledger: Ledger, tmp
     answered(app, ledger)
     assert not app.error
     press(app, sentences.SAVE)
-    assert ledger.datasets()[0]["settings"]["columns"] == {"instruction": "eins", "input": "", "response": "zwei"}
+    assert ledger.datasets()[0]["settings"]["columns"] == {
+        "instruction": "eins",
+        "input": "",
+        "response": "zwei",
+        "system": "",
+    }
 
 
 def test_upload_is_stored_and_previewed(workspace: Workspace, ledger: Ledger, show: Show) -> None:

@@ -180,3 +180,17 @@ def test_histogram_holds_every_sample(workspace: Workspace, ledger: Ledger, run:
     assert sum(bars.values()) + found.missing == store.count(SampleQuery(scoring)).samples
     (whole,) = charts.ranking(found, None, "kl").data
     assert sum(whole.y) == sum(bars.values())
+
+
+def test_a_conversation_is_sent_as_turns(workspace: Workspace, ledger: Ledger, run: str, show: Show) -> None:
+    """Several turns are written as they are read elsewhere; one that ends without a reply is not sent."""
+    app = show(workspace)
+    app.segmented_control("try_kind").set_value(form.SEVERAL).run()
+    app.text_area("try_turns").set_value("Hi\nAssistant: Hello\nthere.\nUser: And?")
+    press(app, "See where they differ")
+    assert form.UNANSWERED in [warning.value for warning in app.warning]
+    app.text_area("try_turns").set_value("System: Be brief.\nHi\nUSER: And?\nAssistant: Hello\nthere.")
+    press(app, "See where they differ")
+    taken = answered(app, ledger, trace())
+    turns = [["system", "Be brief.\nHi"], ["user", "And?"], ["assistant", "Hello\nthere."]]
+    assert taken.payload == {"run": run, "student": "base", "turns": turns}

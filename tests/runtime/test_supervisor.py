@@ -139,7 +139,7 @@ def test_a_preview_shows_columns_and_lengths(home: Workspace, engine: subprocess
     source = str(write_rows(tmp_path / "rows.jsonl"))
     answer = answered(home, "preview", {"data": {"source": source}, "model": ""}).answer
     assert answer is not None
-    assert answer["mapping"] == {"instruction": "instruction", "input": "input", "response": "output"}
+    assert answer["mapping"] == {"instruction": "instruction", "input": "input", "response": "output", "system": ""}
     assert answer["lengths"]["unit"] == "characters"
 
 

@@ -87,8 +87,8 @@ class PairRun:
             teacher, student = self.models.teacher(job), self.student
         job.ledger.set_provenance(job.run.id, **model_facts("teacher", teacher), **model_facts("student", student))
         for role, loaded in (("teacher", teacher), ("student", student)):
-            found = scored_model(loaded.model, key.samples, vocabulary_size(self.models.tokenizer))
-            job.ledger.set_provenance(job.run.id, **{f"{role}_own_logits": found.why})
+            if why := scored_model(loaded.model, key.samples, vocabulary_size(self.models.tokenizer)).why:
+                job.ledger.set_provenance(job.run.id, **{f"{role}_own_logits": why})
         if student.hash == teacher.hash:
             raise WinnowError(
                 f"{teacher.name} and {student.name} are the same model, so every KL would be zero; choose another "
