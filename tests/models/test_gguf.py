@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, GgufConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, GgufConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from engine.api import score
 from engine.common.errors import WinnowError
@@ -51,7 +51,7 @@ def cut(smollm2: str, plain: PreTrainedModel, tmp_path_factory: pytest.TempPathF
     kept |= {k: v for k, v in plain.state_dict().items() if k.startswith(("model.layers.0.", "model.layers.1."))}
     settings = plain.config.to_dict() | {"num_hidden_layers": 2}
     settings.pop("quantization_config", None)
-    student = LlamaForCausalLM(type(plain.config)(**settings))
+    student = LlamaForCausalLM(LlamaConfig(**settings))
     student.load_state_dict(kept)
     student.save_pretrained(folder)
     load_tokenizer(smollm2).save_pretrained(folder)
