@@ -3,7 +3,6 @@ torchao or bitsandbytes. Only a model that is not trained can be either."""
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -66,8 +65,6 @@ class Placement:
 
 
 def _eight_bits() -> TorchAoConfig:
-    # The package warns about each of its compiled files that this version of Python or this device cannot use.
-    logging.getLogger("torchao").setLevel(logging.ERROR)
     from torchao.quantization import Int8WeightOnlyConfig  # of an extra
 
     return TorchAoConfig(Int8WeightOnlyConfig(set_inductor_config=False))
