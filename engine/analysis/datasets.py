@@ -14,6 +14,8 @@ from engine.storage.ledger import Ledger, Run
 from engine.storage.store import Store
 from engine.storage.workspace import Workspace
 
+NOT_READ = "kept as fields to filter by"
+
 
 @dataclass(frozen=True)
 class DataSet:

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engine.analysis.datasets import NOT_READ
 from engine.common.errors import WinnowError
 from engine.config.data import DataSettings
-from engine.data.columns import find_columns
+from engine.data.columns import conversation, find_columns
 from engine.data.loading import load_records
 from engine.data.samples import readable
 from engine.data.sources import as_text, clean_text, to_rows
 from engine.data.templates import pieces, resolve_template
-from engine.data.turns import transcript, turns_of
+from engine.data.turns import transcript
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-NOT_READ = "no part of prompt or response; it stays a field to filter by"
 READ_ROWS = 2000  # rows behind the counts and lengths, so that the preview of a large set is quick
 
 
@@ -40,7 +40,7 @@ def preview(settings: DataSettings, tokenizer: PreTrainedTokenizerBase | None = 
     found: dict[str, Any] = {
         "columns": [clean_text(column) for column in records.columns],
         "rows": [
-            {clean_text(column): _shown(record.get(column)) for column in records.columns}
+            {clean_text(column): _shown(column, record.get(column)) for column in records.columns}
             for record in records.rows[:rows]
         ],
         "total": records.total,
@@ -72,8 +72,8 @@ def preview(settings: DataSettings, tokenizer: PreTrainedTokenizerBase | None = 
     }
 
 
-def _shown(value: Any) -> str | None:
-    turns = turns_of(value)
+def _shown(column: str, value: Any) -> str | None:
+    turns = conversation(column, value)
     text = transcript(turns) if turns else as_text(value)
     return None if text is None else clean_text(text)
 

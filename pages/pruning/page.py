@@ -8,7 +8,7 @@ from engine.analysis import pruning
 from engine.analysis.pruning_results import results_of
 from engine.config.kinds import PRUNING
 from pages.pruning import crossings, form, results
-from pages.shared import empty, run_select, session
+from pages.shared import data_note, empty, run_select, session
 
 st.title("What did raising the threshold do?", anchor=False)
 
@@ -43,6 +43,7 @@ if run is not None and found is not None:
     with left:
         results.finding(found)
         results.badges(found)
+        data_note.draw(run)
     with right:
         results.difference(found)
 

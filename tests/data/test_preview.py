@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from engine.analysis.datasets import NOT_READ
 from engine.common.errors import WinnowError
 from engine.config.data import ColumnMap, DataSettings
-from engine.data.preview import NOT_READ, READ_ROWS, preview
+from engine.data.preview import READ_ROWS, preview
 from engine.data.samples import readable
 from engine.data.sources import read_rows
 
