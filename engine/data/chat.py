@@ -3,12 +3,14 @@
 The text is the template's own, and so are its ids as long as no turn spells a special token; such a piece of a turn is
 read as plain text, so that no turn can end itself. What counts as a reply is marked by the template if it marks what
 a model generates. Otherwise the template writes a second conversation with a stand-in for each text, which shows what
-it puts around them: a reply is the text of an assistant's turn and the marks that end the last one.
+it puts around them: a reply is the text of an assistant's turn and the mark that ends it, which is what follows the
+last turn whether or not another comes.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -27,9 +29,14 @@ if TYPE_CHECKING:
 LEFT_OUT = "a turn that the chat template leaves out"
 DATE = "26 Jul 2024"  # what Llama's templates say if they are given no date; today's would change the scores every day
 _STAND_IN = "\ue000{}\ue001"  # private characters, which no tokenizer and no template gives a meaning
-_STAND_INS = re.compile("\ue000\\d+\ue001")
+_THOUGHT = "<think>\ue002</think>"  # templates treat thoughts differently, by these words
+_STAND_INS = re.compile("(?:<think>\\s*\ue002\\s*</think>\\s*)?\ue000(\\d+)\ue001")
+
+_THINKS = re.compile(r"\s*<think>.*</think>", re.DOTALL)
+_REFUSALS = (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError)
 
 Span = tuple[int, int]
+_Kinds = tuple[tuple[str, bool], ...]  # of each turn: who speaks, and whether it begins with a thought
 
 
 class Encoded(NamedTuple):
@@ -40,11 +47,20 @@ class Encoded(NamedTuple):
     turns: tuple[tuple[str, int], ...]  # each turn's speaker and first token; empty if it is no conversation
 
 
+class _Form(NamedTuple):
+    """How a template writes turns of certain speakers, whatever they say."""
+
+    order: list[int]  # of the turns; one that puts the system text elsewhere does not keep it
+    around: list[str]  # what it writes before, between and after the texts, in that order
+
+
 @dataclass(frozen=True)
 class Rendered:
     text: str
-    turns: list[Turn]
+    turns: list[Turn]  # in the order in which they are written
     spans: list[Span]  # of each turn's text, as the template wrote it
+    marks: list[int]  # characters behind each text that end the turn
+    borders: list[int]  # characters behind each text before the next turn begins
     generated: list[Span]  # what the template marks as generated; empty if it marks nothing
 
 
@@ -71,20 +87,27 @@ class _Template:
         self._source = tokenizer.get_chat_template()
         self._names = tokenizer.special_tokens_map
         self._marks = bool(re.search(r"\{%-?\s*generation\s*-?%\}", self._source))
-        self._around = cache(self._find_around)
+        self._special = _special_pattern(tokenizer)
+        self._form = cache(self._find_form)
+        self._mark = cache(self._find_mark)
 
     def render(self, turns: list[Turn]) -> Rendered | str:
         why = LEFT_OUT
         for candidate in (turns, _joined(turns)):
+            kinds = tuple((turn.speaker, bool(_THINKS.match(turn.text))) for turn in candidate)
             try:
                 text, generated = self._write(candidate)
-                around = self._around(tuple(turn.speaker for turn in candidate))
-            except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
+                form = self._form(kinds)
+            except _REFUSALS as error:
                 why = f"turns that the chat template refuses ({reason(error)})"
                 continue
-            spans = _exact(text, around, candidate) or _between(text, around, candidate)
+            written = [candidate[place] for place in form.order]
+            spans = _exact(text, form.around, written) or _between(text, form.around, written)
             if spans:
-                return Rendered(text, candidate, spans, generated)
+                last, mark = form.around[-1], self._mark(kinds)
+                marks = [len(self._common(mark, after).rstrip()) for after in form.around[1:]]
+                borders = [len(self._common(last, after)) for after in form.around[1:]]
+                return Rendered(text, written, spans, marks, borders, generated)
             why = LEFT_OUT
         return why
 
@@ -97,11 +120,38 @@ class _Template:
         texts, generated = written
         return texts[0], [(start, stop) for start, stop in generated[0]] if generated else []
 
-    def _find_around(self, speakers: tuple[str, ...]) -> list[str]:
-        """What the template writes before, between and after the texts of such turns; [] if it leaves one out."""
-        text, _ = self._write([Turn(speaker, _STAND_IN.format(place)) for place, speaker in enumerate(speakers)])
-        in_order = [_STAND_IN.format(place) for place in range(len(speakers))] == _STAND_INS.findall(text)
-        return _STAND_INS.split(text) if in_order else []
+    def _find_form(self, kinds: _Kinds) -> _Form:
+        """How the template writes such turns; without any if it leaves one out or does not end with the last."""
+        stand_ins = [
+            Turn(speaker, (_THOUGHT if thinks else "") + _STAND_IN.format(place))
+            for place, (speaker, thinks) in enumerate(kinds)
+        ]
+        parts = _STAND_INS.split(self._write(stand_ins)[0])
+        order = [int(place) for place in parts[1::2]]
+        whole = sorted(order) == list(range(len(kinds))) and order[-1] == len(kinds) - 1
+        return _Form(order, parts[::2]) if whole else _Form([], [])
+
+    def _find_mark(self, kinds: _Kinds) -> str:
+        """What ends the last turn: what is written behind it, as far as the same would come before another turn."""
+        last = self._form(kinds).around[-1]
+        try:
+            longer = self._form((*kinds, ("user", False)))
+        except _REFUSALS:
+            return last
+        after = longer.around[longer.order.index(len(kinds) - 1) + 1] if longer.order else last
+        return self._common(last, after) if self._common(last, after).strip() else last
+
+    def _common(self, first: str, second: str) -> str:
+        """What both texts begin with, special tokens whole or not at all."""
+        pairs = enumerate(zip(first, second, strict=False))
+        length = next((place for place, (a, b) in pairs if a != b), min(len(first), len(second)))
+        inside = (
+            found.start()
+            for text in (first, second)
+            for found in self._special.finditer(text)
+            if found.start() < length < found.end()
+        )
+        return first[: min(inside, default=length)]
 
 
 def _joined(turns: Sequence[Turn]) -> list[Turn]:
@@ -146,7 +196,7 @@ def _between(text: str, around: Sequence[str], turns: Sequence[Turn]) -> list[Sp
 
 
 def _encode(rendered: Sequence[Rendered], tokenizer: PreTrainedTokenizerBase) -> list[Encoded]:
-    special = re.compile("|".join(map(re.escape, _specials(tokenizer))) or r"(?!)")
+    special = _special_pattern(tokenizer)
     cuts = [_cuts(each, special) for each in rendered]
     pieces = [
         (each.text[start:stop], plain)
@@ -170,26 +220,16 @@ def _encode(rendered: Sequence[Rendered], tokenizer: PreTrainedTokenizerBase) ->
 
 def _marked(rendered: Rendered, ids: list[int], offsets: list[Span], end: int) -> Encoded:
     """Which tokens are replies, and the first token of each turn."""
-    inside = [[place for place, each in enumerate(offsets) if _overlaps(each, span)] for span in rendered.spans]
-    stops = [places[-1] + 1 if places else 0 for places in inside]
-    for number in range(1, len(stops)):
-        stops[number] = max(stops[number], stops[number - 1])
-    blank = [not rendered.text[start:stop].strip() for start, stop in offsets]
-    marks = ids[stops[-1] :]  # what ends the last turn, which is a reply
-    reply = [any(_overlaps(each, span) for span in rendered.generated) for each in offsets]
+    replies = rendered.generated or [
+        (start, stop + mark)
+        for turn, (start, stop), mark in zip(rendered.turns, rendered.spans, rendered.marks, strict=True)
+        if turn.speaker == "assistant"
+    ]
+    reply = [any(_overlaps(each, span) for span in replies) for each in offsets]
     turns = [(rendered.turns[0].speaker, 0)]
-    for number, (turn, stop) in enumerate(zip(rendered.turns, stops, strict=True)):
-        after = stop
-        while after < len(ids) and after - stop < len(marks) and ids[after] == marks[after - stop]:
-            after += 1
-        if number + 1 < len(rendered.turns):
-            turns.append((rendered.turns[number + 1].speaker, after))
-        if turn.speaker == "assistant" and not rendered.generated:
-            while after > stop and blank[after - 1]:  # the space behind the mark is the template's
-                after -= 1
-            for place in (*inside[number], *range(stop, after)):
-                reply[place] = True
-    if not rendered.generated and all(blank[stops[-1] :]):  # nothing ends the last reply
+    for turn, (_, stop), border in zip(rendered.turns[1:], rendered.spans, rendered.borders, strict=False):
+        turns.append((turn.speaker, bisect_left(offsets, (stop + border, 0))))
+    if not rendered.generated and not rendered.marks[-1]:  # nothing ends the last reply
         ids, reply = [*ids, end], [*reply, True]
     return Encoded(ids, reply, tuple(turns))
 
@@ -211,11 +251,13 @@ def _cuts(rendered: Rendered, special: re.Pattern[str]) -> list[tuple[int, int, 
     return [cut for cut in cuts if cut[0] < cut[1]]
 
 
-def _specials(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+def _special_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
+    """Finds special tokens in a text, the longest first."""
     added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
-    return sorted(
+    texts = sorted(
         {text for text in (*added, *tokenizer.all_special_tokens) if text}, key=lambda text: (-len(text), text)
     )
+    return re.compile("|".join(map(re.escape, texts)) or r"(?!)")
 
 
 def _tokenise(

@@ -10,18 +10,19 @@ from engine.common.errors import WinnowError
 from engine.common.text import printable
 from engine.config.data import ColumnMap
 from engine.data.records import Records
-from engine.data.turns import is_whole, turns_of
+from engine.data.turns import Turn, is_whole, turns_of
 
 USUAL_NAMES = {
     "instruction": ("instruction", "prompt", "question", "query", "problem", "request", "user", "human"),
     "input": ("input", "context"),
-    "response": ("response", "output", "answer", "completion", "target", "reply", "solution", "assistant"),
+    "response": ("response", "output", "answer", "completion", "target", "reply", "solution", "assistant", "chosen"),
     "system": ("system", "system_prompt", "system_message"),
 }
 """Names by which a column is found if none is mapped, the first match first; upper and lower case are one."""
 
-CONVERSATIONS = ("messages", "conversations", "conversation", "turns", "dialogue", "dialog", "chosen")
-"""Names by which one of several columns of conversations is found, the first match first."""
+CONVERSATIONS = ("messages", "conversations", "conversation", "turns", "dialogue", "dialog", "data", "chosen")
+"""Names by which one of several columns of conversations is found, the first match first; a list of texts under such a
+name is what user and assistant say by turns."""
 
 SHAPE_ROWS = 20  # values of a column that tell whether it holds conversations
 NAMED_COLUMNS = 20  # as many columns as a sentence lists
@@ -49,39 +50,47 @@ def find_columns(records: Records, mapping: ColumnMap) -> ColumnMap:
         raise ColumnError(f"One column of {name} is mapped to two roles; give each its own. {has}")
 
     found = dict(mapped)
-    conversation = _conversation(records, mapping)
-    if conversation:
-        found |= {"response": conversation}
+    whole = _whole_conversation(records, mapping)
+    if whole:
+        found |= {"response": whole}
     for role, usual in USUAL_NAMES.items():
         by_name = {column.lower(): column for column in reversed(columns) if column not in found.values()}
         if role not in found:
-            asked = not conversation or role == "system"  # a whole conversation holds what was asked
+            asked = not whole or role == "system"  # a whole conversation holds what was asked
             found[role] = next((by_name[known] for known in usual if known in by_name), "") if asked else ""
     if not found["instruction"] and "input" not in mapped:
         found["instruction"], found["input"] = found["input"], ""
 
     if not found["response"]:
         raise ColumnError(f"No column of {name} looks like the response; name it with columns.response. {has}")
-    if not found["instruction"] and not found["input"] and "response" not in mapped and not conversation:
+    if not found["instruction"] and not found["input"] and "response" not in mapped and not whole:
         raise ColumnError(f"No column of {name} looks like the instruction; name it with columns.instruction. {has}")
     return ColumnMap(**found)
 
 
-def conversation_columns(records: Records, columns: Sequence[str]) -> dict[str, bool]:
-    """Those of `columns` whose first values are all conversations, and whether one of them holds question and reply."""
+def conversation(column: str, value: Any, texts: bool = True) -> list[Turn] | None:
+    """The turns of the conversation in a column, if `texts` as texts alone; None if the value is something else."""
+    return turns_of(value, alternate=texts and column.lower() in CONVERSATIONS)
+
+
+def conversation_columns(records: Records, columns: Sequence[str], texts: bool = True) -> dict[str, bool]:
+    """Those of `columns` of whose first values most are conversations, and whether one holds question and reply."""
     found = {}
     for column in columns:
         values = [value for row in records.rows if column and not is_empty(value := row.get(column))][:SHAPE_ROWS]
-        turns = [turns_of(value) for value in values]
-        if turns and all(turns):
+        turns = [conversation(column, value, texts) for value in values]
+        if 2 * sum(map(bool, turns)) > len(turns):
             found[column] = any(is_whole(each or ()) for each in turns)
     return found
 
 
-def _conversation(records: Records, mapping: ColumnMap) -> str:
+def _whole_conversation(records: Records, mapping: ColumnMap) -> str:
     """The column of whole conversations that is the response; "" if there is none."""
     wanted = [mapping.response] if mapping.response else records.columns
-    whole = [column for column, each in conversation_columns(records, wanted).items() if each]
+    # Texts alone are a weaker sign than the name of another column.
+    named = set(USUAL_NAMES["response"]) - set(CONVERSATIONS)
+    texts = not any(column.lower() in named for column in wanted)
+    whole = [column for column, each in conversation_columns(records, wanted, texts).items() if each]
     if len(whole) < 2:
         return "".join(whole)
     by_name = {column.lower(): column for column in reversed(whole)}

@@ -7,17 +7,17 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from engine.common.errors import WinnowError
 from engine.common.text import printable
 from engine.config.data import ColumnMap
-from engine.data.columns import conversation_columns, find_columns
+from engine.data.columns import conversation, conversation_columns, find_columns, is_empty
 from engine.data.loading import load_records
 from engine.data.records import Records
-from engine.data.turns import SPEAKERS, UNKNOWN, Turn, answered, transcript, turns_of
+from engine.data.turns import SPEAKERS, UNKNOWN, Turn, answered, transcript
 
 NO_RESPONSE = "no response"
 NO_INSTRUCTION = "no instruction"
@@ -142,7 +142,10 @@ def _texts(
         return column_text(record, column, position, name)
 
     system = text(columns.system) or ""
-    if not any(column in conversations for column in (columns.instruction, columns.response)):
+    roles = (columns.instruction, columns.input, columns.response)
+    if any(column not in conversations and _is_objects(record.get(column)) for column in roles):
+        return UNREADABLE
+    if not any(column in conversations for column in roles):
         instruction, prompt_input, response = (
             text(columns.instruction),
             text(columns.input) or "",
@@ -156,27 +159,44 @@ def _texts(
     turns: list[Turn] = []
     for column, speaker in ((columns.instruction, "user"), (columns.input, "user"), (columns.response, "assistant")):
         value = record.get(column) if column else None
-        if column in conversations and value:
-            found = turns_of(value)
+        if is_empty(value):
+            continue
+        if column in conversations:
+            found = conversation(column, value)
             if found is None:
                 return UNREADABLE
-            turns += found
+            turns = found if _repeats(found, turns) else turns + found
         elif said := text(column):
             turns.append(Turn(speaker, said))
+    known = all(turn.speaker in SPEAKERS.values() for turn in turns)
     turns = answered(turns)
     if not turns:
-        return NO_RESPONSE
-    if len(turns) == 1 and columns.instruction:
+        return NO_RESPONSE if known else UNKNOWN
+    asked = columns.instruction or conversations.get(columns.response)
+    if asked and all(turn.speaker == "assistant" for turn in turns):
         return NO_INSTRUCTION
     if any(turn.speaker not in SPEAKERS.values() for turn in turns):
         return UNKNOWN
-    if system.strip() and turns[0].speaker != "system":
-        turns = [Turn("system", system), *turns]
+    own = turns[0].text if turns[0].speaker == "system" else ""
+    if system.strip() and system.strip() not in own:
+        turns = [Turn("system", f"{system}\n\n{own}" if own else system), *turns[1 if own else 0 :]]
     before = turns[1:-1] if turns[0].speaker == "system" else turns[:-1]
     system = turns[0].text if turns[0].speaker == "system" else ""
     # One question and one reply read like any other sample; what is longer needs the names of its speakers.
     instruction = before[0].text if len(before) == 1 else transcript(before)
     return instruction, "", turns[-1].text, system, turns
+
+
+def _repeats(turns: Sequence[Turn], before: Sequence[Turn]) -> bool:
+    """Whether a conversation begins with the turns that stand in the column before it, its system text aside."""
+    asked = [turn.text.strip() for turn in turns if turn.speaker != "system"]
+    said = [turn.text.strip() for turn in before if turn.speaker != "system"]
+    return bool(said) and asked[: len(said)] == said
+
+
+def _is_objects(value: Any) -> bool:
+    """Whether a value is a list of objects: no text that a model could be given."""
+    return isinstance(value, list) and any(isinstance(item, Mapping) for item in value)
 
 
 def column_text(record: dict[str, Any], column: str, position: int, name: str) -> str | None:

@@ -52,6 +52,23 @@ NO_SYSTEM = (
 NO_MARK = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
 DROPS_TOOLS = CHATML.replace("{% for m in messages %}", "{% for m in messages if m['role'] != 'tool' %}")
 THINKS = CHATML.replace("m['content']", "m['content'].split('</think>')[-1].lstrip('\n')")
+THINKS_LAST = (
+    "{% for m in messages %}{% set said = m['content'] %}{% set thought = '' %}{% if '</think>' in said %}"
+    "{% set thought = said.split('</think>')[0].split('<think>')[-1].strip() %}"
+    "{% set said = said.split('</think>')[-1].lstrip('\n') %}{% endif %}{{ '<|im_start|>' + m['role'] + '\n' }}"
+    "{% if loop.last %}{{ '<think>\n' + thought + '\n</think>\n\n' }}{% endif %}{{ said + '<|im_end|>\n' }}{% endfor %}"
+)
+CLOSED = CHATML + "{{ eos_token }}"
+SPACED = (
+    "{% for m in messages %}{% if m['role'] == 'user' %}{{ bos_token + '[INST] ' + m['content'] + ' [/INST]' }}"
+    "{% else %}{{ ' ' + m['content'] + ' ' + eos_token }}{% endif %}{% endfor %}"
+)
+SYSTEM_LAST = (
+    "{% if messages[0]['role'] == 'system' %}{% set system = messages[0]['content'] + '\n\n' %}"
+    "{% set messages = messages[1:] %}{% else %}{% set system = '' %}{% endif %}{% for m in messages %}"
+    "{% if m['role'] == 'user' %}{{ '[INST] ' + (system if loop.revindex0 == 1 else '') + m['content'] + '[/INST]' }}"
+    "{% else %}{{ m['content'] + '</s>' }}{% endif %}{% endfor %}"
+)
 GENERATION = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}{% if m['role'] == 'assistant' %}"
     "{% generation %}{{ m['content'] + '<|im_end|>' }}{% endgeneration %}"
@@ -64,6 +81,9 @@ FAMILIES = {
     "inst": INST,
     "no system": NO_SYSTEM,
     "generation": GENERATION,
+    "closed": CLOSED,
+    "spaced": SPACED,
+    "thinks last": THINKS_LAST,
 }
 TALK = [
     Turn("user", "Name a bird, abc."),
@@ -114,6 +134,9 @@ def test_ids_are_those_of_the_template(family: str) -> None:
         ("trimmed", ["A robin,\nor ä 日本.<|eot|>", "user<|eot|>"]),
         ("inst", [" A robin,\nor ä 日本.</s>", "user</s>"]),
         ("no system", ["A robin,\nor ä 日本.</turn>", "user</turn>"]),
+        ("closed", [" A robin,\nor ä 日本.<|im_end|>", "user<|im_end|>"]),
+        ("spaced", [" A robin,\nor ä 日本. </s>", "user </s>"]),
+        ("thinks last", [" A robin,\nor ä 日本.<|im_end|>", "user<|im_end|>"]),
     ],
 )
 def test_every_reply_and_its_end_count(family: str, expected: list[str]) -> None:
@@ -183,6 +206,28 @@ def test_a_template_that_shortens_a_reply() -> None:
     tokenizer = reader(THINKS)
     found = encoded([TALK[0], Turn("assistant", "<think>\nhm\n</think>\n\nA robin.")], tokenizer)
     assert replies(found, tokenizer) == ["A robin.<|im_end|>"]
+
+
+def test_thoughts_belong_to_the_reply() -> None:
+    """A template that keeps the thought of the last reply alone, and writes an empty one if there is none, is known."""
+    tokenizer = reader(THINKS_LAST)
+    thoughts = ["<think>hm</think>A robin.", "<think>\nso\n</think>\n\nA wren."]
+    turns = [TALK[0], Turn("assistant", thoughts[0]), TALK[2], Turn("assistant", thoughts[1])]
+    found = encoded(turns, tokenizer)
+    messages = [{"role": turn.speaker, "content": turn.text} for turn in turns]
+    assert found.tokens == tokenizer.apply_chat_template(messages, return_dict=False)
+    assert replies(found, tokenizer) == ["A robin.<|im_end|>", "<think>\nso\n</think>\n\nA wren.<|im_end|>"]
+
+
+def test_a_system_text_stays_where_the_template_puts_it() -> None:
+    """Some templates write it before the last question; models meet it there, and the turns are shown in that order."""
+    tokenizer = reader(SYSTEM_LAST)
+    turns = [SYSTEM, *TALK]
+    found = encoded(turns, tokenizer)
+    messages = [{"role": turn.speaker, "content": turn.text} for turn in turns]
+    assert found.tokens == tokenizer.apply_chat_template(messages, return_dict=False)
+    assert [speaker for speaker, _ in found.turns] == ["user", "assistant", "system", "user", "assistant"]
+    assert replies(found, tokenizer) == [" A robin,\nor ä 日本.</s>", "user</s>"]
 
 
 def row(number: int, turns: list[Turn], **texts: str) -> Row:

@@ -107,6 +107,10 @@ REPLIED = [{"role": "assistant", "content": "Hello"}]
         ({"prompt": "Hi", "completion": REPLIED}, ("prompt", "completion")),
         ({"chosen": ASKED + REPLIED, "rejected": ASKED + REPLIED}, ("", "chosen")),
         ({"messages": json.dumps(ASKED + REPLIED)}, ("", "messages")),
+        ({"prompt": ASKED, "chosen": REPLIED, "rejected": REPLIED}, ("prompt", "chosen")),
+        ({"prompt": "Hi", "chosen": "Hello", "rejected": "No"}, ("prompt", "chosen")),
+        ({"id": "7", "data": ["Hi", "Hello"]}, ("", "data")),
+        ({"question": "Hi", "answer": "Hello", "data": ["Hi", "Hello"]}, ("question", "answer")),
     ],
 )
 def test_conversations_are_found_by_their_shape(row: dict[str, Any], expected: tuple[str, str]) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from engine.common.errors import WinnowError
 from engine.config.data import ColumnMap
 from engine.data.records import Records
-from engine.data.sources import NO_RESPONSE, UNREADABLE, Rows, to_rows
+from engine.data.sources import NO_INSTRUCTION, NO_RESPONSE, UNREADABLE, Rows, to_rows
 from engine.data.turns import UNKNOWN, Turn, answered, is_whole, turns_of
 
 HI, HELLO = Turn("user", "Hi"), Turn("assistant", "Hello")
@@ -22,18 +23,34 @@ HI, HELLO = Turn("user", "Hi"), Turn("assistant", "Hello")
         [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}],
         [{"role": "User ", "content": "Hi"}, {"role": "model", "content": [{"type": "text", "text": "Hello"}]}],
         json.dumps([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]),
+        str([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]),
+        "[{'author': 'user', 'text': 'Hi'}\n {'author': 'assistant', 'text': 'Hello'}]",
+        [{"from": "human", "content": "Hi"}, {"from": "gpt", "content": "Hello"}],
+        {"from": ["human", "gpt"], "value": ["Hi", "Hello"]},
+        [{"user": "Hi"}, {"assistant": "Hello"}],
+        [{"assistant": "Hello", "human": "Hi", "system": None}],
+        {"user": "Hi", "assistant": "Hello"},
     ],
 )
 def test_every_way_of_writing_a_conversation(value: Any) -> None:
-    """Protects people whose set is in the form of OpenAI, of ShareGPT, in parts, or JSON text inside a CSV."""
+    """Protects people whose set is in the form of OpenAI, of ShareGPT, in parts, by speaker, in lists as `datasets`
+    writes them, or as the text of a list inside a CSV."""
     assert turns_of(value) == [HI, HELLO]
+
+
+def test_a_gap_between_braces_inside_a_text_is_left_alone() -> None:
+    """Commas are put between the objects of an array that pandas wrote, not into code that somebody said."""
+    said = 'if (a) {b} {c} it\'s "d"'
+    value = str([{"role": "user", "content": said}]).replace("]", " {'role': 'assistant', 'content': '} {'}]")
+    assert turns_of(value) == [Turn("user", said), Turn("assistant", "} {")]
 
 
 @pytest.mark.parametrize(
     "value",
     [
         None, "", "Hi", "[1, 2]", "[not JSON {", [], ["Hi", "Hello"], [{"role": "user"}], [{"content": "Hi"}],
-        {"role": "user", "content": "Hi"}, [{"role": 1, "content": "Hi"}], 7,
+        {"role": "user", "content": "Hi"}, [{"role": 1, "content": "Hi"}], 7, [{"user": "Hi"}], {}, [{}],
+        {"text": ["Hi", "Hello"], "label": ["A", "B"]}, [{"user": "Hi", "assistant": 3}], "[{'role': }]",
         [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}],
     ],
 )  # fmt: skip
@@ -108,3 +125,53 @@ def test_columns_that_no_model_reads_are_named() -> None:
     """Choices beside a question stay fields, and the set says so."""
     rows = rows_of([{"q": "Which?", "choices": ["a", "b"], "a": "b"}], instruction="q", response="a")
     assert rows.unused == ["choices"]
+
+
+def test_texts_by_turns_under_a_usual_name() -> None:
+    """UltraChat's lists of texts are turns of user and assistant; another list of texts, as of choices, is not."""
+    [row] = rows_of([{"id": 1, "data": ["Hi", "Hello", "And?"]}], response="data").rows
+    assert row["turns"] == [HI, HELLO]
+    [row] = rows_of([{"q": "Which?", "a": ["Hi", "Hello"]}], instruction="q", response="a").rows
+    assert (row["turns"], row["response"]) == ([], '["Hi", "Hello"]')
+
+
+def test_a_prompt_that_the_conversation_repeats_is_read_once() -> None:
+    """UltraChat has the first question in a column of its own; mapped beside the conversation it is no second turn."""
+    system = {"role": "system", "content": "Be brief."}
+    record = {"p": "Hi", "m": [system, {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
+    [row] = rows_of([record], instruction="p", response="m").rows
+    assert row["turns"] == [Turn("system", "Be brief."), HI, HELLO]
+
+
+def test_a_column_of_system_texts_beside_system_turns() -> None:
+    """Neither of two system texts is left out, and the same one is read once."""
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    records = [
+        {"s": text, "m": [*turns, {"role": "assistant", "content": "Hello"}]} for text in ("Be kind.", "Be brief.")
+    ]
+    assert [row["system"] for row in rows_of(records, response="m", system="s").rows] == [
+        "Be kind.\n\nBe brief.",
+        "Be brief.",
+    ]
+
+
+def test_what_nobody_asked_or_said_is_dropped() -> None:
+    """An empty list is no reply "[]", and a reply alone is no conversation."""
+    hello = {"role": "assistant", "content": "Hello"}
+    good = {"p": [{"role": "user", "content": "Hi"}], "c": [hello]}
+    rows = rows_of([good, good | {"c": []}, good | {"p": []}], instruction="p", response="c")
+    assert [row["turns"] for row in rows.rows] == [[HI, HELLO]]
+    assert rows.dropped == {NO_RESPONSE: 1, NO_INSTRUCTION: 1}
+    rows = rows_of([{"m": good["p"] + good["c"]}, {"m": [hello]}], response="m")
+    assert rows.dropped == {NO_INSTRUCTION: 1}
+
+
+def test_objects_are_no_text() -> None:
+    """Objects that are no turns, and turns with pictures among the first rows, are never read as their source text."""
+    good = {"m": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
+    picture = {"m": [{"role": "user", "content": [{"type": "image"}]}, {"role": "assistant", "content": "Hello"}]}
+    assert rows_of([picture, good, good], response="m").dropped == {UNREADABLE: 1}
+    with pytest.raises(WinnowError, match="2 with a conversation that cannot be read as text"):
+        rows_of([{"m": [{"name": "f", "arguments": {}}]}] * 2, response="m")
+    with pytest.raises(WinnowError, match="1 with a turn of an unknown speaker"):
+        rows_of([{"m": [{"author": "me", "utterance": "Hi"}, {"author": "you", "utterance": "Hello"}]}], response="m")
