@@ -84,7 +84,7 @@ def to_rows(records: Records, columns: ColumnMap) -> Rows:
     content = hashlib.sha256()
     read = len(records.rows)
     roles = [column for column in columns.model_dump().values() if column]
-    conversations = conversation_columns(records, [columns.instruction, columns.response])
+    conversations = conversation_columns(records, [columns.instruction, columns.input, columns.response])
     records.rows.reverse()  # so that each record can be freed once its row is made
     for position in range(records.skip, records.skip + read):
         record = records.rows.pop()

@@ -101,6 +101,13 @@ def test_prompt_and_completion_as_lists_and_a_system_column() -> None:
     assert row["turns"] == [Turn("system", "Be kind."), HI, HELLO]
     [row] = rows_of([{"p": [{"role": "user", "content": "Hi"}], "c": "Hello"}], instruction="p", response="c").rows
     assert row["turns"] == [HI, HELLO]
+    [row] = rows_of(
+        [{"p": "Hi", "past": [{"role": "user", "content": "So?"}], "c": "Hello"}],
+        instruction="p",
+        input="past",
+        response="c",
+    ).rows
+    assert row["turns"] == [HI, Turn("user", "So?"), HELLO]
 
 
 def test_conversations_that_cannot_be_read_are_counted() -> None:
