@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import cast
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -16,7 +16,8 @@ def counted_logits(model: nn.Module, batch: Batch) -> Tensor:
     The head is run for these positions alone if the model can leave out the others. No attention mask is passed:
     padding stands on the right, where causal attention never looks back from a real position.
     """
-    inside = cast(nn.Module, model.get_base_model()) if hasattr(model, "get_base_model") else model
+    unwrapped: Callable[[], nn.Module] | None = getattr(model, "get_base_model", None)  # of a PEFT wrapper
+    inside = unwrapped() if unwrapped else model
     if "logits_to_keep" in inspect.signature(inside.forward).parameters:
         output = model(input_ids=batch.input_ids, logits_to_keep=batch.counted, use_cache=False)
     else:

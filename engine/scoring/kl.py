@@ -30,7 +30,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from engine.scoring.lm_head import Head
+from engine.scoring.lm_head import Head, LmHead
 from engine.scoring.top_k import TopK
 
 LOG2_E = 1.0 / math.log(2.0)
@@ -198,7 +198,7 @@ def _finish(sums: _Sums, label_t: Tensor, label_s: Tensor, top_t: TopK, top_s: T
     return scores
 
 
-def reference_kl(hidden_t: Tensor, hidden_s: Tensor, head_t: Head, head_s: Head, *, vocab_size: int) -> Tensor:
+def reference_kl(hidden_t: Tensor, hidden_s: Tensor, head_t: LmHead, head_s: LmHead, *, vocab_size: int) -> Tensor:
     """Forward KL of T positions (T,) from full float64 logits: the plain reference of `token_scores`."""
     log_t = torch.log_softmax(head_t.reference_logits(hidden_t)[:, :vocab_size], 1)
     log_s = torch.log_softmax(head_s.reference_logits(hidden_s)[:, :vocab_size], 1)

@@ -110,7 +110,7 @@ def has_schema(path: Path, table: str) -> bool:
     stored = _renamed(pq.read_schema(path), former.COLUMNS.get(table, {}))
     added, removed = former.ADDED.get(table, set()), former.REMOVED.get(table, set())
     expected = [field for field in SCHEMAS[table] if field.name in stored.names or field.name not in added]
-    return pa.schema([field for field in stored if field.name not in removed]).equals(pa.schema(expected))
+    return bool(pa.schema([field for field in stored if field.name not in removed]).equals(pa.schema(expected)))
 
 
 def _renamed(schema: pa.Schema, names: Mapping[str, str]) -> pa.Schema:
