@@ -143,7 +143,7 @@ def _texts(
 
     system = text(columns.system) or ""
     roles = (columns.instruction, columns.input, columns.response)
-    if any(column not in conversations and _is_objects(record.get(column)) for column in roles):
+    if any(column not in conversations and is_objects(record.get(column)) for column in roles):
         return UNREADABLE
     if not any(column in conversations for column in roles):
         instruction, prompt_input, response = (
@@ -194,7 +194,7 @@ def _repeats(turns: Sequence[Turn], before: Sequence[Turn]) -> bool:
     return bool(said) and asked[: len(said)] == said
 
 
-def _is_objects(value: Any) -> bool:
+def is_objects(value: Any) -> bool:
     """Whether a value is a list of objects: no text that a model could be given."""
     return isinstance(value, list) and any(isinstance(item, Mapping) for item in value)
 

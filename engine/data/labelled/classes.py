@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection, Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -73,8 +74,8 @@ def _label(pool: Pool, row: int, value: Any) -> Label:
     if isinstance(value, int):
         return value
     if isinstance(value, str):
-        return clean_text(value)
-    if isinstance(value, float) and value.is_integer():
+        return clean_text(value).strip()
+    if isinstance(value, float | Decimal) and value % 1 == 0:
         return int(value)
     raise WinnowError(
         f"{pool.place(row)} has the label {printable(str(value))}, which is neither a whole number nor the name of a "
@@ -91,7 +92,7 @@ def _of_one_kind(pool: Pool, kept: Sequence[int], labels: list[Label]) -> list[L
             f"{pool.place(kept[odd])} has the label {printable(str(labels[odd]))}, and row {position:,} of {name} has "
             f"{printable(str(labels[0]))}; write all labels as whole numbers, or all as names."
         )
-    texts = [label.strip() for label in labels if isinstance(label, str)]
+    texts = [label for label in labels if isinstance(label, str)]
     values = [int(text) if is_whole(text) else number(text) for text in texts]  # exact, however long
     if not texts or any(value is None for value in values) or any(_CODE.fullmatch(text) for text in texts):
         return labels

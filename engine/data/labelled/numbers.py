@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any, Literal
 
 Style = Literal["point", "comma", "grouped"]
@@ -23,7 +24,7 @@ _MISSING = ("", "nan", "na", "n/a", "null", "none")
 def is_missing(value: Any) -> bool:
     if isinstance(value, str):
         return value.strip().lower() in _MISSING
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    return value is None or (isinstance(value, float | Decimal) and math.isnan(value))
 
 
 def number(value: Any, style: Style = "point") -> float | None:
@@ -33,7 +34,7 @@ def number(value: Any, style: Style = "point") -> float | None:
         if not (_COMMA if style == "comma" else _GROUPED).fullmatch(text):
             return None
         value = re.sub(_GROUP_MARKS, "", text).replace(",", ".") if style == "comma" else text.replace(",", "")
-    if not isinstance(value, bool | int | float | str):
+    if not isinstance(value, bool | int | float | str | Decimal):
         return None
     try:
         return float(value)

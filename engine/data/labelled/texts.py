@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.common.errors import WinnowError
+from engine.common.text import printable
+from engine.data.columns import conversation
 from engine.data.labelled.sources import Pool
-from engine.data.sources import clean_text, column_text
+from engine.data.sources import clean_text, column_text, is_objects
+from engine.data.turns import transcript
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,13 +33,19 @@ class Tokens:
 
 
 def read_texts(pool: Pool, column: str) -> tuple[list[str], list[int]]:
-    """Every text that is not blank, and the positions of their rows in the pool.
+    """Every text that is not blank, and the positions of their rows in the pool. A conversation is read as its turns.
 
-    Raises WinnowError if a value is bytes that are not text.
+    Raises WinnowError if a value is bytes that are not text, or objects that are no turns.
     """
     texts, kept = [], []
     for row, record in enumerate(pool.rows):
-        text = column_text(record, column, *pool.source_of(row))
+        turns = conversation(column, record.get(column))
+        if not turns and is_objects(record.get(column)):
+            raise WinnowError(
+                f"{pool.place(row)} has objects in column {printable(column)} that are no turns of a conversation in "
+                "text; leave the row out, or choose another column."
+            )
+        text = transcript(turns) if turns else column_text(record, column, *pool.source_of(row))
         if text is not None and text.strip():
             texts.append(clean_text(text))
             kept.append(row)

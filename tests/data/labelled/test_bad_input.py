@@ -250,6 +250,15 @@ def test_features_that_are_named_wrongly(tmp_path: Path) -> None:
     assert error.endswith("Column id only numbers the rows; if not, name it in data.features.")
 
 
+def test_objects_are_no_texts(tmp_path: Path) -> None:
+    """A list of objects other than turns is refused instead of being read as its source text."""
+    rows = [row | {"text": [{"type": "image"}]} for row in texts([0, 1] * 5)]
+    path = tmp_path / "a.jsonl"
+    assert sentence(write(path, rows), task="text").startswith(
+        f"Row 0 of the JSON file {path} has objects in column text that are no turns of a conversation"
+    )
+
+
 def test_texts_that_are_all_blank(tmp_path: Path) -> None:
     """If nothing is left after dropping, the sentence names the source."""
     rows = [row | {"text": "  "} for row in texts([0, 1] * 5)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,23 @@ def test_texts(tmp_path: Path) -> None:
         assert mask.tolist() == [1] * length + [0] * (30 - length)
     assert labelled.row[labelled.truncated].tolist() == [5]
     assert tokenizer.eos_token_id not in labelled.inputs[labelled.truncated]
+
+
+def test_conversations_with_labels(tmp_path: Path) -> None:
+    """What a classifier reads of a conversation is what was said, not the source text of its list."""
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    rows = [{"text": turns, "label": label} for label in [0, 1] * 10]
+    found = read_labelled(settings(write(tmp_path / "a.parquet", rows), task="text"), make_tokenizer())
+    assert found.texts is not None
+    assert found.texts[0] == "User: Hi\nAssistant: Hello"
+
+
+def test_decimals_of_a_database(tmp_path: Path) -> None:
+    """Exact numbers, as databases write them into Parquet, are numbers."""
+    rows = [{"x": Decimal(i % 7) / 4, "target": Decimal(i) / 2} for i in range(10)]
+    found = read_labelled(settings(write(tmp_path / "a.parquet", rows), task="numbers"))
+    assert found.inputs[:3, 0].tolist() == [0, 0.25, 0.5]
+    assert found.labels[:3].tolist() == [0, 0.5, 1]
 
 
 def test_training_texts_are_those_of_training(tmp_path: Path) -> None:
@@ -365,12 +383,15 @@ def test_columns_are_named_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureF
         (["1.0", "2.0", "1"] * 5, [0, 1, 0] * 5, ["1", "2"]),
         (["042", "007", "100"] * 5, [1, 0, 2] * 5, ["007", "042", "100"]),
         (["9007199254740993", "9007199254740992"] * 5, [1, 0] * 5, ["9007199254740992", "9007199254740993"]),
+        ([Decimal("4.0"), Decimal("2.0")] * 5, [1, 0] * 5, ["2", "4"]),
+        (["pos", " pos", "neg "] * 5, [1, 1, 0] * 5, ["neg", "pos"]),
         (["00", "0", "7"] * 5, [1, 0, 2] * 5, ["0", "00", "7"]),
         ([str(10 * i) for i in range(30)] * 12, list(range(30)) * 12, [str(10 * i) for i in range(30)]),
     ],
 )
 def test_kinds_of_labels(values: list[Any], labels: list[int], names: list[str], tmp_path: Path) -> None:
-    """Names are numbered in alphabetical order, whole numbers, wherever they begin, by their value; codes are names."""
+    """Names are numbered in alphabetical order, whole numbers, wherever they begin, by their value; codes are names.
+    Space around a label is no part of it."""
     labelled = read_labelled(settings(write(tmp_path / "a.parquet", images(values))))
     assert labelled.labels.tolist() == labels
     assert labelled.class_names == names
