@@ -30,10 +30,15 @@ def is_pattern(source: str) -> bool:
 
 
 def matching_files(pattern: str) -> list[Path]:
-    """The files that match, sorted by path. Raises WinnowError if there is none, or one of "-of-00003" is missing."""
+    """The files that match, sorted by path; as in a shell, hidden ones only match a pattern that begins with a dot.
+
+    Raises WinnowError if there is none, or one of "-of-00003" is missing.
+    """
     try:
         path = Path(pattern).expanduser().absolute()
-        found = sorted(match for match in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if match.is_file())
+        matches = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+        hidden = path.name.startswith(".")
+        found = sorted(match for match in matches if match.is_file() and (hidden or not match.name.startswith(".")))
     except (ValueError, OSError, RuntimeError) as error:
         raise WinnowError(
             f"The pattern {printable(pattern)} cannot be followed ({reason(error)}); use * for any part of a name."

@@ -90,6 +90,13 @@ def test_a_missing_shard(tmp_path: Path) -> None:
     assert "train-00001-of-00003.parquet is missing" in sentence(tmp_path / "from-one")
 
 
+def test_hidden_files_match_no_pattern(tmp_path: Path) -> None:
+    """macOS puts a "._name" beside each file on other disks; it is no part of the set."""
+    shards(tmp_path)
+    (tmp_path / "._train-00000-of-00003.parquet").write_bytes(b"\0\5\26\7")
+    assert len(outputs(tmp_path / "*.parquet")) == 30
+
+
 def test_shards_of_two_sets(tmp_path: Path) -> None:
     """What an earlier download has left behind is not read as more rows."""
     shards(tmp_path)
