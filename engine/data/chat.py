@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 LEFT_OUT = "a turn that the chat template leaves out"
 DATE = "26 Jul 2024"  # what Llama's templates say if they are given no date; today's would change the scores every day
 _STAND_IN = "\ue000{}\ue001"  # private characters, which no tokenizer and no template gives a meaning
-_THOUGHT = "<think>\ue002</think>"  # templates treat thoughts differently, by these words
+_END_OF_THOUGHT = "</think>"  # templates split texts at it; what some models write does not begin with <think>
+_THOUGHT = f"<think>\ue002{_END_OF_THOUGHT}"
 _STAND_INS = re.compile("(?:<think>\\s*\ue002\\s*</think>\\s*)?\ue000(\\d+)\ue001")
 
-_THINKS = re.compile(r"\s*<think>.*</think>", re.DOTALL)
 _REFUSALS = (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError)
 
 Span = tuple[int, int]
-_Kinds = tuple[tuple[str, bool], ...]  # of each turn: who speaks, and whether it begins with a thought
+_Kinds = tuple[tuple[str, bool], ...]  # of each turn: who speaks, and whether it holds a thought
 
 
 class Encoded(NamedTuple):
@@ -94,7 +94,7 @@ class _Template:
     def render(self, turns: list[Turn]) -> Rendered | str:
         why = LEFT_OUT
         for candidate in (turns, _joined(turns)):
-            kinds = tuple((turn.speaker, bool(_THINKS.match(turn.text))) for turn in candidate)
+            kinds = tuple((turn.speaker, _END_OF_THOUGHT in turn.text) for turn in candidate)
             try:
                 text, generated = self._write(candidate)
                 form = self._form(kinds)

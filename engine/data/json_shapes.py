@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.common.errors import WinnowError
 from engine.common.text import printable
-from engine.data.turns import turns_of
+from engine.data.turns import SPEAKERS, turns_of
 
 WRAPPERS = ("data", "rows", "records", "examples", "samples", "instances", "items")
 """Keys under which an object holds the list of its rows."""
@@ -96,13 +96,11 @@ def _is_nested(value: Any) -> bool:
 
 
 def _is_objects(value: Any) -> bool:
-    """Whether it is a list of objects other than the turns of a conversation."""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(item, dict) for item in value)
-        and not turns_of(value)
-    )
+    """Whether it is a list of objects other than the turns of a conversation, one each."""
+    if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
+        return False
+    speakers = [turn.speaker for turn in turns_of(value) or ()]
+    return len(speakers) != len(value) or not set(speakers) <= set(SPEAKERS.values())
 
 
 def _unknown(path: Path, document: dict[str, Any]) -> WinnowError:

@@ -211,7 +211,7 @@ def test_a_template_that_shortens_a_reply() -> None:
 def test_thoughts_belong_to_the_reply() -> None:
     """A template that keeps the thought of the last reply alone, and writes an empty one if there is none, is known."""
     tokenizer = reader(THINKS_LAST)
-    thoughts = ["<think>hm</think>A robin.", "<think>\nso\n</think>\n\nA wren."]
+    thoughts = ["hm</think>A robin.", "<think>\nso\n</think>\n\nA wren."]
     turns = [TALK[0], Turn("assistant", thoughts[0]), TALK[2], Turn("assistant", thoughts[1])]
     found = encoded(turns, tokenizer)
     messages = [{"role": turn.speaker, "content": turn.text} for turn in turns]

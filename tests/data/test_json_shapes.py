@@ -56,6 +56,12 @@ def test_rows_inside_an_object(document: dict[str, Any], tmp_path: Path) -> None
     assert rows in (ROWS, [{"instruction": "a", "output": "c"}, {"instruction": "b", "output": None}])
 
 
+@pytest.mark.parametrize("row", [{"user": "Hi", "assistant": "Hello"}, {"author": "Ann", "text": "Hi", "label": 1}])
+def test_rows_that_look_like_turns(row: dict[str, Any], tmp_path: Path) -> None:
+    """Question and reply in one object, or texts of people, are rows and not one conversation."""
+    assert read(tmp_path, {"data": [row] * 3}) == [row] * 3
+
+
 @pytest.mark.parametrize(
     "row",
     [
