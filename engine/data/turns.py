@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ SPEAKERS = {
     "assistant": "assistant",
     "gpt": "assistant",
     "chatgpt": "assistant",
+    "chatbot": "assistant",
+    "ai": "assistant",
     "bard": "assistant",
     "bing": "assistant",
     "bot": "assistant",
@@ -36,7 +39,7 @@ SPEAKERS = {
 """Who speaks, by what sets call them, in lower case."""
 
 _WHO = ("role", "from", "speaker", "author", "sender")
-_WHAT = ("content", "value", "text", "utterance", "message")
+_WHAT = ("content", "value", "text", "utterance", "message", "parts")
 _IN_ORDER = ("system", "user", "tool", "assistant")  # of the speakers whose texts are in one object
 _GAPS = re.compile(r"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|\}\s+\{""")
 """A text in quotes, or two objects without a comma between them, as an array of NumPy has them in pandas' CSV."""
@@ -57,7 +60,7 @@ def turns_of(value: Any, alternate: bool = False) -> list[Turn] | None:
     if isinstance(value, str):
         value = _parsed(value)
     if isinstance(value, Mapping):
-        value = _items(value) or ([dict(value)] if _by_speaker([value]) else None)
+        value = value.get("messages") or _items(value) or ([dict(value)] if _by_speaker([value]) else None)
     if not isinstance(value, list) or not value:
         return None
     if alternate and len(value) > 1 and all(isinstance(item, str) for item in value):
@@ -112,7 +115,9 @@ def _parsed(text: str) -> Any:
     except (ValueError, RecursionError):
         pass
     try:
-        return ast.literal_eval(_GAPS.sub(lambda found: found[1] or "}, {", text.strip()))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about backslashes in the text
+            return ast.literal_eval(_GAPS.sub(lambda found: found[1] or "}, {", text.strip()))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
 
@@ -157,12 +162,19 @@ def _text(content: Any, calls: Any) -> str | None:
     None if it holds what is not text, such as an image.
     """
     if isinstance(content, list):
-        parts: list[Any] = [part.get("text") if isinstance(part, Mapping) else part for part in content]
+        parts = [_part(part) for part in content]
         if any(not isinstance(part, str) for part in parts):
             return None
         content = "\n".join(parts)
     text = "" if content is None else content if isinstance(content, str) else _json(content)
     return text if not calls else f"{text}\n{_json(calls)}".strip()
+
+
+def _part(part: Any) -> Any:
+    """The text of a part of a turn; what a tool is given or gives as JSON."""
+    if not isinstance(part, Mapping):
+        return part
+    return _json(part) if part.get("type") in ("tool_use", "tool_result") else part.get("text")
 
 
 def _json(value: Any) -> str:

@@ -30,6 +30,8 @@ HI, HELLO = Turn("user", "Hi"), Turn("assistant", "Hello")
         [{"user": "Hi"}, {"assistant": "Hello"}],
         [{"assistant": "Hello", "human": "Hi", "system": None}],
         {"user": "Hi", "assistant": "Hello"},
+        {"id": 7, "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]},
+        [{"role": "user", "parts": [{"text": "Hi"}]}, {"role": "model", "parts": [{"text": "Hello"}]}],
     ],
 )
 def test_every_way_of_writing_a_conversation(value: Any) -> None:
@@ -64,6 +66,9 @@ def test_calls_of_tools_are_kept_as_text() -> None:
     call = {"type": "function", "function": {"name": "weather", "arguments": "{}"}}
     value = [{"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "content": "21"}]
     assert turns_of(value) == [Turn("assistant", json.dumps([call])), Turn("tool", "21")]
+    part = {"type": "tool_use", "name": "weather", "input": {}}
+    value = [{"role": "assistant", "content": [{"type": "text", "text": "I look."}, part]}]
+    assert turns_of(value) == [Turn("assistant", f"I look.\n{json.dumps(part)}")]
 
 
 def test_what_nobody_answers_is_left_out() -> None:
