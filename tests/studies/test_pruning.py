@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,16 @@ def test_a_threshold_that_could_only_fall_is_said(
     ledger = Ledger(open_workspace(tmp_path / "workspace"))
     tables = {part.table for part in ledger.parts(ledger.runs(1)[0].id)}
     assert tables == {"samples", "scores", "token_scores"}
+
+
+def test_rows_that_are_left_out_are_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever reads the log alone learns how much of the set is used, and why not all of it."""
+    rows = write_rows(tmp_path / "some.jsonl")
+    rows.write_text('{"instruction": "Say it.", "input": "", "output": " "}\n' + rows.read_text())
+    with caplog.at_level(logging.INFO):
+        failure(tmp_path, data__source=str(rows), pruning__tau_quantile=None, pruning__tau=1000.0)
+    said = next(message for message in caplog.messages if message.startswith("samples: "))
+    assert re.fullmatch(r"samples: 79 of 80 rows, 1 dropped \(no response\), \d+ cut to \d+ tokens", said)
 
 
 def test_teacher_and_student_the_same_is_said(tmp_path: Path) -> None:

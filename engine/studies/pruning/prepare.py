@@ -152,6 +152,7 @@ def open_pair(job: Job, recipe: DynamicPruningRecipe | ScoreRecipe) -> tuple[Mod
         template = resolve_template(data.template, rows.conversations, tokenizer)
         job.log.info("%s", _columns_read(rows, template))
         prepared = prepare(rows, template, tokenizer, max_length, data.valid_fraction, data.split_seed)
+        job.log.info("%s", _rows_kept(rows, prepared, max_length))
     parameters: dict[str, int] = {}
     for role, name in roles.items():
         if name and corpus and recipe.scratch:
@@ -199,6 +200,15 @@ def _columns_read(rows: Rows, template: Template) -> str:
     read = ", ".join(f"{role} from {printable(name)}" for role, name in rows.columns.model_dump().items() if name)
     unused = ", ".join(map(printable, rows.unused))
     return f"columns: {read}; not read, but kept as fields: {unused or 'none'}; prompt template: {template}"
+
+
+def _rows_kept(rows: Rows, prepared: Prepared, max_length: int) -> str:
+    """How many rows are samples, and why the others are not; for the log."""
+    dropped = ", ".join(f"{count:,} dropped ({cause})" for cause, count in prepared.dropped.items())
+    return (
+        f"samples: {len(prepared.samples):,} of {rows.read:,} rows, {dropped or 'none dropped'}, "
+        f"{prepared.truncated:,} cut to {max_length:,} tokens"
+    )
 
 
 def model_facts(role: str, loaded: LoadedModel) -> dict[str, Any]:
