@@ -61,10 +61,15 @@ def find_adapter(source: str, local: bool) -> Adapter | None:
             f"The adapter {source} does not say what it was trained on: write its base into base_model_name_or_path "
             f"of {file}, {_MERGED}"
         )
-    found = [str(path) for path in (Path(base), file.parent / base) if path.is_dir()]
+    # A folder of that name that holds no model is another one, which happens to be here.
+    found = [str(path) for path in (Path(base), file.parent / base) if _holds_model(path)]
     if found and (Path(found[0]) / CONFIG).is_file():
         raise WinnowError(f"The base {found[0]} of the adapter {source} is an adapter itself; merge that one first.")
     return Adapter(source, file.parent, found[0] if found else base)
+
+
+def _holds_model(folder: Path) -> bool:
+    return (folder / "config.json").is_file() or (folder / CONFIG).is_file()
 
 
 def _file(source: str, name: str, local: bool) -> Path | None:

@@ -130,6 +130,13 @@ def test_it_is_a_plain_model_afterwards(tmp_path: Path, recwarn: pytest.Warnings
 
 def test_the_base_may_be_named_from_the_folder_of_the_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, adapter = trained(tmp_path, base="../base")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    load(adapter)
+    (here.parent / "other" / "here").mkdir(parents=True)
+    (here.parent / "other" / "base").mkdir()  # a folder of that name without a model
+    monkeypatch.chdir(here.parent / "other" / "here")
     load(adapter)
     set_base(adapter, "base")
     monkeypatch.chdir(tmp_path)
