@@ -21,6 +21,8 @@ METRICS = {
     "nll_student": "loss of the student on the response",
     "entropy_teacher": "entropy of the teacher",
     "disagreement": "share of positions where the top tokens differ",
+    "excess_loss": "loss of the student beyond the teacher's",
+    "trusted_kl": "KL where the teacher knows the response",
 }
 """Every metric a sample can be ranked by; each is stored so that high = keep."""
 

@@ -60,8 +60,8 @@ def export_run(
     """
     if (tau is None) == (fraction is None):
         raise WinnowError("An export needs either tau or a fraction, one of the two.")
-    if tau is not None and not 0 <= tau < math.inf:
-        raise WinnowError(f"tau is {tau}; it must be a number of at least 0.")
+    if tau is not None and not math.isfinite(tau):
+        raise WinnowError(f"tau is {tau}; it must be a finite number.")
     if fraction is not None and not 0 < fraction <= 1:
         raise WinnowError(f"The fraction is {fraction}; it is the part that is kept, above 0 and at most 1.")
     if out.resolve().is_relative_to(workspace.root.resolve()):

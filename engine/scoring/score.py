@@ -59,7 +59,9 @@ class SampleScores:
         """One number per metric, high = keep: nats per token, or a share; NaN if one position that it counts is NaN.
 
         `kl` is (1/N) sum_i KL_i over all positions, prompt included, as in Casey, Lu and Zuo (2024); `kl_response` is
-        the mean over the response alone.
+        the mean over the response alone. `excess_loss` is the student's loss on the response minus the teacher's
+        (reducible loss, Mindermann et al. 2022; it may be negative). `trusted_kl` is the mean over the response of
+        p_t(label) · KL_i: noise that the teacher does not believe counts for little.
         """
         response = self.response
         return {
@@ -70,6 +72,8 @@ class SampleScores:
             "nll_student": _mean(self.nll_student[response]),
             "entropy_teacher": _mean(self.entropy_teacher),
             "disagreement": _mean(self.disagree),
+            "excess_loss": _mean(self.nll_student[response]) - _mean(self.nll_teacher[response]),
+            "trusted_kl": _mean((np.exp(-self.nll_teacher) * self.kl)[response]),
         }
 
 

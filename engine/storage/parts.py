@@ -88,7 +88,7 @@ def read_seconds(path: Path) -> float:
 
 
 def read_column(path: Path, column: str) -> NDArray[Any]:
-    """One numeric column of a part, in the order it was written."""
+    """One column of numbers or names of a part, in the order it was written."""
     values: NDArray[Any] = pq.read_table(path, columns=[column]).column(column).to_numpy()
     return values
 

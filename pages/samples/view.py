@@ -148,7 +148,7 @@ def threshold(store: Store, choice: Choice) -> Threshold:
     own, origin = own_threshold(store, choice)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         typed = st.number_input(
-            "Threshold (τ)", value=None, min_value=0.0, step=_step(own), format="%.6g", key="tau", bind="query-params",
+            "Threshold (τ)", value=None, step=_step(own), format="%.6g", key="tau", bind="query-params",
             placeholder=f"{own:.4g}", on_change=first_page, width=170,
             help="A sample is kept if its score is above this. Drag the handle, or type an exact number.",
         )  # fmt: skip
@@ -166,7 +166,7 @@ def threshold(store: Store, choice: Choice) -> Threshold:
     last = recipe.training.epochs if recipe else 0
     ahead = min(6, max(3, last - choice.scoring.epoch))
     epoch, coming = choice.scoring.epoch, []
-    for step in range(1, ahead + 1):
+    for step in range(1, ahead + 1) if tau >= 0 else ():  # one below zero cannot grow by a share of itself
         coming.append((epoch + step, min(tau * (1 + growth / 100) ** step, highest or math.inf)))
     return Threshold(tau, growth, own, origin, coming, pruning.min_samples if pruning else None)
 
@@ -181,7 +181,7 @@ def own_threshold(store: Store, choice: Choice) -> tuple[float, str]:
 
 
 def _step(own: float) -> float:
-    return 10.0 ** (math.floor(math.log10(own)) - 1) if own > 0 else 0.01
+    return 10.0 ** (math.floor(math.log10(abs(own))) - 1) if own else 0.01
 
 
 def _set(key: str, value: object) -> None:
@@ -191,7 +191,7 @@ def _set(key: str, value: object) -> None:
 
 def set_tau(tau: float) -> None:
     """Set the threshold that the handle of the histogram was dragged to."""
-    _set("tau", max(0.0, tau))
+    _set("tau", tau)
 
 
 def set_range(low: float | None, high: float | None) -> None:

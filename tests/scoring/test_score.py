@@ -21,6 +21,7 @@ from engine.scoring.hidden import HiddenCache, lm_head_of
 from engine.scoring.score import SampleScores, score_samples
 from tests.fixtures.models import VOCAB, Sample, build, random_samples
 
+EMPTY = np.zeros((1, 0), dtype=np.float32)
 LENGTHS = [9, 4, 30, 7, 7, 2, 18, 25, 4, 11]
 
 
@@ -84,6 +85,8 @@ def test_metrics_are_the_formula_over_full_logits(pair: tuple[nn.Module, nn.Modu
             "nll_student": F.nll_loss(log_s[response], labels[response]),
             "entropy_teacher": -(log_t.exp() * log_t).sum(1).mean(),
             "disagreement": (log_t.argmax(1) != log_s.argmax(1)).double().mean(),
+            "excess_loss": (log_t - log_s).gather(1, labels[:, None])[response].mean(),
+            "trusted_kl": (log_t.exp().gather(1, labels[:, None])[:, 0] * kl)[response].mean(),
         }
         assert result.metrics() == pytest.approx({name: float(value) for name, value in expected.items()}, rel=1e-4)
 
@@ -268,3 +271,19 @@ def test_a_tokenizer_larger_than_the_model_is_refused(pair: tuple[nn.Module, nn.
     """A vocabulary the head cannot predict would be scored over fewer tokens than it has."""
     with pytest.raises(WinnowError, match="The tokenizer has tokens up to id 399 and the teacher predicts only 331"):
         score(*pair, random_samples([5]), vocab_size=400)
+
+
+def test_noise_that_the_teacher_does_not_believe_counts_for_little() -> None:
+    """Directions: what the teacher knows and the student does not ranks high, and a wrong label does not, as in KL."""
+    certain = {"teacher_ids": EMPTY, "teacher_probs": EMPTY, "student_ids": EMPTY, "student_probs": EMPTY}
+
+    def sample(nll_teacher: float, nll_student: float, kl: float) -> dict[str, float]:
+        one = {"reverse_kl": kl, "entropy_teacher": 0.0, "disagree": 1.0, "kl": kl}
+        columns = one | {"nll_teacher": nll_teacher, "nll_student": nll_student}
+        arrays = {name: np.array([value], dtype=np.float32) for name, value in columns.items()}
+        return SampleScores(row=0, response=np.ones(1, dtype=np.bool_), **arrays, **certain).metrics()
+
+    learnable, wrong, known = sample(0.1, 3.0, 2.5), sample(9.0, 5.0, 4.0), sample(0.1, 0.1, 0.01)
+    assert wrong["kl"] > learnable["kl"] > known["kl"]
+    assert learnable["excess_loss"] > known["excess_loss"] > wrong["excess_loss"]
+    assert learnable["trusted_kl"] > known["trusted_kl"] > wrong["trusted_kl"]

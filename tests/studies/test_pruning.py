@@ -21,6 +21,7 @@ from engine.storage.ledger import Ledger
 from engine.storage.parts import read_table
 from engine.storage.workspace import Workspace, open_workspace
 from engine.studies.job import Job
+from engine.studies.pruning import scoring
 from tests.fixtures.tiny import tiny_recipe, write_rows
 
 
@@ -286,3 +287,38 @@ def test_a_source_that_is_not_there_is_said(tmp_path: Path) -> None:
 
 def test_a_model_that_is_not_there_is_said(tmp_path: Path) -> None:
     assert str(tmp_path / "no-model") in failure(tmp_path, models__teacher=str(tmp_path / "no-model"))
+
+
+def test_a_negative_threshold_cannot_grow(tmp_path: Path) -> None:
+    """Excess loss may be below zero, where growing by a share of itself would lower the threshold without a word."""
+    error = failure(tmp_path, pruning__metric="excess_loss", pruning__tau_quantile=0.0)
+    assert "a threshold below zero falls when it grows" in error
+
+
+def test_a_run_of_an_earlier_version_goes_on(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts with fewer metrics than there are now are read by their names: an old study ends as it would have."""
+    workspace, finished, recipe = study
+    ledger = Ledger(workspace)
+    run = ledger.submit(recipe)
+    former = {metric: label for metric, label in METRICS.items() if metric not in ("excess_loss", "trusted_kl")}
+    record = Job.record
+
+    def record_and_stop(self: Job, parts: Any) -> None:
+        record(self, parts)
+        if any(part.table == "scores" for part in parts):
+            raise _Stop
+
+    with monkeypatch.context() as before:
+        before.setattr(scoring, "METRICS", former)
+        before.setattr(Job, "record", record_and_stop)
+        claimed = ledger.claim(run)
+        assert claimed is not None
+        execute(workspace, ledger, *claimed, device="cpu")
+    assert set(table(workspace, run, "scores").metric) == set(former)
+    ledger.resume(run)
+    claimed = ledger.claim(run)
+    assert claimed is not None
+    execute(workspace, ledger, *claimed, device="cpu")
+    assert ledger.run(run).state == "done", ledger.run(run).error
+    one, other = (_comparable(table(workspace, which, "selections")) for which in (finished, run))
+    pd.testing.assert_frame_equal(one, other)

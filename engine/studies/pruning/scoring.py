@@ -146,16 +146,20 @@ class Scorer:
         ]
 
     def read(self, samples: Sequence[EncodedSample], epoch: Epoch) -> Scored:
-        """Read the scores of an epoch back from its parts, in the order of the samples."""
+        """Read the scores of an epoch back from its parts, in the order of the samples.
+
+        A part of an earlier version has fewer metrics; those that every part has are returned.
+        """
         values: dict[str, list[NDArray[np.float32]]] = {metric: [] for metric in METRICS}
         seconds = 0.0
         for piece in self.ranges(samples):
             path = self.job.part_path("scores", epoch.part(piece))
-            column = read_column(path, "value").reshape(len(METRICS), -1)
-            for metric, row in zip(METRICS, column, strict=True):
+            names = read_column(path, "metric")[:: piece.stop - piece.start]
+            for metric, row in zip(names, read_column(path, "value").reshape(len(names), -1), strict=True):
                 values[metric].append(row)
             seconds += read_seconds(path)
-        return Scored({metric: np.concatenate(parts) for metric, parts in values.items()}, seconds)
+        whole = {metric: parts for metric, parts in values.items() if len(parts) == len(self.ranges(samples))}
+        return Scored({metric: np.concatenate(parts) for metric, parts in whole.items()}, seconds)
 
 
 def tokens_of(samples: Iterable[EncodedSample]) -> int:

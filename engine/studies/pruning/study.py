@@ -76,6 +76,11 @@ def check_tau(settings: PruningSettings, scores: NDArray[np.float32], tau: float
             f"{getattr(settings, most):g} a highest one of {tau_max:.4g}, which is below it, so the threshold would "
             f"fall; raise {most} or lower {first}."
         )
+    if tau < 0 < settings.tau_growth:
+        raise WinnowError(
+            f"The first threshold is {tau:.4g}, and a threshold below zero falls when it grows by a share of itself; "
+            "raise pruning.tau_quantile, or set pruning.tau_growth = 0."
+        )
     kept, highest = int(keep(scores, tau).sum()), float(np.nanmax(scores))
     if kept < settings.min_samples:
         raise WinnowError(
