@@ -275,12 +275,17 @@ def test_a_tokenizer_larger_than_the_model_is_refused(pair: tuple[nn.Module, nn.
 
 def test_noise_that_the_teacher_does_not_believe_counts_for_little() -> None:
     """Directions: what the teacher knows and the student does not ranks high, and a wrong label does not, as in KL."""
-    certain = {"teacher_ids": EMPTY, "teacher_probs": EMPTY, "student_ids": EMPTY, "student_probs": EMPTY}
+    certain: dict[str, Any] = {
+        "teacher_ids": EMPTY,
+        "teacher_probs": EMPTY,
+        "student_ids": EMPTY,
+        "student_probs": EMPTY,
+    }
 
     def sample(nll_teacher: float, nll_student: float, kl: float) -> dict[str, float]:
         one = {"reverse_kl": kl, "entropy_teacher": 0.0, "disagree": 1.0, "kl": kl}
         columns = one | {"nll_teacher": nll_teacher, "nll_student": nll_student}
-        arrays = {name: np.array([value], dtype=np.float32) for name, value in columns.items()}
+        arrays: dict[str, Any] = {name: np.array([value], dtype=np.float32) for name, value in columns.items()}
         return SampleScores(row=0, response=np.ones(1, dtype=np.bool_), **arrays, **certain).metrics()
 
     learnable, wrong, known = sample(0.1, 3.0, 2.5), sample(9.0, 5.0, 4.0), sample(0.1, 0.1, 0.01)
