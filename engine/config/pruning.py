@@ -26,6 +26,9 @@ METRICS = {
 }
 """Every metric a sample can be ranked by; each is stored so that high = keep."""
 
+SIGNED_METRICS = ("excess_loss",)
+"""Those that may be below zero."""
+
 Metric = Annotated[str, OneOf(METRICS)]
 
 ArmName = Literal["dynamic", "full", "random", "static"]

@@ -24,6 +24,7 @@ from engine.common.atomic import write_folder_atomically
 from engine.common.errors import WinnowError
 from engine.common.hashing import file_sha256
 from engine.config.kinds import KD, KINDS
+from engine.config.pruning import SIGNED_METRICS
 from engine.storage.ledger import Ledger, Run
 from engine.storage.store import SampleQuery, Scoring, Store
 from engine.storage.workspace import Workspace
@@ -69,6 +70,8 @@ def export_run(
 
     found = ledger.run(run)
     scoring = scoring or (query.scoring if query else default_scoring(store, found))
+    if tau is not None and tau < 0 and scoring.metric not in SIGNED_METRICS:
+        raise WinnowError(f"tau is {tau}; it must be at least 0, as no {scoring.metric} is below.")
     if overrides is None:
         overrides = {key: word.decision for key, word in ledger.overrides().items() if word.decision}
     query = replace(

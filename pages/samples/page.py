@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from pages.shared import session
@@ -62,7 +64,7 @@ with chart:
         tau=threshold.tau, low=query.low, high=query.high, coming=threshold.coming,
         axis=f"{choice.label}, {samples.unit(choice.scoring.metric)}",
         filtered=matching.samples < total.samples,
-        on_tau=view.set_tau, on_range=view.set_range,
+        on_tau=partial(view.set_tau, choice), on_range=view.set_range,
     )  # fmt: skip
     session.explain(
         "Each bar is a group of samples. The further right it stands, the more teacher and student disagree about "

@@ -16,7 +16,7 @@ import streamlit as st
 from engine.analysis.rankings import pruning_recipe, threshold_of
 from engine.common import formats
 from engine.common.text import one_line
-from engine.config.pruning import METRICS
+from engine.config.pruning import METRICS, SIGNED_METRICS
 from engine.storage.ledger import Override, Run
 from engine.storage.store import Facet, SampleQuery, Scoring, Store
 
@@ -148,8 +148,8 @@ def threshold(store: Store, choice: Choice) -> Threshold:
     own, origin = own_threshold(store, choice)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         typed = st.number_input(
-            "Threshold (τ)", value=None, step=_step(own), format="%.6g", key="tau", bind="query-params",
-            placeholder=f"{own:.4g}", on_change=first_page, width=170,
+            "Threshold (τ)", value=None, min_value=_least(choice), step=_step(own), format="%.6g", key="tau",
+            bind="query-params", placeholder=f"{own:.4g}", on_change=first_page, width=170,
             help="A sample is kept if its score is above this. Drag the handle, or type an exact number.",
         )  # fmt: skip
         growth = st.slider(
@@ -180,6 +180,11 @@ def own_threshold(store: Store, choice: Choice) -> tuple[float, str]:
     return (0.0 if math.isnan(median) else median), "the median"
 
 
+def _least(choice: Choice) -> float | None:
+    """The lowest threshold that makes sense; None if the score may be below zero."""
+    return None if choice.scoring.metric in SIGNED_METRICS else 0.0
+
+
 def _step(own: float) -> float:
     return 10.0 ** (math.floor(math.log10(abs(own))) - 1) if own else 0.01
 
@@ -189,9 +194,10 @@ def _set(key: str, value: object) -> None:
     first_page()
 
 
-def set_tau(tau: float) -> None:
+def set_tau(choice: Choice, tau: float) -> None:
     """Set the threshold that the handle of the histogram was dragged to."""
-    _set("tau", tau)
+    least = _least(choice)
+    _set("tau", tau if least is None else max(least, tau))
 
 
 def set_range(low: float | None, high: float | None) -> None:

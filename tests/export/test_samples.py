@@ -186,6 +186,7 @@ def test_datasets_loads_it(
     [
         ({}, "An export needs either tau or a fraction, one of the two."),
         ({"tau": 0.5, "fraction": 0.5}, "An export needs either tau or a fraction, one of the two."),
+        ({"tau": -0.1}, "tau is -0.1; it must be at least 0, as no kl is below."),
         ({"tau": float("nan")}, "tau is nan; it must be a finite number."),
         ({"tau": float("-inf")}, "tau is -inf; it must be a finite number."),
         ({"fraction": 0.0}, "The fraction is 0.0; it is the part that is kept, above 0 and at most 1."),
@@ -368,3 +369,13 @@ def test_conversations_leave_as_they_came(names: dict[str, str], column: str) ->
     [row] = with_source_columns(rows, names).to_pylist()
     assert row[column] == [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
     assert set(row) == {column, "id", "winnow_row", "winnow_score", "winnow_kept_by"}
+
+
+def test_a_score_below_zero_has_a_threshold_below_zero(
+    workspace: Workspace, ledger: Ledger, finished: tuple[Store, str], tmp_path: Path
+) -> None:
+    """Excess loss may be negative, so a negative threshold is one there, and nowhere else."""
+    store, run = finished
+    scoring = store.scoring(run, -1, 1, "excess_loss")
+    manifest = export_run(workspace, ledger, store, run, out=tmp_path / "out", tau=-0.5, scoring=scoring)
+    assert manifest["counts"]["kept"] == int(np.isfinite(scores(workspace, run)["value"]).sum())
