@@ -73,7 +73,7 @@ def encode_chats(conversations: Sequence[Sequence[Turn]], tokenizer: PreTrainedT
     template = _Template(tokenizer)
     rendered = [template.render(list(turns)) for turns in conversations]
     whole = [each for each in rendered if isinstance(each, Rendered)]
-    found = iter(_encode(whole, tokenizer))
+    found = iter(_encode(whole, tokenizer, template.special))
     return [each if isinstance(each, str) else next(found) for each in rendered]
 
 
@@ -87,7 +87,7 @@ class _Template:
         self._source = tokenizer.get_chat_template()
         self._names = tokenizer.special_tokens_map
         self._marks = bool(re.search(r"\{%-?\s*generation\s*-?%\}", self._source))
-        self._special = _special_pattern(tokenizer)
+        self.special = _special_pattern(tokenizer)
         self._form = cache(self._find_form)
         self._mark = cache(self._find_mark)
 
@@ -148,7 +148,7 @@ class _Template:
         inside = (
             found.start()
             for text in (first, second)
-            for found in self._special.finditer(text)
+            for found in self.special.finditer(text)
             if found.start() < length < found.end()
         )
         return first[: min(inside, default=length)]
@@ -195,8 +195,9 @@ def _between(text: str, around: Sequence[str], turns: Sequence[Turn]) -> list[Sp
     return spans
 
 
-def _encode(rendered: Sequence[Rendered], tokenizer: PreTrainedTokenizerBase) -> list[Encoded]:
-    special = _special_pattern(tokenizer)
+def _encode(
+    rendered: Sequence[Rendered], tokenizer: PreTrainedTokenizerBase, special: re.Pattern[str]
+) -> list[Encoded]:
     cuts = [_cuts(each, special) for each in rendered]
     pieces = [
         (each.text[start:stop], plain)

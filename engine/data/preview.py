@@ -29,9 +29,9 @@ def preview(settings: DataSettings, tokenizer: PreTrainedTokenizerBase | None = 
     `columns` of the source; `rows`: the first ones, column to text, null if a value is missing; `total` rows of
     the source, null if only reading on would tell; `read`: rows behind what follows. `mapping`: role to column;
     `unused`: columns that the models do not read, each with `why`; `origin`; `dropped`: reason to count; `repaired`
-    rows; `lengths`: unit ("tokens" or "characters" of prompt and
-    response), median, p95, max. If the columns cannot be mapped, `problem` is the sentence that says why, and
-    these last are null, so that the columns can still be shown and mapped by hand.
+    rows; `lengths`: unit ("tokens" or "characters" of prompt and response), median, p95, max. If the columns cannot be
+    mapped, `problem` is the sentence that says why, and these last are null, so that the columns can still be shown and
+    mapped by hand.
 
     Raises WinnowError if the source cannot be read at all.
     """

@@ -61,6 +61,11 @@ def shared_tokenizer(
         raise WinnowError(
             f"{names[0]} and {names[1]} do not share a tokenizer: {difference}; choose a pair of one family."
         )
+    return with_chat_template(student, teacher)
+
+
+def with_chat_template(student: PreTrainedTokenizerBase, teacher: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The student's tokenizer, with the teacher's chat template if it has none."""
     if not student.chat_template:
         student.chat_template = teacher.chat_template
     return student

@@ -65,6 +65,17 @@ class _Origin:
         """What `from_pretrained` has to be told beside the folder."""
         return {"gguf_file": self.gguf.name} if self.gguf else {}
 
+    @property
+    def ready_made(self) -> str:
+        """What it is, if it is loaded as it is; "" for whole weights."""
+        return "an adapter" if self.adapter else "a GGUF file" if self.gguf else ""
+
+    def hash(self) -> str:
+        """See `model_hash`."""
+        if self.adapter:
+            return self.adapter.hash(_weights_hash(self.weights))
+        return _file_hash([self.gguf]) if self.gguf else _weights_hash(self.weights)
+
 
 def resolve_device(name: str = "auto") -> torch.device:
     """`auto` is the first CUDA device if there is one, else the CPU."""
@@ -105,8 +116,8 @@ def load_model(
 @lru_cache(maxsize=2)
 def _load(name: str, source: str, dtype: torch.dtype, device: torch.device, placement: Placement) -> LoadedModel:
     log.info("loading %s from %s (%s on %s%s)", name, source, dtype, device, placement.words)
-    check_placement(source, placement)
     origin = _origin(source)
+    placement.check(source, origin.ready_made)
     try:
         with _explained("model", origin, origin.weights) as options:
             found: Any = AutoModelForCausalLM.from_pretrained(
@@ -128,13 +139,12 @@ def _load(name: str, source: str, dtype: torch.dtype, device: torch.device, plac
     except torch.OutOfMemoryError as error:
         raise WinnowError(f"{name} does not fit into the memory of {device}; choose a smaller model.") from error
     model.requires_grad_(False)
-    return LoadedModel(name, source, model, placement.hash(model_hash(source)), model.num_parameters())
+    return LoadedModel(name, source, model, placement.hash(origin.hash()), model.num_parameters())
 
 
 def check_placement(source: str, placement: Placement) -> None:
     """Raises WinnowError naming the model if it cannot be placed like this here; its weights are not read."""
-    origin = _Origin(source, source, source) if scratch_name(source) else _origin(source)
-    placement.check(source, "an adapter" if origin.adapter else "a GGUF file" if origin.gguf else "")
+    placement.check(source, "" if scratch_name(source) else _origin(source).ready_made)
 
 
 def empty_model(source: str) -> PreTrainedModel:
@@ -167,10 +177,7 @@ def model_facts_of(source: str) -> dict[str, Any]:
 def model_hash(source: str) -> str:
     """SHA-256 over configuration and weights of a local folder, over a GGUF file, or over an adapter and its base;
     `hub:` and the revision for a Hub model."""
-    origin = _origin(source)
-    if origin.adapter:
-        return origin.adapter.hash(_weights_hash(origin.weights))
-    return _file_hash([origin.gguf]) if origin.gguf else _weights_hash(origin.weights)
+    return _origin(source).hash()
 
 
 def _weights_hash(source: str) -> str:

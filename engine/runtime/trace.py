@@ -16,7 +16,7 @@ from engine.data.samples import encode_rows
 from engine.data.sources import Row
 from engine.data.templates import resolve_template
 from engine.data.token_text import TokenText
-from engine.data.tokenizers import shared_tokenizer, vocabulary_size
+from engine.data.tokenizers import vocabulary_size, with_chat_template
 from engine.data.turns import Turn, answered
 from engine.models.checkpoint import load_checkpoint
 from engine.models.loading import load_model, load_tokenizer, resolve_device, resolve_dtype
@@ -43,8 +43,8 @@ def trace(workspace: Workspace, ledger: Ledger, payload: dict[str, Any]) -> dict
     dtype = resolve_dtype(pair.dtype, device)
     teacher = load_model(pair.teacher, facts["teacher_source"], dtype, device, placement_of(pair))
     student = load_model(pair.student, facts["student_source"], dtype, device).model
-    sources = facts["teacher_source"], facts["student_source"]
-    tokenizer = shared_tokenizer(load_tokenizer(sources[0]), load_tokenizer(sources[1]), sources)
+    # That the two read texts alike was found when the run began.
+    tokenizer = with_chat_template(load_tokenizer(facts["student_source"]), load_tokenizer(facts["teacher_source"]))
     # Runs of earlier versions wrote the template they used into their recipe.
     template = resolve_template(facts.get("template", recipe.data.template), bool(row["turns"]), tokenizer)
     max_length = facts.get("max_length", pair.max_length)  # runs of earlier versions did not record it

@@ -169,9 +169,7 @@ def open_pair(job: Job, recipe: DynamicPruningRecipe | ScoreRecipe) -> tuple[Mod
             sources[role] = str(make_scratch(job, name, recipe.scratch.models[name], corpus, pair.max_length))
         else:
             sources[role] = getattr(pair, role)
-    models = Models(
-        sources["teacher"], sources["student"], pair, tokenizers["student"], job.dtype(pair.dtype), parameters
-    )
+    models = Models(sources["teacher"], sources["student"], pair, tokenizer, job.dtype(pair.dtype), parameters)
     record_inputs(
         job,
         recipe,
