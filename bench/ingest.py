@@ -44,7 +44,7 @@ import psutil
 
 from bench.store_setup import RECIPE, machine, sample_columns, score_columns, scored_samples, vocabulary
 from engine.config.load import parse_recipe
-from engine.config.pruning import METRICS
+from engine.config.rankings import METRICS
 from engine.storage.ledger import Ledger
 from engine.storage.parts import Part, write_part
 from engine.storage.store import SampleQuery, Store

@@ -30,7 +30,7 @@ import pandas as pd
 
 from bench.store_setup import RECIPE, TASKS, machine, sample_columns, score_columns, scored_samples, vocabulary
 from engine.config.load import parse_recipe
-from engine.config.pruning import METRICS
+from engine.config.rankings import METRICS
 from engine.storage.ledger import Ledger
 from engine.storage.parts import write_part
 from engine.storage.store import Facet, SampleQuery, Scoring, Store

@@ -14,7 +14,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.config.pruning import METRICS
+from engine.config.rankings import METRICS
 
 TASKS = ["arithmetic", "rewrite", "sort", "opposite"]
 RECIPE = {"kind": "score", "data": {"source": "bench"}, "models": {"teacher": "a/teacher", "student": "a/student"}}

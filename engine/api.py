@@ -18,7 +18,8 @@ from engine.common.errors import WinnowError
 from engine.config.data import ColumnMap
 from engine.config.kinds import Recipe
 from engine.config.load import load_recipe
-from engine.config.pruning import METRICS, ScoringSettings
+from engine.config.pruning import ScoringSettings
+from engine.config.rankings import METRICS
 from engine.data.columns import find_columns
 from engine.data.loading import load_records
 from engine.data.records import Records

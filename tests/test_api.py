@@ -14,7 +14,7 @@ import torch
 
 import engine
 from engine.common.paths import CHECKOUT
-from engine.config.pruning import METRICS
+from engine.config.rankings import METRICS
 from engine.storage.workspace import Workspace
 from tests.fixtures.tiny import tiny_recipe, write_rows
 

@@ -12,7 +12,7 @@ from engine.analysis.rankings import Place
 from engine.analysis.token_groups import Group, expected, token_groups
 from engine.common import formats
 from engine.common.text import visible_text, visible_token
-from engine.config.pruning import METRICS
+from engine.config.rankings import METRICS
 
 STUDENTS = {"base": "before any training", "dynamic": "in its last epoch"}
 """The students that can be asked: the state each is in."""

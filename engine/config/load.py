@@ -16,6 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from engine.common.errors import WinnowError
 from engine.common.paths import CHECKOUT
 from engine.common.text import printable, reason
+from engine.config.arms import ARM_NAME, ARM_TABLE
 from engine.config.base import Settings
 from engine.config.former import current_key, current_names
 from engine.config.kinds import KINDS, Recipe
@@ -109,7 +110,7 @@ def parse_recipe(raw: dict[str, Any], where: str = "the recipe") -> Recipe:
 
 def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
-    path = [str(part) for part in first["loc"] if part not in KINDS]
+    path = [str(part) for part in first["loc"] if part not in (*KINDS, ARM_NAME, ARM_TABLE)]
     key = printable(".".join(path))
     value = _shown(first["input"])
     kind, context = first["type"], first.get("ctx", {})

@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from engine.common.choices import LossOn
 from engine.common.text import printable
-from engine.config.base import Count, Name, OneOf, Positive, Settings, check_unique
+from engine.config.arms import ARM_NAME, ARM_TABLE, ARMS, BUILT_IN, ArmName, ArmSettings, BudgetSettings, TargetSettings
+from engine.config.base import Count, Name, Positive, Settings, check_unique
 from engine.config.cluster import ClusterSettings
 from engine.config.data import DataSettings
 from engine.config.models import PairSettings, ScratchSettings, scratch_name
-
-METRICS = {
-    "kl": "KL over all positions",
-    "kl_response": "KL over the response",
-    "reverse_kl": "reverse KL",
-    "nll_teacher": "loss of the teacher on the response",
-    "nll_student": "loss of the student on the response",
-    "entropy_teacher": "entropy of the teacher",
-    "disagreement": "share of positions where the top tokens differ",
-    "excess_loss": "loss of the student beyond the teacher's",
-    "trusted_kl": "KL where the teacher knows the response",
-}
-"""Every metric a sample can be ranked by; each is stored so that high = keep."""
-
-SIGNED_METRICS = ("excess_loss",)
-"""Those that may be below zero."""
-
-Metric = Annotated[str, OneOf(METRICS)]
-
-ArmName = Literal["dynamic", "full", "random", "static"]
-ARMS: tuple[ArmName, ...] = get_args(ArmName)
+from engine.config.rankings import Metric
 
 
 class ScoringSettings(Settings):
@@ -108,8 +89,15 @@ class TrainingSettings(Settings):
     lora: LoraSettings = LoraSettings()
 
 
+def _named(value: Any) -> str:
+    return ARM_TABLE if isinstance(value, dict | ArmSettings) else ARM_NAME
+
+
+Arm = Annotated[Annotated[ArmName, Tag(ARM_NAME)] | Annotated[ArmSettings, Tag(ARM_TABLE)], Discriminator(_named)]
+
+
 class DynamicPruningRecipe(Settings):
-    """Train the student's LoRA only on samples the teacher still disagrees about, beside three arms to compare with."""
+    """Train the student's LoRA on what each of several arms chooses, and compare where they end."""
 
     kind: Literal["dynamic-pruning"]
     """What the run does."""
@@ -117,9 +105,13 @@ class DynamicPruningRecipe(Settings):
     """What the run is called; its id begins with it."""
     seeds: Annotated[list[int], Field(min_length=1)] = [0, 1, 2]
     """Every arm is trained once with each."""
-    arms: Annotated[list[ArmName], Field(min_length=1)] = list(ARMS)
-    """`dynamic`: scored anew in every epoch, with a growing threshold. `static`: what the first threshold keeps of the
-    first scores. `random`: random samples, as many as `dynamic` keeps. `full`: all. `dynamic` must be among them."""
+    arms: Annotated[list[Arm], Field(min_length=1)] = list(ARMS)
+    """Tables, or four names that stand for one, by default all four: `dynamic` (scored anew in every epoch, with a
+    growing threshold), `static` (chosen once, by the first scores), `random` (drawn anew in every epoch), `full`
+    (everything)."""
+    budget: BudgetSettings | None = None
+    """What every arm keeps in an epoch, but for `dynamic` and `full`; without it, as many samples as `dynamic`."""
+    target: TargetSettings = TargetSettings()
     data: DataSettings
     models: PairSettings
     scratch: ScratchSettings | None = None
@@ -131,10 +123,31 @@ class DynamicPruningRecipe(Settings):
     @model_validator(mode="after")
     def _consistent(self) -> DynamicPruningRecipe:
         _check_scratch(self.models, self.scratch)
-        if "dynamic" not in self.arms:
-            raise ValueError('arms must contain "dynamic": the others are measured against it')
-        check_unique({"arms": self.arms, "seeds": self.seeds})
+        check_unique({"arms": self.arm_names, "seeds": self.seeds})
+        for arm in self.entries:
+            if arm.schedule != "threshold" and not self.budget_of(arm) and "dynamic" not in self.arm_names:
+                raise ValueError(
+                    f'{arm.name} has no budget, so it would keep as many samples as "dynamic": '
+                    "add that arm, or a budget"
+                )
+            if arm.name == "dynamic" and arm.schedule != "threshold":
+                raise ValueError('"dynamic" is the arm with schedule = "threshold"; give this one another name')
+            if arm.schedule == "threshold" and arm.name != "dynamic":
+                raise ValueError('the arm with schedule = "threshold" must be called "dynamic"')
         return self
+
+    @property
+    def entries(self) -> list[ArmSettings]:
+        """Every arm as a table."""
+        return [BUILT_IN[arm] if isinstance(arm, str) else arm for arm in self.arms]
+
+    @property
+    def arm_names(self) -> list[str]:
+        return [arm.name for arm in self.entries]
+
+    def budget_of(self, arm: ArmSettings) -> BudgetSettings | None:
+        """What an arm keeps in an epoch; None if that follows from the threshold."""
+        return None if arm.schedule == "threshold" else arm.budget or self.budget
 
 
 class ScoreRecipe(Settings):

@@ -11,7 +11,7 @@ from engine.config.base import Settings
 from engine.config.former import FORMER, current_key
 from engine.config.grid import PRUNING_SCORES
 from engine.config.kinds import KINDS
-from engine.config.pruning import METRICS
+from engine.config.rankings import METRICS, RANKINGS
 from engine.config.toml import toml_value
 
 INTRODUCTION = """# Recipes
@@ -38,6 +38,8 @@ def reference() -> str:
     parts.append("## Tables\n")
     parts += [f"### {_places(places)}\n\n{_document(table)}" for table, places in tables.items()]
     parts.append(_labels("Metrics", "pruning.metric", METRICS))
+    more = {name: label for name, label in RANKINGS.items() if name not in METRICS}
+    parts.append(_labels("Rankings", "arms.selection.rank_by, beside the metrics", more))
     parts.append(_labels("Scores", "grid.scores", PRUNING_SCORES))
     rows = [f"| `{former}` | `{current_key(former)}` |" for former in FORMER]
     parts.append(
@@ -96,8 +98,8 @@ def _document(model: type[Settings]) -> str:
 
 def _type(key: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     """A JSON schema in words: `integer ≥ 1`, `list of numbers`, `table`."""
-    if "anyOf" in key:
-        return " or ".join(_type(each, schema) for each in key["anyOf"] if each.get("type") != "null")
+    if choices := key.get("anyOf") or key.get("oneOf"):
+        return " or ".join(_type(each, schema) for each in choices if each.get("type") != "null")
     if "$ref" in key:
         return "table"
     if "const" in key:
@@ -107,7 +109,8 @@ def _type(key: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     if key["type"] == "array":
         return "list of " + re.sub(r"^(integer|number|string|table)", r"\1s", _type(key["items"], schema))
     if key["type"] == "object":
-        return "a table for each name"
+        inner = key.get("additionalProperties")
+        return f"a {_type(inner, schema)} for each name" if isinstance(inner, dict) else "a table for each name"
     bounds = [f"{sign} {key[bound]:g}" for bound, sign in _BOUNDS.items() if bound in key]
     return " ".join([key["type"], ", ".join(bounds)]).strip()
 

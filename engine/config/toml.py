@@ -36,6 +36,9 @@ def _key(key: str) -> str:
 def toml_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        present = [f"{_key(key)} = {toml_value(inner)}" for key, inner in value.items() if inner is not None]
+        return "{" + ", ".join(present) + "}"
     # JSON's strings, numbers and booleans are TOML's, but for DEL (a control character there) and NaN and infinity.
     text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}.get(text, text)

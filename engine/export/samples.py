@@ -24,7 +24,7 @@ from engine.common.atomic import write_folder_atomically
 from engine.common.errors import WinnowError
 from engine.common.hashing import file_sha256
 from engine.config.kinds import KD, KINDS
-from engine.config.pruning import SIGNED_METRICS
+from engine.config.rankings import SIGNED_METRICS
 from engine.storage.ledger import Ledger, Run
 from engine.storage.store import SampleQuery, Scoring, Store
 from engine.storage.workspace import Workspace

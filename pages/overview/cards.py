@@ -15,7 +15,7 @@ from engine.analysis.wording import listed
 from engine.common import formats
 from engine.common.text import one_line
 from engine.config.kinds import DISTILLATION, KD, KINDS, PRUNING, Kind
-from engine.config.pruning import METRICS
+from engine.config.rankings import METRICS
 from engine.storage.ledger import Run
 from engine.storage.store import SampleQuery, Store
 from pages.overview import distillation_card, kd_card

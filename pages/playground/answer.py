@@ -12,7 +12,7 @@ import streamlit as st
 from engine.analysis.rankings import metric_of, place, scoring_of
 from engine.analysis.traces import STUDENTS, largest_difference, ordinal, standing
 from engine.common import formats
-from engine.config.pruning import METRICS
+from engine.config.rankings import METRICS
 from engine.storage.ledger import Run
 from engine.storage.store import SampleQuery, Store
 from pages.shared import charts, session, token_heatmap

@@ -10,9 +10,10 @@ from typing import Any
 import streamlit as st
 
 from engine.common.hashing import digest
+from engine.config.arms import ARMS
 from engine.config.kinds import PRUNING
 from engine.config.load import RecipeError, parse_recipe, to_dict
-from engine.config.pruning import ARMS, METRICS
+from engine.config.rankings import METRICS
 from engine.config.toml import as_toml
 from engine.storage.ledger import Ledger
 from pages.shared import form, run_check

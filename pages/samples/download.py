@@ -11,7 +11,7 @@ import streamlit as st
 
 from engine.common import formats
 from engine.common.formats import share
-from engine.config.pruning import METRICS
+from engine.config.rankings import METRICS
 from engine.export.samples import export_run
 from engine.storage.store import Count, SampleQuery, Store
 from pages.shared import download, report, session

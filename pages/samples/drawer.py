@@ -12,7 +12,7 @@ from engine.analysis import samples
 from engine.analysis.rankings import metric_of, pruning_recipe
 from engine.common import formats
 from engine.common.text import escape_text
-from engine.config.pruning import METRICS
+from engine.config.rankings import METRICS
 from engine.storage.store import SampleQuery
 from pages.samples.listing import verdict
 from pages.samples.view import Choice

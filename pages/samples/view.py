@@ -16,7 +16,7 @@ import streamlit as st
 from engine.analysis.rankings import pruning_recipe, threshold_of
 from engine.common import formats
 from engine.common.text import one_line
-from engine.config.pruning import METRICS, SIGNED_METRICS
+from engine.config.rankings import METRICS, SIGNED_METRICS
 from engine.storage.ledger import Override, Run
 from engine.storage.store import Facet, SampleQuery, Scoring, Store
 

@@ -15,7 +15,7 @@ from engine.common import formats
 from engine.common.formats import duration, share
 from engine.config import toml
 from engine.config.kinds import PRUNING
-from engine.config.pruning import METRICS
+from engine.config.rankings import METRICS
 from engine.storage import uploads
 from engine.storage.ledger import Ledger, Run
 from engine.storage.store import SampleQuery, Store

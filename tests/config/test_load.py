@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from engine.config.load import RecipeError, load_recipe, parse_recipe, parse_value, ready_made, set_value, to_dict
 from engine.config.pruning import DynamicPruningRecipe
+from engine.config.toml import as_toml
 
 
 def raw(**changes: Any) -> dict[str, Any]:
@@ -97,9 +99,51 @@ def test_a_scratch_model_needs_its_settings() -> None:
     assert "scratch.models.tiny" in sentence(models__teacher="scratch:tiny")
 
 
-def test_the_dynamic_arm_cannot_be_left_out() -> None:
-    """Every other arm is measured against it."""
-    assert "dynamic" in sentence(arms=["full"])
+def test_an_arm_without_a_budget_needs_the_dynamic_arm() -> None:
+    """It keeps as many samples as that one."""
+    assert 'random has no budget, so it would keep as many samples as "dynamic"' in sentence(arms=["full", "random"])
+    assert parse_recipe(raw() | {"arms": ["full", "random"], "budget": {"fraction": 0.3}})
+
+
+def arm(**changes: Any) -> str:
+    """The sentence for a recipe with one arm more, made of these keys."""
+    return sentence(arms=["dynamic", {"name": "x", **changes}])
+
+
+def test_a_wrong_arm_is_named_by_its_place_and_key() -> None:
+    """The sentence names the key as it stands in the recipe."""
+    assert "arms.1.schedule is 'onc'" in arm(schedule="onc")
+    assert "arms.1.selection.rank_by: there is no ranking kll; there are kl," in arm(selection={"rank_by": "kll"})
+    assert "arms.0 is 'dynamc'" in sentence(arms=["dynamc"])
+    assert "arms.1: ifd is scored once" in arm(selection={"rank_by": "ifd"}, schedule="every_epoch")
+    assert "weight of kl must be a number other than zero" in arm(selection={"rank_by": {"kl": 0}})
+    assert "random cannot be summed" in arm(selection={"rank_by": {"kl": 1, "random": 1}})
+    assert 'skip_top belongs to spread = "window"' in arm(selection={"skip_top": 0.1})
+    assert "must be called" in arm(schedule="threshold")
+    assert "keeps what lies above the threshold" in arm(schedule="threshold", budget={"fraction": 0.5})
+    assert "arms.1.budget.fraction is 0" in arm(budget={"fraction": 0})
+    assert "base is the student before training" in arm(name="base")
+    assert "names something twice" in sentence(arms=["dynamic", {"name": "dynamic", "schedule": "threshold"}])
+
+
+def test_the_kind_of_an_arm_follows_from_what_it_reads() -> None:
+    """What is random, everything or an oracle is not counted among the choices of a comparison."""
+    entries = [
+        "dynamic",
+        "full",
+        "random",
+        {"name": "a", "selection": {"rank_by": "random", "leave_out": {"near_duplicates": 0.8}}},
+        {"name": "b", "selection": {"rank_by": {"field:value": 1, "kl": 0.5}}},
+        {"name": "c", "selection": {"rank_by": "target_gain"}},
+    ]
+    recipe = parse_recipe(raw() | {"arms": entries})
+    assert isinstance(recipe, DynamicPruningRecipe)
+    kinds = {arm.name: arm.kind for arm in recipe.entries}
+    assert kinds == {
+        "dynamic": "choice", "full": "everything", "random": "random", "a": "choice", "b": "oracle", "c": "choice"
+    }  # fmt: skip
+    assert [arm.name for arm in recipe.entries if arm.uses_target] == ["c"]
+    assert parse_recipe(tomllib.loads(as_toml(to_dict(recipe)))) == recipe
 
 
 def test_seeds_may_not_repeat() -> None:

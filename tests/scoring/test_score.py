@@ -16,7 +16,7 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from engine.common.errors import WinnowError
-from engine.config.pruning import METRICS
+from engine.config.rankings import METRICS
 from engine.scoring.hidden import HiddenCache, lm_head_of
 from engine.scoring.score import SampleScores, score_samples
 from tests.fixtures.models import VOCAB, Sample, build, random_samples

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 import torch
 
-from engine.config.pruning import METRICS, DynamicPruningRecipe
+from engine.config.pruning import DynamicPruningRecipe
+from engine.config.rankings import METRICS
 from engine.models.loading import load_model, load_tokenizer
 from engine.pruning.thresholds import next_tau
 from engine.runtime.worker import execute

@@ -19,7 +19,8 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from engine.common.random_streams import random_subset
-from engine.config.pruning import ArmName, DynamicPruningRecipe
+from engine.config.arms import ArmName
+from engine.config.pruning import DynamicPruningRecipe
 from engine.data.samples import EncodedSample
 from engine.models.checkpoint import load_checkpoint, save_checkpoint
 from engine.models.lora import adapter_state, attach_lora, detach_lora, load_adapter

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from engine.common.hashing import digest
-from engine.config.pruning import METRICS, ScoringSettings
+from engine.config.pruning import ScoringSettings
+from engine.config.rankings import METRICS
 from engine.data.samples import EncodedSample
 from engine.data.token_text import TokenText
 from engine.data.tokenizers import vocabulary_size
