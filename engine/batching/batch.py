@@ -47,6 +47,16 @@ class Batch:
         """Real tokens in the batch."""
         return sum(self.lengths)
 
+    def part(self, rows: list[int]) -> Batch:
+        """The samples at `rows` alone, padded as they are."""
+        labels = self.labels.split(self.counted.sum(1).tolist())
+        return Batch(
+            self.input_ids[rows],
+            self.counted[rows],
+            torch.cat([labels[row] for row in rows]),
+            [self.lengths[row] for row in rows],
+        )
+
 
 def collate(samples: Sequence[TokenSample], device: torch.device, loss_on: LossOn = "all") -> Batch:
     """Pad samples on the right. `loss_on` is "response" (prompt positions do not count) or "all".

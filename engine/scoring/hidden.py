@@ -4,20 +4,22 @@ The final hidden states (after the last norm) and the LM head are all that the l
 times smaller than the logits, so `HiddenCache` stores them, in the model's own dtype, which loses nothing.
 """
 
+import hashlib
 import logging
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from engine.batching.batch import Batch
+from engine.batching.batch import Batch, TokenSample
 from engine.common.atomic import write_atomically
 from engine.common.errors import WinnowError
 from engine.scoring.lm_head import LmHead
@@ -155,3 +157,12 @@ class HiddenCache:
 
 def _crc32(tensor: Tensor) -> str:
     return f"{zlib.crc32(tensor.view(torch.uint8).numpy().data):08x}"
+
+
+def stamp_of(samples: Sequence[TokenSample], head: LmHead) -> str:
+    """What cached states were made from: every token, in order, and the width and dtype of the teacher."""
+    total = hashlib.sha256(f"{tuple(head.weight.shape)} {head.weight.dtype}".encode())
+    for sample in samples:
+        ids = np.asarray(sample.input_ids, dtype=np.int64)
+        total.update(len(ids).to_bytes(8, "little") + ids.tobytes())
+    return total.hexdigest()

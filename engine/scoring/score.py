@@ -1,6 +1,5 @@
 """Scoring samples: batches through both models, all metrics of every position, and their means per sample."""
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from engine.batching.batch import Batch, TokenSample, collate
 from engine.batching.plans import plan_rounds
 from engine.common.errors import WinnowError
 from engine.common.memory import is_out_of_memory
-from engine.scoring.hidden import HiddenCache, device_of
+from engine.scoring.hidden import HiddenCache, device_of, stamp_of
 from engine.scoring.kl import token_scores
 from engine.scoring.lm_head import LmHead, OwnLogits
 from engine.scoring.scored_model import ScoredModel, scored_model
@@ -233,7 +232,7 @@ class _TeacherStates:
         head = teacher if isinstance(teacher, LmHead) else teacher.head
         if cache is not None and isinstance(head, LmHead):  # logits are too large to be kept
             self.cache = cache
-            self.stamp = _stamp(samples, head)
+            self.stamp = stamp_of(samples, head)
             self.cached = cache.get(key, self.stamp)
             shape, dtype = (self.starts[-1], head.weight.shape[1]), head.weight.dtype
             if self.cached is None and cache.fits(key, cache.estimate(*shape, dtype)):
@@ -260,12 +259,3 @@ class _TeacherStates:
             return
         if not self.cache.put(self.key, self.collected, self.stamp):
             log.warning("the cache of hidden states is full; %s is computed again in the next epoch", self.key)
-
-
-def _stamp(samples: Sequence[TokenSample], head: LmHead) -> str:
-    """What cached states were made from: every token, in order, and the width and dtype of the teacher."""
-    total = hashlib.sha256(f"{tuple(head.weight.shape)} {head.weight.dtype}".encode())
-    for sample in samples:
-        ids = np.asarray(sample.input_ids, dtype=np.int64)
-        total.update(len(ids).to_bytes(8, "little") + ids.tobytes())
-    return total.hexdigest()

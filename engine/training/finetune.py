@@ -15,6 +15,7 @@ from engine.batching.batch import Batch, TokenSample, collate
 from engine.batching.logits import counted_logits
 from engine.batching.plans import epoch_batches
 from engine.common.choices import LossOn
+from engine.training.causal_kd import KnowledgeDistillation, kd_term
 
 Tick = Callable[[int, int], object]  # (tokens done, tokens in all); raises to stop
 
@@ -39,8 +40,15 @@ class Evaluation:
 
 
 def logits_of(model: nn.Module, batch: Batch) -> Tensor:
-    """(counted positions, V) float32 logits; nothing is computed for positions that do not count."""
-    return counted_logits(model, batch).float()
+    """(counted positions, V) logits, at least float32; nothing is computed for positions that do not count."""
+    logits = counted_logits(model, batch)
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def sample_losses(model: nn.Module, batch: Batch) -> Tensor:
+    """(B,) float64: each sample's mean cross-entropy over its counted tokens, of which it needs one, in nats."""
+    each = F.cross_entropy(logits_of(model, batch), batch.labels, reduction="none").double()
+    return torch.stack([own.mean() for own in each.split(batch.counted.sum(1).tolist())])
 
 
 def train_epoch(
@@ -54,12 +62,14 @@ def train_epoch(
     seed: int,
     epoch: int,
     tick: Tick,
+    kd: KnowledgeDistillation | None = None,
     max_norm: float = 1.0,
 ) -> EpochResult:
     """Train on the kept samples once with causal cross-entropy, in an order that depends on (seed, epoch) alone.
 
     Random numbers (dropout) are seeded per (seed, epoch), so an epoch repeated from its checkpoint is the same.
-    The loss of a batch is the mean over its counted tokens. Gradients are clipped to `max_norm`.
+    The loss of a batch is the mean over its counted tokens; with `kd` it is (1 - w) cross-entropy + w KL from the
+    teacher, while the result still holds the cross-entropy. Gradients are clipped to `max_norm`.
     """
     device = next(model.parameters()).device
     lengths = np.array([len(sample.input_ids) for sample in samples])
@@ -71,9 +81,13 @@ def train_epoch(
     model.train()
     for indices in batches:
         batch = collate([samples[i] for i in indices], device, loss_on)
-        loss = F.cross_entropy(logits_of(model, batch), batch.labels)
+        logits = logits_of(model, batch)
+        loss = F.cross_entropy(logits, batch.labels)
+        trained = loss
+        if kd is not None:
+            trained = (1 - kd.weight) * loss + kd.weight * kd_term(kd.teacher.of(indices.tolist(), batch), logits)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        trained.backward()
         nn.utils.clip_grad_norm_(trainable, max_norm)
         optimizer.step()
         loss_sum += loss.item() * len(batch.labels)
