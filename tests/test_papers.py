@@ -34,7 +34,7 @@ def test_every_method_names_its_code() -> None:
         assert method in ("method", "---") or "`engine." in row, f"{method} has no code"
 
 
-@pytest.mark.parametrize("module", ["scores", "geometry"])
+@pytest.mark.parametrize("module", ["scores", "geometry", "instruction_scores"])
 def test_every_score_has_a_row(module: str) -> None:
     body = ast.parse((CHECKOUT / "engine" / "pruning" / f"{module}.py").read_text()).body
     public = [name for name in defined(body) if not name.startswith("_")]

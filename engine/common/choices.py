@@ -16,6 +16,9 @@ InnerOptimizer = Literal["sgd", "momentum", "adam"]
 SelectionRule = Literal["top", "window", "strata", "quota"]
 """How a score becomes a selection."""
 
+Spread = Literal["top", "window", "strata", "clusters"]
+"""How a budget is spread over the samples that a score ranks."""
+
 LossOn = Literal["response", "all"]
 """The positions of a text whose tokens are predicted under a loss."""
 

@@ -25,6 +25,9 @@ class Stream(IntEnum):
     INITIALIZATION = 13
     REAL_SAMPLES = 17
     SMALL_SET_ORDER = 19
+    SPREAD_ORDER = 29
+    FILTER_TIES = 31
+    MINHASH = 37
 
 
 # First seeds of networks by their role; the students of a grid have the seeds of the recipe.

@@ -23,7 +23,25 @@ STRATA = 50  # Zheng et al. 2023
 
 def kept_count(n: int, fraction: float) -> int:
     """How many of `n` samples a fraction keeps: f n rounded half up, and at least one."""
-    return max(1, _rounded(n, fraction))
+    return max(1, share_count(n, fraction))
+
+
+def share_count(n: int, share: float) -> int:
+    """How many of `n` samples a share is, rounded half up."""
+    # In decimals, as a person wrote it: 0.145 of 100 is 14.5, and the product of floats is a little less.
+    return int((Decimal(str(float(share))) * n).quantize(Decimal(1), ROUND_HALF_UP))
+
+
+def stratum_of(scores: NDArray[np.floating]) -> NDArray[np.int64]:
+    """(n,) the stratum of each score, 0 to 49: the range of the finite ones is cut into 50 of equal width.
+
+    Infinite scores are in the outermost; there must be no NaN.
+    """
+    values = scores.astype(np.float64)
+    finite = values[np.isfinite(values)]
+    # Edges 0 to 1 if there is no range to cut.
+    low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
+    return np.searchsorted(np.linspace(low, high, STRATA + 1)[1:-1], values, side="right")
 
 
 def select(
@@ -60,7 +78,7 @@ def select(
             raise ValueError("a quota per class needs labels")
         kept[_by_quota(order, labels, count)] = True
         return kept
-    left = order[_rounded(n, skip_hardest) :]
+    left = order[share_count(n, skip_hardest) :]
     if len(left) < count:
         raise WinnowError(
             f"A fraction of {fraction:g} keeps {count:,} of {n:,} samples, but skip_hardest = {skip_hardest:g} leaves "
@@ -76,11 +94,6 @@ def emptied_classes(kept: Kept, labels: Labels, classes: int) -> list[int]:
     return np.flatnonzero((before > 0) & (after == 0)).tolist()
 
 
-def _rounded(n: int, share: float) -> int:
-    # In decimals, as a person wrote it: 0.145 of 100 is 14.5, and the product of floats is a little less.
-    return int((Decimal(str(float(share))) * n).quantize(Decimal(1), ROUND_HALF_UP))
-
-
 def _by_strata(
     left: NDArray[np.int64], scores: NDArray[np.floating], count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
@@ -89,10 +102,7 @@ def _by_strata(
     # NaN is in no stratum; such samples are kept only if the others are too few.
     selected = [left[~np.isfinite(scores[left])][: max(0, count - len(finite))]]
     budget = count - len(selected[0])
-    values = scores[finite].astype(np.float64)
-    # Edges 0 to 1 if nothing is left to cut: that makes no stratum.
-    low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
-    stratum = np.searchsorted(np.linspace(low, high, STRATA + 1)[1:-1], values, side="right")
+    stratum = stratum_of(scores[finite])
     strata = sorted((finite[stratum == i] for i in np.unique(stratum)), key=len)
     for i, rows in enumerate(strata):
         share = min(len(rows), budget // (len(strata) - i))
