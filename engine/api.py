@@ -18,6 +18,7 @@ from engine.common.errors import WinnowError
 from engine.config.data import ColumnMap
 from engine.config.kinds import Recipe
 from engine.config.load import load_recipe
+from engine.config.models import exit_layer
 from engine.config.pruning import ScoringSettings
 from engine.config.rankings import METRICS
 from engine.data.columns import find_columns
@@ -28,6 +29,7 @@ from engine.data.sources import Rows, to_rows
 from engine.data.templates import resolve_template
 from engine.data.tokenizers import shared_tokenizer, vocabulary_size
 from engine.export.tables import run_table
+from engine.models.exits import exit_of
 from engine.models.loading import load_model, load_tokenizer, resolve_device, resolve_dtype
 from engine.models.positions import shortest
 from engine.pruning.select import select
@@ -56,7 +58,8 @@ def score(
     `data` is a file, a Hub id, a saved `datasets` folder, `demo`, a frame, or rows as mappings; `columns` maps
     instruction, input, response and system to its columns if their names are unusual; a column of conversations is
     found by its shape. `template` is auto, chat, alpaca or plain, as in a recipe. `teacher` and `student` are Hub ids
-    or folders that share a tokenizer. `progress(tokens done, tokens in all)` is called after every batch.
+    or folders that share a tokenizer; the student may be `exit:LAYER`, the teacher cut short. `progress(tokens done,
+    tokens in all)` is called after every batch.
 
     Returns one row for each sample that has a response, in the order of the data: row, instruction, input, response,
     length (tokens), and one column for each of METRICS: nats per token or shares, high = keep, NaN if a model gave NaN.
@@ -64,8 +67,12 @@ def score(
     """
     rows = _rows(data, columns, limit)
     where = resolve_device(device)
-    tokenizer = shared_tokenizer(load_tokenizer(teacher), load_tokenizer(student), (teacher, student))
-    loaded = [load_model(name, name, resolve_dtype("auto", where), where) for name in (teacher, student)]
+    cut = exit_layer(student) is not None
+    reads = load_tokenizer(teacher if cut else student)
+    tokenizer = shared_tokenizer(load_tokenizer(teacher), reads, (teacher, student))
+    dtype = resolve_dtype("auto", where)
+    loaded = [load_model(teacher, teacher, dtype, where)]
+    loaded.append(exit_of(student, loaded[0]) if cut else load_model(student, student, dtype, where))
     max_length = shortest(max_length, *(model.context for model in loaded))
     form = resolve_template(template, rows.conversations, tokenizer)
     encoded = zip(rows.rows, encode_rows(rows.rows, form, tokenizer, max_length), strict=True)

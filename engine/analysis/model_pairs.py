@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.analysis import run_labels
 from engine.common import formats
-from engine.config.models import scratch_name
+from engine.config.models import exit_layer, scratch_name
 from engine.storage.ledger import Run
 from engine.storage.workspace import Workspace
 
@@ -38,15 +38,19 @@ class Pair:
 
 def pairs(runs: Iterable[Run]) -> list[Pair]:
     """Every pair, last used first. Pairs of the same names count as two if they were read from different places."""
-    found: dict[tuple[str, str], list[Run]] = {}
+    found: dict[tuple[str, str, str | None], list[Run]] = {}
     for run in runs:
         if "models" in run.recipe:
-            found.setdefault((_source(run, "teacher"), _source(run, "student")), []).append(run)
+            found.setdefault((_source(run, "teacher"), _source(run, "student"), _exit(run)), []).append(run)
     return [_pair(same) for same in found.values()]
 
 
 def _source(run: Run, role: str) -> str:
     return str(run.provenance.get(f"{role}_source") or run.recipe["models"][role])
+
+
+def _exit(run: Run) -> str | None:
+    return exit_layer(str(run.recipe["models"]["student"]))
 
 
 def _pair(runs: list[Run]) -> Pair:
@@ -70,6 +74,8 @@ def _model(run: Run, role: str) -> Model:
 
 
 def _origin(run: Run, name: str) -> str:
+    if (layer := exit_layer(name)) is not None:
+        return f"The teacher cut after layer {layer}, with its own last norm and head"
     scratch = scratch_name(name)
     if scratch is not None:
         made = ((run.recipe.get("scratch") or {}).get("models") or {}).get(scratch)
@@ -94,14 +100,16 @@ def sentence(known: list[Pair], workspace: Workspace) -> str:
 
 def model_size(model: Model, dtype: str) -> str:
     """`840 k parameters · 3.4 MB in memory as float32 · weights 0f3a…`, as far as it is known."""
-    parts = []
+    parts, shares = [], exit_layer(model.name) is not None
     if model.parameters:
         parts.append(formats.parameters(model.parameters))
-        if dtype in BYTES:
+        if dtype in BYTES and not shares:
             parts.append(f"{formats.size(model.parameters * BYTES[dtype])} in memory as {dtype}")
-    if disk := folder_size(Path(model.source)) if model.source else 0:
+    if disk := folder_size(Path(model.source)) if model.source and not shares else 0:
         parts.append(f"{formats.size(disk)} on disk")
-    if model.hash:
+    if model.hash and shares:
+        parts.append("all of them the teacher's")
+    elif model.hash:
         # The hash of a Hub model is its revision, which keeps its prefix.
         prefix, _, digits = model.hash.rpartition(":")
         parts.append(f"{'revision' if prefix else 'weights'} {digits[:HASH]}")

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from engine.common.choices import NumberFormat
+from engine.common.text import printable
 from engine.config.base import Count, Name, Positive, Settings
 from engine.config.data import CorpusSettings
 
@@ -34,6 +35,11 @@ class ScratchModel(Settings):
         if self.width % (2 * self.heads):
             raise ValueError(f"width {self.width} must be a multiple of 2 × heads ({2 * self.heads})")
         return self
+
+
+def exit_layer(model: str) -> str | None:
+    """`6` for `exit:6`, the teacher cut after its sixth layer; None for a model of its own."""
+    return model.removeprefix("exit:") if model.startswith("exit:") else None
 
 
 def scratch_name(model: str) -> str | None:
@@ -71,7 +77,8 @@ class PairSettings(Settings):
     """A Hub id, a local folder (also of a LoRA adapter, which is merged into its base), a GGUF file (extra `gguf`), or
     `scratch:NAME`."""
     student: str
-    """The same; it must share the teacher's tokenizer."""
+    """The same; it must share the teacher's tokenizer. Or `exit:LAYER`: the teacher cut after so many of its layers,
+    with its own last norm and head (self-distillation); it shares the teacher's weights in memory."""
     teacher_device_map: Literal["", "auto"] = ""
     """`auto` spreads a teacher that is larger than one GPU over all GPUs of the machine, its memory and, if that is not
     enough, the disk. Tested with memory and disk; several GPUs are untried."""
@@ -83,3 +90,18 @@ class PairSettings(Settings):
     """What models compute in; `auto`: bfloat16 on GPUs that have it, else float32."""
     max_length: Annotated[int, Field(ge=8)] = 512
     """Most tokens of a sample; what is longer is cut, also at the positions that the models have."""
+
+    def source(self, role: str) -> str:
+        """Where the weights and the tokenizer of `teacher` or `student` are: those of an exit are the teacher's."""
+        return self.student if role == "student" and exit_layer(self.student) is None else self.teacher
+
+    @model_validator(mode="after")
+    def _exits(self) -> PairSettings:
+        if exit_layer(self.teacher) is not None:
+            raise ValueError(f"teacher is {printable(self.teacher)}, and only a student can be an exit of its teacher")
+        if exit_layer(self.student) is not None and (self.teacher_device_map or self.teacher_bits != 16):
+            raise ValueError(
+                f"student is {printable(self.student)}, which is trained on the teacher's own weights, so they must be "
+                "whole and on one device; leave teacher_device_map and teacher_bits out"
+            )
+        return self

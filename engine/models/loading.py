@@ -22,8 +22,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from engine.common.errors import WinnowError
 from engine.common.paths import is_here
 from engine.common.text import printable, reason
-from engine.config.models import scratch_name
+from engine.config.models import exit_layer, scratch_name
 from engine.models.adapters import Adapter, find_adapter, merge_adapter, no_base
+from engine.models.exits import OF_TEACHER, cut_at
 from engine.models.gguf import gguf_file, unpacked
 from engine.models.placement import WHOLE, Placement
 from engine.models.positions import positions_of
@@ -147,27 +148,33 @@ def check_placement(source: str, placement: Placement) -> None:
     placement.check(source, "" if scratch_name(source) else _origin(source).ready_made)
 
 
-def empty_model(source: str) -> PreTrainedModel:
-    """The causal language model of a source on the meta device: its modules, and no weights.
+def empty_model(source: str, name: str = "") -> PreTrainedModel:
+    """The causal language model of a source on the meta device: its modules, and no weights. It is cut if `name` says
+    so, as `exit:LAYER`.
 
-    Raises WinnowError if there is no such model.
+    Raises WinnowError if there is no such model or layer.
     """
     origin = _origin(source)
     with _explained("model", origin, origin.weights) as options:
         config = AutoConfig.from_pretrained(origin.weights, **options)
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config)
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    if exit_layer(name) is not None:
+        cut_at(name, source, model)
+    return model
 
 
-def model_facts_of(source: str) -> dict[str, Any]:
-    """Name, origin, number of parameters, width and context of a model from its configuration, without its weights.
+def model_facts_of(source: str, name: str = "") -> dict[str, Any]:
+    """Name, origin, number of parameters, width and context of a model from its configuration, without its weights;
+    of the part of it that `name` says, as `exit:LAYER`.
 
-    Raises WinnowError if there is no such model.
+    Raises WinnowError if there is no such model or layer.
     """
-    model = empty_model(source)
+    model = empty_model(source, name)
+    origin = "a folder on this machine" if Path(source).exists() else "the Hugging Face Hub"
     return {
-        "name": source,
-        "origin": "a folder on this machine" if Path(source).exists() else "the Hugging Face Hub",
+        "name": name or source,
+        "origin": OF_TEACHER if exit_layer(name) is not None else origin,
         "parameters": sum(p.numel() for p in model.parameters()),
         "width": model.config.get_text_config().hidden_size,
         "context": positions_of(model.config),

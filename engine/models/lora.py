@@ -49,10 +49,11 @@ def attach_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> Pe
     return peft
 
 
-def check_lora(source: str, settings: LoraSettings) -> None:
-    """Raises WinnowError naming the model if it cannot be trained with LoRA; its weights are not read."""
+def check_lora(source: str, settings: LoraSettings, name: str = "") -> None:
+    """Raises WinnowError naming the model if it cannot be trained with LoRA; its weights are not read. It is cut if
+    `name` says so, as `exit:LAYER`."""
     with torch.random.fork_rng(devices=[]):
-        attach_lora(empty_model(source), settings, seed=0)
+        attach_lora(empty_model(source, name), settings, seed=0)
 
 
 def _unfit_layers(model: PreTrainedModel) -> list[str]:

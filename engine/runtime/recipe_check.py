@@ -14,12 +14,13 @@ from transformers import PreTrainedTokenizerBase
 from engine.common.errors import WinnowError
 from engine.config.data import DataSettings
 from engine.config.load import parse_recipe
-from engine.config.models import PairSettings, scratch_name
+from engine.config.models import PairSettings, exit_layer, scratch_name
 from engine.config.pruning import DynamicPruningRecipe, PairRecipe
 from engine.data.samples import readable
 from engine.data.sources import Row, read_rows
 from engine.data.templates import Template, pieces, resolve_template
 from engine.data.tokenizers import shared_tokenizer
+from engine.models.exits import OF_TEACHER, scratch_exit
 from engine.models.loading import check_placement, load_tokenizer, model_facts_of, resolve_device, resolve_dtype
 from engine.models.lora import check_lora
 from engine.models.placement import FULL, Placement, placement_of
@@ -44,12 +45,12 @@ def check_recipe(_workspace: Workspace, ledger: Ledger, payload: dict[str, Any])
     teacher: Facts = {"name": "", "origin": "cannot be found", "parameters": None, "width": None}
     student = teacher
     with _as_problem(problems):
-        teacher = _model_facts(recipe, pair.teacher)
+        teacher = _model_facts(recipe, "teacher")
         check_placement(pair.teacher, placement_of(pair))
     with _as_problem(problems):
-        student = _model_facts(recipe, pair.student)
-        if isinstance(recipe, DynamicPruningRecipe) and scratch_name(pair.student) is None:
-            check_lora(pair.student, recipe.training.lora)
+        student = _model_facts(recipe, "student")
+        if isinstance(recipe, DynamicPruningRecipe) and scratch_name(pair.source("student")) is None:
+            check_lora(pair.source("student"), recipe.training.lora, pair.student)
     max_length = shortest(pair.max_length, teacher.get("context"), student.get("context"))
     if pair.teacher == pair.student:
         problems.append("Teacher and student are the same model, so every KL would be zero; choose another teacher.")
@@ -96,14 +97,16 @@ def _as_problem(problems: list[str]) -> Iterator[None]:
         problems.append(str(error))
 
 
-def _model_facts(recipe: PairRecipe, model: str) -> Facts:
+def _model_facts(recipe: PairRecipe, role: str) -> Facts:
     """Facts of a model without loading its weights. Raises WinnowError if there is no such model."""
-    name = scratch_name(model)
+    pair, model = recipe.models, getattr(recipe.models, role)
+    name = scratch_name(pair.source(role))
     if not name or not recipe.scratch:
-        return model_facts_of(model)
-    settings = recipe.scratch.models[name]
+        return model_facts_of(pair.source(role), model)
+    settings = scratch_exit(model, pair.teacher, recipe.scratch.models[name])
     parameters = flops.parameters_of(settings, recipe.scratch.vocab_size)
-    origin = "made by Winnow, trained first on the recipe's corpus"
+    made = "made by Winnow, trained first on the recipe's corpus"
+    origin = made if exit_layer(model) is None else OF_TEACHER
     return {"name": model, "origin": origin, "parameters": parameters, "width": settings.width}
 
 
@@ -115,13 +118,13 @@ def _read(data: DataSettings) -> tuple[list[Row], list[str]]:
 
 def _shared_tokenizer(pair: PairSettings) -> PreTrainedTokenizerBase | None:
     """The tokenizer of both models; None if it is made with them. Raises WinnowError if they do not share one."""
-    scratch = [scratch_name(model) is not None for model in (pair.teacher, pair.student)]
+    sources = pair.source("teacher"), pair.source("student")
+    scratch = [scratch_name(source) is not None for source in sources]
     if all(scratch):
         return None
     if any(scratch):
         raise WinnowError("A scratch: model has a tokenizer of its own; use scratch: models for both or for neither.")
-    names = pair.teacher, pair.student
-    return shared_tokenizer(load_tokenizer(pair.teacher), load_tokenizer(pair.student), names)
+    return shared_tokenizer(load_tokenizer(sources[0]), load_tokenizer(sources[1]), sources)
 
 
 def _count_tokens(
@@ -143,7 +146,8 @@ def _memory(recipe: PairRecipe, teacher: Facts, student: Facts, value_bytes: int
     """Bytes for the weights of both models, the tiles of logits, and the activations of a training batch, roughly."""
     bits = recipe.models.teacher_bits
     teacher_bytes = value_bytes if bits == FULL else bits / 8
-    weights = int((teacher["parameters"] or 0) * teacher_bytes + (student["parameters"] or 0) * value_bytes)
+    own = 0 if exit_layer(recipe.models.student) is not None else student["parameters"] or 0  # an exit has no weights
+    weights = int((teacher["parameters"] or 0) * teacher_bytes + own * value_bytes)
     tiles = 4 * 2 * recipe.scoring.tile * 2048
     if not isinstance(recipe, DynamicPruningRecipe):
         return weights + tiles

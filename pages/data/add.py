@@ -13,6 +13,7 @@ from engine.analysis.model_pairs import Pair
 from engine.common.errors import WinnowError
 from engine.common.text import escape_text
 from engine.config.data import ColumnMap, DataSettings
+from engine.config.models import exit_layer
 from engine.storage import uploads
 from pages.data import preview
 from pages.shared import requests, session
@@ -31,7 +32,10 @@ def draw(pairs: Sequence[Pair]) -> None:
         "Where is it?", [HUB, PATH, UPLOAD], default=HUB, required=True, key="data_from", bind="query-params"
     )
     tokenizers = {CHARACTERS: ""} | {
-        model.name: model.source or model.name for pair in reversed(pairs) for model in (pair.teacher, pair.student)
+        model.name: model.source or model.name
+        for pair in reversed(pairs)
+        for model in (pair.teacher, pair.student)  # an exit of a teacher reads as it does
+        if exit_layer(model.name) is None
     }
     with st.form("data_where", border=False):
         if way == HUB:

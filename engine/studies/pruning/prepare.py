@@ -14,13 +14,14 @@ from transformers import PreTrainedTokenizerBase
 from engine.common.hashing import digest
 from engine.common.text import printable
 from engine.config.data import CorpusSettings, DataSettings
-from engine.config.models import PairSettings, ScratchModel, ScratchSettings, scratch_name
+from engine.config.models import PairSettings, ScratchModel, ScratchSettings, exit_layer, scratch_name
 from engine.config.pruning import DynamicPruningRecipe, ScoreRecipe
 from engine.data.loading import DEMO, DEMO_CORPUS
 from engine.data.samples import EncodedSample, Prepared, prepare, readable
 from engine.data.sources import Rows, read_rows
 from engine.data.templates import Template, pieces, resolve_template, template_hash
 from engine.data.tokenizers import shared_tokenizer, tokenizer_hash
+from engine.models.exits import exit_of, scratch_exit
 from engine.models.loading import LoadedModel, check_placement, load_model, load_tokenizer, model_facts_of
 from engine.models.lora import check_lora
 from engine.models.placement import placement_of
@@ -58,6 +59,8 @@ class Models:
         return load_model(self.pair.teacher, source, self.dtype, job.device, placement)
 
     def student(self, job: Job) -> LoadedModel:
+        if exit_layer(self.pair.student) is not None:
+            return exit_of(self.pair.student, self.teacher(job))
         return load_model(self.pair.student, job.local_path(self.student_source), self.dtype, job.device)
 
 
@@ -130,19 +133,18 @@ def _scratch_flops(settings: ScratchModel, corpus: Corpus) -> float:
 def open_pair(job: Job, recipe: DynamicPruningRecipe | ScoreRecipe) -> tuple[Models, Prepared]:
     """Rows, tokenizer, samples (written as a part) and models of a run, checked against each other."""
     pair, data = recipe.models, recipe.data
-    roles = {"teacher": scratch_name(pair.teacher), "student": scratch_name(pair.student)}
+    roles = {role: scratch_name(pair.source(role)) for role in ("teacher", "student")}
     corpus = None
     if any(roles.values()):
         assert recipe.scratch is not None  # the recipe was checked
         corpus = read_corpus(job, data, recipe.scratch, pair.max_length)
     tokenizers = {
-        role: corpus.tokenizer if name and corpus else load_tokenizer(getattr(pair, role))
-        for role, name in roles.items()
+        role: corpus.tokenizer if name and corpus else load_tokenizer(pair.source(role)) for role, name in roles.items()
     }
-    facts = {role: model_facts_of(getattr(pair, role)) for role, name in roles.items() if not name}
+    facts = {role: model_facts_of(pair.source(role), getattr(pair, role)) for role, name in roles.items() if not name}
     check_placement(pair.teacher, placement_of(pair))
     if isinstance(recipe, DynamicPruningRecipe) and "student" in facts:
-        check_lora(pair.student, recipe.training.lora)
+        check_lora(pair.source("student"), recipe.training.lora, pair.student)
     max_length = shortest(pair.max_length, *(found["context"] for found in facts.values()))
     if max_length < pair.max_length:
         job.log.info("texts are cut at %d tokens instead of %d: the models read no more", max_length, pair.max_length)
@@ -157,8 +159,10 @@ def open_pair(job: Job, recipe: DynamicPruningRecipe | ScoreRecipe) -> tuple[Mod
     for role, name in roles.items():
         if name and corpus and recipe.scratch:
             settings = recipe.scratch.models[name]
-            parameters[role] = flops.parameters_of(settings, len(corpus.tokenizer))
-            plan_scratch(job, name, settings, corpus, pair.max_length)
+            kept = scratch_exit(getattr(pair, role), pair.teacher, settings)
+            parameters[role] = flops.parameters_of(kept, len(corpus.tokenizer))
+            if kept is settings:
+                plan_scratch(job, name, settings, corpus, pair.max_length)
         else:
             parameters[role] = facts[role]["parameters"]
     tokens = {split: sum(sample.length for sample in of_split(prepared, split)) for split in ("train", "valid")}
@@ -168,7 +172,7 @@ def open_pair(job: Job, recipe: DynamicPruningRecipe | ScoreRecipe) -> tuple[Mod
         if name and corpus and recipe.scratch:
             sources[role] = str(make_scratch(job, name, recipe.scratch.models[name], corpus, pair.max_length))
         else:
-            sources[role] = getattr(pair, role)
+            sources[role] = pair.source(role)
     models = Models(sources["teacher"], sources["student"], pair, tokenizer, job.dtype(pair.dtype), parameters)
     record_inputs(
         job,
