@@ -28,6 +28,8 @@ class Stream(IntEnum):
     SPREAD_ORDER = 29
     FILTER_TIES = 31
     MINHASH = 37
+    GRADIENT_PROJECTION = 23
+    VALIDATION_PARTS = 41
 
 
 # First seeds of networks by their role; the students of a grid have the seeds of the recipe.

@@ -7,12 +7,12 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from engine.common.choices import Spread
 from engine.common.text import printable
 from engine.config.base import Count, Fraction, Name, Settings
 from engine.config.rankings import FIELD, METRICS, RANKINGS, TARGET_RANKINGS
 
 Schedule = Literal["threshold", "once", "every_epoch"]
-Spread = Literal["top", "window", "strata", "clusters"]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Likeness = Annotated[float, Field(gt=0, le=1)]
 
@@ -56,8 +56,6 @@ class SelectionSettings(Settings):
     `clusters`: equally many from each cluster of the teacher's mean states, the highest of each."""
     skip_top: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the samples at the very top that `window` and `strata` leave out."""
-    clusters: Annotated[int, Field(ge=2)] = 32
-    """Clusters of `cluster_far`, `cluster_near` and of the spread `clusters`."""
 
     @field_validator("rank_by")
     @classmethod
@@ -122,7 +120,17 @@ class ArmSettings(Settings):
         names = self.selection.weights("kl")
         if any(name.startswith(FIELD) for name in names):
             return "oracle"
-        return "random" if "random" in names and not self.selection.leave_out.used else "choice"
+        return "random" if self.is_random and not self.selection.leave_out.used else "choice"
+
+    @property
+    def is_random(self) -> bool:
+        """Whether samples are drawn at random, perhaps among those that filters leave."""
+        return "random" in self.selection.weights("kl")
+
+    @property
+    def scored_anew(self) -> bool:
+        """Whether the student scores all samples again before every epoch but the first."""
+        return self.schedule == "threshold" or (self.schedule == "every_epoch" and not self.is_random)
 
     @property
     def uses_target(self) -> bool:

@@ -27,6 +27,8 @@ class ScoringSettings(Settings):
     """Most disk space for hidden states of the teacher, which spare its forward pass in later epochs."""
     shard_rows: Count = 512
     """Samples of one work unit."""
+    clusters: Annotated[int, Field(ge=2)] = 32
+    """Clusters of the teacher's mean states, for the rankings and the spread that use them."""
 
 
 class PruningSettings(Settings):
@@ -144,6 +146,11 @@ class DynamicPruningRecipe(Settings):
     @property
     def arm_names(self) -> list[str]:
         return [arm.name for arm in self.entries]
+
+    @property
+    def rankings(self) -> list[str]:
+        """What the arms rank by, each once."""
+        return list(dict.fromkeys(name for arm in self.entries for name in arm.selection.weights(self.pruning.metric)))
 
     def budget_of(self, arm: ArmSettings) -> BudgetSettings | None:
         """What an arm keeps in an epoch; None if that follows from the threshold."""

@@ -19,30 +19,30 @@ METRICS = {
 }
 """The metrics that one pass of both models gives every sample."""
 
-SIGNED_METRICS = ("excess_loss",)
-"""Those that may be below zero."""
+SIGNED_METRICS = ("excess_loss", "ifd", "target_gain", "target_likeness")
+"""Of the scores that a run stores, those that may be below zero."""
 
 Metric = Annotated[str, OneOf(METRICS)]
 
 MODEL_RANKINGS = {
     "ifd": "loss of the student with the prompt over its loss without",
-    "target_gain": "how much tuning on the target lowers the loss",
+    "target_gain": "how much tuning on the target lowers its loss",
     "gradient_norm": "norm of the LoRA gradient",
     "target_likeness": "likeness of the LoRA gradient to the target's",
 }
 """Those that need passes of the student of their own."""
 
 STATE_RANKINGS = {
-    "cluster_far": "far from the centres of the teacher's states",
-    "cluster_near": "near a centre of the teacher's states",
-    "inliers": "no outlier among the teacher's states",
-    "herding": "prototypes: the mean of the teacher's states is kept",
-    "k_center": "prototypes: the teacher's states are covered",
+    "cluster_far": "distance from the centres of the teacher's states",
+    "cluster_near": "nearness to the centres of the teacher's states",
+    "inliers": "how hard the teacher's state is to isolate",
+    "herding": "herding: prototypes with the mean of the teacher's states",
+    "k_center": "k-center: prototypes that cover the teacher's states",
 }
 """Those that follow from the teacher's mean state over each response."""
 
 OTHER_RANKINGS = {
-    "student_band": "loss of the student near the median",
+    "student_band": "nearness of the student's loss to the median",
     "length": "tokens of the response",
     "random": "random",
 }
@@ -53,8 +53,3 @@ RANKINGS = METRICS | MODEL_RANKINGS | STATE_RANKINGS | OTHER_RANKINGS
 FIELD = "field:"
 TARGET_RANKINGS = ("target_gain", "target_likeness")
 """Those that look at validation samples: at the target, which is held back from every comparison."""
-
-
-def needs_pass(ranking: str) -> bool:
-    """Whether both models must have read every sample first."""
-    return ranking in METRICS or ranking in STATE_RANKINGS or ranking in ("student_band", "ifd", "target_gain")

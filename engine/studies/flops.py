@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from engine.config.arms import ArmSettings
 from engine.config.models import ScratchModel
 from engine.config.pruning import DynamicPruningRecipe, PairRecipe
 
@@ -48,16 +49,45 @@ def scoring(tokens: int, parameters: int) -> float:
     return FORWARD * tokens * parameters
 
 
-def epoch(student: int, train_tokens: int, valid_tokens: int) -> float:
+def epoch(student: int, train_tokens: float, valid_tokens: int) -> float:
     """Training on `train_tokens` and evaluating on `valid_tokens`; `student` is its number of parameters."""
     return student * (LORA_STEP * train_tokens + FORWARD * valid_tokens)
 
 
+def arm_tokens(recipe: DynamicPruningRecipe, arm: ArmSettings, train_tokens: float) -> float:
+    """Tokens that an arm trains on in an epoch: its budget, or at most all."""
+    budget = recipe.budget_of(arm)
+    return train_tokens * (budget.fraction if budget else 1.0)
+
+
+def arm_epoch(
+    recipe: DynamicPruningRecipe, arm: ArmSettings, student: int, train_tokens: int, valid_tokens: int, *, first: bool
+) -> float:
+    """One epoch of one arm, with new scores if it needs them; `student` is its number of parameters."""
+    scored = scoring(train_tokens, student) if arm.scored_anew and not first else 0.0
+    return epoch(student, arm_tokens(recipe, arm, train_tokens), valid_tokens) + scored
+
+
 def study(recipe: PairRecipe, teacher: int, student: int, train_tokens: int, valid_tokens: int) -> float:
-    """A whole run on a pair of models, as if every arm read everything in every epoch: an upper bound."""
+    """A whole run on a pair of models; arms without a budget count as if they read everything: an upper bound."""
     total = scoring(train_tokens, teacher + student)
     if isinstance(recipe, DynamicPruningRecipe):
-        epochs = recipe.training.epochs
-        each_seed = len(recipe.arms) * epochs * epoch(student, train_tokens, valid_tokens)
-        total += len(recipe.seeds) * (each_seed + (epochs - 1) * scoring(train_tokens, student))
+        for arm in recipe.entries:
+            first, later = (
+                arm_epoch(recipe, arm, student, train_tokens, valid_tokens, first=first) for first in (True, False)
+            )
+            total += len(recipe.seeds) * (first + (recipe.training.epochs - 1) * later)
+        total += sum(ranking(recipe, name, student, train_tokens, valid_tokens // 4) for name in recipe.rankings)
     return total
+
+
+def ranking(recipe: DynamicPruningRecipe, name: str, student: int, tokens: int, target: int) -> float:
+    """Making one ranking of all samples, beside the pass of both models; `target` is the tokens of the target."""
+    warm_up = LORA_STEP * recipe.target.warm_up * tokens
+    per_parameter = {
+        "ifd": FORWARD * tokens,
+        "target_gain": LORA_STEP * recipe.target.epochs * target + FORWARD * tokens,
+        "gradient_norm": warm_up + LORA_STEP * tokens,
+        "target_likeness": warm_up + LORA_STEP * (tokens + target),
+    }
+    return student * per_parameter.get(name, 0.0)

@@ -18,6 +18,7 @@ from engine.models.loading import load_model, load_tokenizer
 from engine.pruning.thresholds import next_tau
 from engine.runtime.worker import execute
 from engine.scoring.hidden import HiddenCache
+from engine.scoring.response_states import PROJECTION, projection
 from engine.storage.ledger import Ledger
 from engine.storage.parts import read_table
 from engine.storage.workspace import Workspace, open_workspace
@@ -85,6 +86,26 @@ def test_scores_are_those_of_the_plain_formula(study: Study) -> None:
         assert first[sample.row] == pytest.approx(expected, rel=1e-4)
 
 
+def test_states_are_those_of_the_teacher_once(study: Study) -> None:
+    """Each training row has one state: the mean of the teacher's last hidden states over the response, projected."""
+    workspace, run, _ = study
+    provenance = Ledger(workspace).run(run).provenance
+    assert provenance["states"] == PROJECTION
+    teacher = load_model("teacher", provenance["teacher_source"], torch.float32, torch.device("cpu")).model
+    tokenizer = load_tokenizer(provenance["teacher_source"])
+    samples, states = table(workspace, run, "samples"), table(workspace, run, "states").set_index("row").state
+    train = samples[samples.split == "train"]
+    assert sorted(states.index) == sorted(train.row)
+    for sample in train.head(8).itertuples():
+        prompt = f"{sample.instruction}\n{sample.input}\n" if sample.input else f"{sample.instruction}\n"
+        asked = tokenizer(prompt)["input_ids"]
+        ids = torch.tensor([asked + tokenizer(sample.response)["input_ids"]])
+        with torch.inference_mode():  # the last position of the prompt predicts the first token of the response
+            hidden = teacher.get_decoder()(input_ids=ids).last_hidden_state[0, len(asked) - 1 :]
+        expected = hidden.double().mean(0) @ projection(hidden.shape[1]).double()
+        np.testing.assert_allclose(states[sample.row], expected.numpy(), rtol=1e-3, atol=1e-5)
+
+
 def test_kept_sets_follow_the_scores_and_the_growing_threshold(study: Study) -> None:
     """S = { x : KL > τ }, with the scores of that very epoch, and τ grown once an epoch."""
     workspace, run, recipe = study
@@ -139,7 +160,11 @@ def test_metrics_hold_what_the_curves_and_the_cost_need(study: Study) -> None:
         assert 0 <= value["valid", "accuracy"] <= 1
         assert value["", "seconds_training"] > 0
         assert (value["", "seconds_scoring"] > 0) == (arm == "dynamic" or (arm == "static" and epoch == 1))
-    before = metrics[(metrics.epoch == 0) & (metrics.name == "loss")]
+        parts = [value["pick", "loss"], value["report", "loss"]]
+        assert min(parts) <= value["valid", "loss"] <= max(parts)
+        assert value["", "flops_training"] > 0
+        assert (value["", "flops_scoring"] > 0) == (value["", "seconds_scoring"] > 0)
+    before = metrics[(metrics.epoch == 0) & (metrics.name == "loss") & (metrics.split == "valid")]
     assert len(before) == 8
     assert before.value.nunique() == 1
 
@@ -189,7 +214,7 @@ def test_a_stopped_study_ends_with_the_same_parts(study: Study, monkeypatch: pyt
             break
         ledger.resume(run)
     assert ledger.run(run).state == "done"
-    for name in ("scores", "selections", "metrics"):
+    for name in ("scores", "states", "selections", "metrics"):
         one, other = (_comparable(table(workspace, which, name)) for which in (finished, run))
         pd.testing.assert_frame_equal(one, other)
 
@@ -198,7 +223,7 @@ def _comparable(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame.drop(columns="run")
     if "name" in frame:
         frame = frame[~frame.name.str.startswith("seconds")]
-    keys = [column for column in frame.columns if column not in ("value", "kept", "tau")]
+    keys = [column for column in frame.columns if column not in ("value", "kept", "tau", "state")]
     return frame.sort_values(keys).reset_index(drop=True)
 
 
@@ -215,6 +240,23 @@ def test_a_lost_part_is_made_again(study: Study) -> None:
     assert claimed is not None
     assert execute(workspace, ledger, *claimed, device="cpu") == "done"
     pd.testing.assert_frame_equal(before, _comparable(table(workspace, run, "scores")))
+
+
+def test_a_run_without_states_makes_them_when_it_goes_on(study: Study) -> None:
+    """Runs of an earlier version have none: taken up again they score once more, and change nothing else."""
+    workspace, run, _ = study
+    ledger = Ledger(workspace)
+    before = {name: _comparable(table(workspace, run, name)) for name in ("states", "scores", "selections")}
+    former = ledger.parts(run, "states")
+    for part in former:
+        part.path(workspace).unlink()
+    ledger.forget_parts(former)
+    ledger.reopen(run)
+    claimed = ledger.claim(run)
+    assert claimed is not None
+    assert execute(workspace, ledger, *claimed, device="cpu") == "done"
+    for name, frame in before.items():
+        pd.testing.assert_frame_equal(frame, _comparable(table(workspace, run, name)))
 
 
 def test_dynamic_ends_where_too_few_samples_are_left(tmp_path: Path) -> None:
@@ -264,7 +306,7 @@ def test_a_threshold_that_could_only_fall_is_said(
     assert re.match(rf"pruning\.{first} is a first threshold of .*, and pruning\.{most} a highest one of ", error)
     ledger = Ledger(open_workspace(tmp_path / "workspace"))
     tables = {part.table for part in ledger.parts(ledger.runs(1)[0].id)}
-    assert tables == {"samples", "scores", "token_scores"}
+    assert tables == {"samples", "scores", "token_scores", "states"}
 
 
 def test_rows_that_are_left_out_are_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

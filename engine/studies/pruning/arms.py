@@ -5,7 +5,6 @@ An (arm, seed, epoch) that is finished has a recorded `metrics` part and a check
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -18,23 +17,25 @@ from numpy.typing import NDArray
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from engine.common.random_streams import random_subset
-from engine.config.arms import ArmName
+from engine.config.arms import ArmSettings
 from engine.config.pruning import DynamicPruningRecipe
 from engine.data.samples import EncodedSample
 from engine.models.checkpoint import load_checkpoint, save_checkpoint
 from engine.models.lora import adapter_state, attach_lora, detach_lora, load_adapter
+from engine.pruning.orders import fill_samples
 from engine.pruning.thresholds import keep, next_tau
 from engine.storage.parts import read_column
 from engine.studies import flops
 from engine.studies.job import Job
+from engine.studies.pruning.candidates import Candidates, Cost
+from engine.studies.pruning.model_rankings import RankSamples, make_ranking
 from engine.studies.pruning.pair import PairRun
 from engine.studies.pruning.prepare import Models
 from engine.studies.pruning.scoring import Epoch, Scored, tokens_of
+from engine.studies.pruning.selections import fill, order_of
+from engine.studies.pruning.validation import Validation, ValidationParts, validate
 from engine.studies.work_units import WorkUnit
-from engine.training.finetune import Evaluation, evaluate, train_epoch
-
-ORDER: tuple[ArmName, ...] = ("dynamic", "static", "random", "full")  # `random` needs the sizes of `dynamic`
+from engine.training.finetune import train_epoch
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,10 @@ class Baseline:
     """What every arm of every seed starts from."""
 
     train: list[EncodedSample]
-    valid: list[EncodedSample]
+    valid: ValidationParts
     first: Scored
-    before: Evaluation  # of the student before any training
+    candidates: Candidates
+    before: Validation  # of the student before any training
     tau: float
     tau_max: float
 
@@ -53,14 +55,14 @@ class Baseline:
 class EvaluateBefore:
     """Key of a work unit: evaluate the student before any training."""
 
-    valid: list[EncodedSample]
+    valid: ValidationParts
 
 
 class TrainArms(NamedTuple):
     """Key of a work unit: arms of one seed, trained one after the other because each needs the one before it."""
 
     seed: int
-    arms: tuple[ArmName, ...]
+    arms: tuple[str, ...]
 
 
 class PruningStudy(PairRun):
@@ -69,6 +71,7 @@ class PruningStudy(PairRun):
     def __init__(self, job: Job, recipe: DynamicPruningRecipe, models: Models, dataset: str) -> None:
         super().__init__(job, models, recipe.scoring, dataset)
         self.recipe = recipe
+        self.arms = {arm.name: arm for arm in recipe.entries}
 
     @cached_property
     def baseline(self) -> Baseline:
@@ -82,44 +85,51 @@ class PruningStudy(PairRun):
 
     @cached_property
     def tokens(self) -> dict[str, int]:
-        return {"train": tokens_of(self.baseline.train), "valid": tokens_of(self.baseline.valid)}
+        valid = self.baseline.valid
+        return {
+            "train": tokens_of(self.baseline.train),
+            "valid": tokens_of([*valid.target, *valid.pick, *valid.report]),
+        }
 
     def do(self, key: Any) -> None:
         match key:
             case EvaluateBefore():
                 self._evaluate_before(key)
+            case RankSamples():
+                make_ranking(self, self.recipe, key)
             case TrainArms(seed, arms):
                 sizes: dict[int, int] = {}
                 for arm in arms:
-                    train_arm(self, arm, seed, sizes)
+                    train_arm(self, self.arms[arm], seed, sizes)
             case _:
                 super().do(key)
 
     def _evaluate_before(self, key: EvaluateBefore) -> None:
         settings = self.recipe.training
         with self.job.phase("measuring the student before training", 0) as tick:
-            before = evaluate(
+            before = validate(
                 self.student.model, key.valid, batch_size=settings.batch_size, loss_on=settings.loss_on, tick=tick
             )
         self.job.ledger.set_provenance(self.job.run.id, before_training=asdict(before))
 
 
 def arm_units(study: PruningStudy) -> list[WorkUnit]:
-    """The arms of every seed; `random` follows `dynamic`, whose sizes it needs."""
+    """The arms of every seed; those that keep in each epoch as many samples as `dynamic` follow it."""
+    recipe = study.recipe
+    follow = [arm.name for arm in recipe.entries if arm.schedule == "every_epoch" and not recipe.budget_of(arm)]
+    chained = ["dynamic", *follow] if "dynamic" in study.arms else []
+    chains = [chained, *([name] for name in study.arms if name not in chained)]
     units = []
-    for seed in study.recipe.seeds:
-        for chain in (("dynamic", "random"), ("static",), ("full",)):
-            arms = tuple(arm for arm in ORDER if arm in chain and arm in study.recipe.arms)
-            if not arms:
-                continue
-            epochs = range(1, study.recipe.training.epochs + 1)
-            planned = sum(_epoch_flops(study, arm, epoch) for arm in arms for epoch in epochs)
-            units.append(WorkUnit(f"seed {seed}: {', '.join(arms)}", TrainArms(seed, arms), planned))
+    for seed in recipe.seeds:
+        for arms in filter(None, chains):
+            epochs = range(1, recipe.training.epochs + 1)
+            planned = sum(_epoch_flops(study, study.arms[arm], epoch) for arm in arms for epoch in epochs)
+            units.append(WorkUnit(f"seed {seed}: {', '.join(arms)}", TrainArms(seed, tuple(arms)), planned))
     return units
 
 
-def train_arm(study: PruningStudy, arm: ArmName, seed: int, sizes: dict[int, int]) -> None:
-    """Every epoch of one arm. `sizes` takes how many samples `dynamic` kept in each epoch, for `random` to follow."""
+def train_arm(study: PruningStudy, arm: ArmSettings, seed: int, sizes: dict[int, int]) -> None:
+    """Every epoch of one arm. `sizes` takes how many samples `dynamic` kept in each epoch, for others to follow."""
     job, settings = study.job, study.recipe.training
     peft = attach_lora(study.student.model, settings.lora, seed)
     try:
@@ -130,71 +140,84 @@ def train_arm(study: PruningStudy, arm: ArmName, seed: int, sizes: dict[int, int
         for epoch in range(1, settings.epochs + 1):
             if epoch > 1:
                 tau = next_tau(tau, study.recipe.pruning.tau_growth, study.baseline.tau_max)
-            part = f"{arm}-s{seed}-e{epoch:03d}"
             if epoch <= done:
                 job.skip(_epoch_flops(study, arm, epoch))
-                if arm == "dynamic":
-                    kept_before = read_column(job.part_path("selections", part), "kept")
-                    sizes[epoch] = int(kept_before.sum())
+                if arm.schedule == "threshold":
+                    sizes[epoch] = int(read_column(job.part_path("selections", _part(arm, seed, epoch)), "kept").sum())
                 continue
-            scored = _scores(study, arm, seed, epoch, peft)
+            scored, cost = _scores(study, arm, seed, epoch, peft)
             kept = _kept(study, arm, seed, epoch, scored, tau, sizes)
             if kept is None:
                 for left in range(epoch, settings.epochs + 1):
                     job.skip(_epoch_flops(study, arm, left))
                 break
-            steps = _epoch(study, arm, seed, epoch, kept, scored, tau, peft, optimizer, steps)
+            steps = _epoch(study, arm, seed, epoch, kept, cost, tau, peft, optimizer, steps)
     finally:
         detach_lora(peft)
 
 
-def _scores(study: PruningStudy, arm: ArmName, seed: int, epoch: int, peft: PeftModel) -> Scored | None:
-    """The scores that an arm uses in this epoch: `dynamic` scores again, `static` uses the first scores."""
-    if arm in ("dynamic", "static") and epoch == 1:
-        return study.baseline.first
-    if arm != "dynamic":
-        return None
-    return study.scorer.score(
+def _part(arm: ArmSettings, seed: int, epoch: int) -> str:
+    return f"{arm.name}-s{seed}-e{epoch:03d}"
+
+
+def _scores(
+    study: PruningStudy, arm: ArmSettings, seed: int, epoch: int, peft: PeftModel
+) -> tuple[Scored | None, Cost]:
+    """The scores that an arm uses in this epoch if they are not those before training, and what choosing has cost."""
+    if epoch == 1:
+        return None, study.baseline.candidates.cost_of(arm, study.recipe.pruning.metric)
+    if not arm.scored_anew:
+        return None, Cost()
+    work = flops.scoring(study.tokens["train"], study.parameters)
+    scored = study.scorer.score(
         cast(PreTrainedModel, peft),  # it has the same interface
         study.baseline.train,
-        f"seed {seed}, dynamic, epoch {epoch}: scoring",
-        flops.scoring(study.tokens["train"], study.parameters),
+        f"seed {seed}, {arm.name}, epoch {epoch}: scoring",
+        work,
         _epoch_of(study, arm, seed, epoch),
     )
+    return scored, Cost(scored.seconds, work)
 
 
-def _epoch_of(study: PruningStudy, arm: ArmName, seed: int, epoch: int) -> Epoch:
-    """Scores of single tokens are recorded for the first seed alone, as they take most of the space."""
-    return Epoch(arm, seed, epoch, detail=seed == study.recipe.seeds[0])
+def _epoch_of(study: PruningStudy, arm: ArmSettings, seed: int, epoch: int) -> Epoch:
+    """Scores of single tokens are recorded for one arm and its first seed alone, as they take most of the space."""
+    return Epoch(arm.name, seed, epoch, detail=arm.schedule == "threshold" and seed == study.recipe.seeds[0])
 
 
 def _kept(
-    study: PruningStudy, arm: ArmName, seed: int, epoch: int, scored: Scored | None, tau: float, sizes: dict[int, int]
+    study: PruningStudy,
+    arm: ArmSettings,
+    seed: int,
+    epoch: int,
+    scored: Scored | None,
+    tau: float,
+    sizes: dict[int, int],
 ) -> NDArray[np.bool_] | None:
     """Which samples this epoch trains on; None if the arm ends because too few are left."""
-    count, metric = len(study.baseline.train), study.recipe.pruning.metric
-    if arm == "full":
-        return np.ones(count, dtype=bool)
-    if arm == "static":
-        return keep(study.baseline.first.values[metric], study.baseline.tau)
-    if arm == "random":
-        return random_subset(sizes[epoch], count, seed, epoch) if epoch in sizes else None
-    assert scored is not None
-    kept = keep(scored.values[metric], tau)
-    if kept.sum() < study.recipe.pruning.min_samples:
-        study.job.log.info("seed %d: %d samples are left in epoch %d, too few: it ends", seed, kept.sum(), epoch)
-        return None
-    sizes[epoch] = int(kept.sum())
-    return kept
+    baseline, recipe = study.baseline, study.recipe
+    if arm.schedule == "threshold":
+        kept = keep((scored or baseline.first).values[recipe.pruning.metric], tau)
+        if kept.sum() < recipe.pruning.min_samples:
+            study.job.log.info("seed %d: %d samples are left in epoch %d, too few: it ends", seed, kept.sum(), epoch)
+            return None
+        sizes[epoch] = int(kept.sum())
+        return kept
+    at = 1 if arm.schedule == "once" else epoch
+    order = order_of(arm, recipe.pruning.metric, baseline.candidates, seed, at, scored.values if scored else None)
+    if budget := recipe.budget_of(arm):
+        return fill(arm, order, baseline.candidates, budget)
+    if arm.schedule == "once":  # as many as the first threshold keeps
+        sizes = {epoch: int(keep(baseline.first.values[recipe.pruning.metric], baseline.tau).sum())}
+    return fill_samples(order, min(sizes[epoch], len(order)), n=len(baseline.train)) if epoch in sizes else None
 
 
 def _epoch(
     study: PruningStudy,
-    arm: ArmName,
+    arm: ArmSettings,
     seed: int,
     epoch: int,
     kept: NDArray[np.bool_],
-    scored: Scored | None,
+    choosing: Cost,
     tau: float,
     peft: PeftModel,
     optimizer: torch.optim.Optimizer,
@@ -202,9 +225,10 @@ def _epoch(
 ) -> int:
     """Train and evaluate one epoch, save its checkpoint, record its parts. Returns the optimizer steps so far."""
     job, settings = study.job, study.recipe.training
-    message = f"seed {seed}, {arm}, epoch {epoch}: training on {int(kept.sum())} of {len(kept)} samples"
+    message = f"seed {seed}, {arm.name}, epoch {epoch}: training on {int(kept.sum())} of {len(kept)} samples"
+    planned = flops.epoch(study.parameters, flops.arm_tokens(study.recipe, arm, study.tokens["train"]), 0)
     started = time.perf_counter()
-    with job.phase(message, flops.epoch(study.parameters, study.tokens["train"], 0)) as tick:
+    with job.phase(message, planned) as tick:
         trained = train_epoch(
             peft,
             optimizer,
@@ -217,36 +241,38 @@ def _epoch(
             tick=tick,
         )
     seconds = time.perf_counter() - started
-    message = f"seed {seed}, {arm}, epoch {epoch}: validation"
+    message = f"seed {seed}, {arm.name}, epoch {epoch}: validation"
     with job.phase(message, flops.epoch(study.parameters, 0, study.tokens["valid"])) as tick:
-        after = evaluate(
+        after = validate(
             peft, study.baseline.valid, batch_size=settings.batch_size, loss_on=settings.loss_on, tick=tick
         )
     steps += trained.steps
-    at = {"arm": arm, "seed": seed, "epoch": epoch, "step": steps}
-    rows = [*_valid_rows(at, after), at | {"split": "train", "name": "loss", "value": trained.loss}]
+    at = {"arm": arm.name, "seed": seed, "epoch": epoch, "step": steps}
+    rows = [*after.rows(at), at | {"split": "train", "name": "loss", "value": trained.loss}]
     cost = {
         "samples": trained.samples,
         "tokens": trained.tokens,
         "steps": trained.steps,
-        "seconds_scoring": scored.seconds if scored else 0.0,
+        "seconds_scoring": choosing.seconds,
         "seconds_training": seconds,
+        "flops_scoring": choosing.flops,
+        "flops_training": flops.epoch(study.parameters, trained.tokens, 0),
     }
-    threshold = {"dynamic": tau, "static": study.baseline.tau}.get(arm)
+    threshold = _threshold(study, arm, tau)
     if threshold is not None:
         cost["tau"] = threshold
     rows += [at | {"split": "", "name": name, "value": float(value)} for name, value in cost.items()]
     if epoch == 1:
-        rows += _valid_rows({"arm": arm, "seed": seed, "epoch": 0, "step": 0}, study.baseline.before)
+        rows += study.baseline.before.rows({"arm": arm.name, "seed": seed, "epoch": 0, "step": 0})
     selection = {
-        "arm": [arm] * len(kept),
+        "arm": [arm.name] * len(kept),
         "seed": [seed] * len(kept),
         "epoch": [epoch] * len(kept),
         "row": np.array([sample.row for sample in study.baseline.train], dtype=np.int32),
         "kept": kept,
         "tau": [threshold] * len(kept),
     }
-    part = f"{arm}-s{seed}-e{epoch:03d}"
+    part = _part(arm, seed, epoch)
     # The checkpoint first: recorded parts promise that the next epoch can start from it.
     save_checkpoint(_checkpoint(study, arm, seed, epoch), adapter_state(peft), optimizer, epoch=epoch, steps=steps)
     job.record([job.write("selections", part, selection), job.write("metrics", part, rows)])
@@ -254,8 +280,15 @@ def _epoch(
     return steps
 
 
+def _threshold(study: PruningStudy, arm: ArmSettings, tau: float) -> float | None:
+    """The threshold of an arm that has one: this epoch's, or the first."""
+    if arm.schedule == "threshold":
+        return tau
+    return study.baseline.tau if arm.name == "static" and not study.recipe.budget_of(arm) else None
+
+
 def _resume(
-    study: PruningStudy, arm: ArmName, seed: int, peft: PeftModel, optimizer: torch.optim.Optimizer
+    study: PruningStudy, arm: ArmSettings, seed: int, peft: PeftModel, optimizer: torch.optim.Optimizer
 ) -> tuple[int, int]:
     """Restore the last finished epoch of an arm. Returns (epochs done, steps done).
 
@@ -273,29 +306,24 @@ def _resume(
     return done, counters["steps"]
 
 
-def _finished(study: PruningStudy, arm: ArmName, seed: int, epoch: int) -> bool:
+def _finished(study: PruningStudy, arm: ArmSettings, seed: int, epoch: int) -> bool:
     """Whether every part of an epoch is there."""
-    part = f"{arm}-s{seed}-e{epoch:03d}"
+    part = _part(arm, seed, epoch)
     tables = ("metrics", "selections")
     scored = (
-        arm != "dynamic"
-        or epoch == 1
+        epoch == 1
+        or not arm.scored_anew
         or study.scorer.finished(study.baseline.train, _epoch_of(study, arm, seed, epoch))
     )
     return scored and all(study.job.has(table, part) for table in tables)
 
 
-def _checkpoint(study: PruningStudy, arm: str, seed: int, epoch: int) -> Path:
-    return study.job.workspace.checkpoints / study.job.run.id / f"{arm}-s{seed}-e{epoch:03d}.safetensors"
+def _checkpoint(study: PruningStudy, arm: ArmSettings, seed: int, epoch: int) -> Path:
+    return study.job.workspace.checkpoints / study.job.run.id / f"{_part(arm, seed, epoch)}.safetensors"
 
 
-def _valid_rows(at: dict[str, Any], result: Evaluation) -> list[dict[str, Any]]:
-    values = {"loss": result.loss, "perplexity": math.exp(min(result.loss, 700)), "accuracy": result.accuracy}
-    return [at | {"split": "valid", "name": name, "value": value} for name, value in values.items()]
-
-
-def _epoch_flops(study: PruningStudy, arm: ArmName, epoch: int) -> float:
+def _epoch_flops(study: PruningStudy, arm: ArmSettings, epoch: int) -> float:
     """Planned operations of one epoch of one arm."""
-    student, tokens = study.parameters, study.tokens
-    scoring = flops.scoring(tokens["train"], student) if arm == "dynamic" and epoch > 1 else 0.0
-    return flops.epoch(student, tokens["train"], tokens["valid"]) + scoring
+    return flops.arm_epoch(
+        study.recipe, arm, study.parameters, study.tokens["train"], study.tokens["valid"], first=epoch == 1
+    )

@@ -18,35 +18,74 @@ from numpy.typing import NDArray
 
 from engine.common.errors import WinnowError
 from engine.config.pruning import DynamicPruningRecipe, PruningSettings
+from engine.config.rankings import FIELD
+from engine.data.samples import Prepared
 from engine.pruning.thresholds import keep, quantile
+from engine.studies import flops
 from engine.studies.job import Job, run_units
 from engine.studies.pruning.arms import Baseline, EvaluateBefore, PruningStudy, arm_units
+from engine.studies.pruning.candidates import PASS, CandidateMaker, Candidates, Cost, field_values, needs_states
+from engine.studies.pruning.model_rankings import ranking_units, read_rankings
 from engine.studies.pruning.prepare import of_split, open_pair
-from engine.studies.pruning.scoring import unscored_rows
+from engine.studies.pruning.scoring import Scored, tokens_of, unscored_rows
+from engine.studies.pruning.validation import Validation, ValidationParts, validation_parts
 from engine.studies.work_units import WorkUnit
-from engine.training.finetune import Evaluation
 
 
 def run(job: Job, recipe: DynamicPruningRecipe) -> None:
     models, prepared = open_pair(job, recipe)
     job.broadcast("pair", lambda: (models, prepared.dataset))
     study = PruningStudy(job, recipe, models, prepared.dataset)
-    train, valid = of_split(prepared, "train"), of_split(prepared, "valid")
+    train = of_split(prepared, "train")
+    valid = validation_parts(
+        of_split(prepared, "valid"), recipe.data.split_seed, any(arm.uses_target for arm in recipe.entries)
+    )
+    check_arms(recipe, prepared, valid)
     first = study.score_all(train)
     tau, tau_max = resolve_tau(recipe.pruning, first.values[recipe.pruning.metric])
-    check_tau(recipe.pruning, first.values[recipe.pruning.metric], tau, tau_max)
+    if "dynamic" in study.arms:
+        check_tau(recipe.pruning, first.values[recipe.pruning.metric], tau, tau_max)
     job.ledger.set_provenance(
         job.run.id,
         tau=tau,
         tau_max=tau_max if math.isfinite(tau_max) else None,
         not_a_number=unscored_rows(train, first),
+        validation={"target": len(valid.target), "pick": len(valid.pick), "report": len(valid.report)},
         **study.cache_facts(),
     )
     unit = WorkUnit("the student before training", EvaluateBefore(valid))
     run_units(job, study, [unit], "measuring the student before training")
-    before = Evaluation(**job.ledger.run(job.run.id).provenance["before_training"])
-    study.baseline = job.broadcast("baseline", lambda: Baseline(train, valid, first, before, tau, tau_max))
+    before = Validation(**job.ledger.run(job.run.id).provenance["before_training"])
+    student = study.parameters
+    units = ranking_units(job, recipe, student, train, valid.target, first.values["nll_student"])
+    run_units(job, study, units, "ranking the samples")
+    candidates = _candidates(study, prepared, first, valid)
+    study.baseline = job.broadcast("baseline", lambda: Baseline(train, valid, first, candidates, before, tau, tau_max))
     run_units(job, study, arm_units(study), "training every arm")
+
+
+def _candidates(study: PruningStudy, prepared: Prepared, first: Scored, valid: ValidationParts) -> Candidates:
+    """Every ranking, filter and grouping that the arms name, and what each has cost."""
+    job, recipe, train = study.job, study.recipe, of_split(prepared, "train")
+    values, costs = read_rankings(job, recipe, study.parameters, train, valid.target)
+    costs[PASS] = Cost(first.seconds, flops.scoring(tokens_of(train), sum(study.models.parameters.values())))
+    wanted = any(needs_states(arm, recipe.pruning.metric) for arm in recipe.entries)
+    states = study.scorer.read_states(train) if wanted else np.empty((len(train), 0), np.float32)
+    texts = [text for text, sample in zip(prepared.texts, prepared.samples, strict=True) if sample.split == "train"]
+    with job.phase("choosing samples for every arm", 0):
+        return CandidateMaker(recipe, train, texts, states).make(first.values | values, costs)
+
+
+def check_arms(recipe: DynamicPruningRecipe, prepared: Prepared, valid: ValidationParts) -> None:
+    """Raises WinnowError before anything is computed if an arm asks for a column or a target that is not there."""
+    for name in recipe.rankings:
+        if name.startswith(FIELD):
+            field_values(name.removeprefix(FIELD), prepared.texts)
+    if any(arm.uses_target for arm in recipe.entries) and not (valid.target and valid.pick):
+        raise WinnowError(
+            "An arm looks at a target, which is a quarter of the validation samples, and there are too few; raise "
+            "data.valid_fraction."
+        )
 
 
 def open_run(job: Job, recipe: DynamicPruningRecipe) -> PruningStudy:
