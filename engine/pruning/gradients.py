@@ -1,4 +1,4 @@
-"""GraNd: the norm of the gradient of one sample (Paul, Ganguli, Dziugaite 2021, "Deep Learning on a Data Diet")."""
+"""Scores from the gradient of one sample: its norm (GraNd), and its likeness to that of a target (LESS)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ def grand(
     network: nn.Module, inputs: Tensor | tuple[Tensor, ...], targets: Tensor, loss: Loss, batch_size: int
 ) -> NDArray[np.float64]:
     """norm2 of the gradient of each sample's loss with respect to ALL parameters; high = keep.
+
+    GraNd of Paul, Ganguli, Dziugaite 2021, "Deep Learning on a Data Diet".
 
     `inputs` (n, ...), or a tuple of such tensors that the network takes as its arguments; `targets` (n, ...).
     `loss(output, target)` is a scalar for the output (C,) of one sample and its target. Returns (n,) of one run, at
@@ -53,3 +55,23 @@ def grand(
 def _one_by_one(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """As vmap(function), for a batch of one sample."""
     return lambda *batch: function(*(part[0] for part in batch))[None]
+
+
+def target_likeness(projected: NDArray[np.floating], target: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Cosine of each sample's gradient with the mean gradient of the target samples; high = keep.
+
+    LESS (Xia et al. 2024, "LESS: Selecting Influential Data for Targeted Instruction Tuning") with one target set and
+    one warm-up checkpoint, in the form of SGD: the paper sums over several checkpoints, takes Adam's step instead of
+    the gradient for training samples, and the best of several target sets.
+
+    `projected` (n, w), `target` (m, w), projected alike. Returns (n,) from -1 to 1; NaN for a gradient of zero, and for
+    all if the mean of the target is zero. Raises ValueError if there is no target sample or the widths differ.
+    """
+    if not len(target) or projected.shape[1:] != target.shape[1:]:
+        raise ValueError(f"cannot compare gradients of shape {projected.shape} with a target of {target.shape}")
+    direction = target.mean(0, dtype=np.float64)
+    gradients = projected.astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosines = gradients @ direction / (np.linalg.norm(gradients, axis=1) * np.linalg.norm(direction))
+    bounded: NDArray[np.float64] = np.clip(cosines, -1.0, 1.0)  # rounding
+    return bounded

@@ -1,4 +1,4 @@
-"""GraNd: the gradient of one sample, over all parameters, whatever the batch."""
+"""The gradient of one sample: over all parameters, whatever the batch; and its likeness to that of a target."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from engine.pruning.gradients import grand
+from engine.pruning.gradients import grand, target_likeness
 
 
 def small(outputs: int = 3) -> nn.Module:
@@ -106,3 +106,27 @@ def test_a_network_in_training_mode_is_refused_and_none_is_changed() -> None:
     network[2].train()
     with pytest.raises(ValueError, match="training mode"):
         grand(network, *batch(), F.cross_entropy, 4)
+
+
+def test_likeness_to_a_target_is_a_cosine_with_its_mean() -> None:
+    """Closed form: the mean of (2, 0) and (0, 2) points along (1, 1); length does not matter, and high = keep."""
+    target = np.array([[2.0, 0.0], [0.0, 2.0]], dtype=np.float32)
+    samples = np.array([[3.0, 3.0], [5.0, 0.0], [1.0, -1.0], [-0.1, -0.1], [0.0, 0.0]], dtype=np.float32)
+    found = target_likeness(samples, target)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, [1, np.sqrt(0.5), 0, -1, np.nan], atol=1e-12)
+
+
+def test_likeness_is_to_the_mean_gradient_not_to_the_mean_direction() -> None:
+    """A target sample with a long gradient moves the mean more, as in the paper."""
+    target = np.array([[3.0, 0.0], [0.0, 1.0]])
+    np.testing.assert_allclose(target_likeness(np.array([[1.0, 0.0]]), target), [3 / np.sqrt(10)])
+
+
+def test_without_a_target_there_is_no_likeness() -> None:
+    """Opposed target samples have no mean direction; none, or other widths, is a mistake of the caller."""
+    samples = np.ones((2, 3))
+    assert np.isnan(target_likeness(samples, np.array([[1.0, 0, 0], [-1.0, 0, 0]]))).all()
+    for target in (np.ones((0, 3)), np.ones((2, 4))):
+        with pytest.raises(ValueError, match="cannot compare"):
+            target_likeness(samples, target)
