@@ -13,18 +13,21 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from engine.common.errors import WinnowError
-from engine.config.kinds import Recipe
+from engine.config.kinds import PRUNING, Recipe
 from engine.config.load import RecipeError, load_recipe, ready_made
-from engine.export.tables import json_rows, run_table, write_table
+from engine.export.tables import VERDICT, json_rows, run_table, verdict_table, write_table
 from engine.storage import former
 from engine.storage.ledger import Ledger, Run
 from engine.storage.tables import SCHEMAS
 from engine.storage.workspace import Workspace, open_workspace
+
+if TYPE_CHECKING:
+    from engine.analysis.pruning_results import Results
 
 DEMOS = ("demo-kl", "demo-kd", "demo-text-distill", "demo-digits-distill")
 
@@ -52,7 +55,10 @@ def main(arguments: list[str] | None = None, prog: str = "winnow") -> int:
 
 
 def run(workspace: Workspace, options: argparse.Namespace) -> int:
-    return _start_here(workspace, _recipe(options), options.device)
+    recipe = _recipe(options)
+    if options.pick and recipe.kind != PRUNING.name:
+        raise WinnowError(f"--pick recommends one of the arms of {PRUNING.label}; {recipe.kind} has none.")
+    return _start_here(workspace, recipe, options.device, options.pick)
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
@@ -153,12 +159,31 @@ def resume(workspace: Workspace, options: argparse.Namespace) -> None:
 
 def table(workspace: Workspace, options: argparse.Namespace) -> None:
     ledger = Ledger(workspace)
-    data = run_table(workspace, ledger.parts(ledger.run(options.run).id, options.table), options.table)
+    found = ledger.run(options.run)
+    if options.table == VERDICT:
+        data = verdict_table(_results(workspace, ledger, found))
+    else:
+        data = run_table(workspace, ledger.parts(found.id, options.table), options.table)
     if options.out is None:
         json.dump(json_rows(data), sys.stdout, indent=1)
         print()
     else:
         write_table(data, options.out)
+
+
+def _results(workspace: Workspace, ledger: Ledger, found: Run) -> Results:
+    """What the arms of a run of dynamic pruning have come to. Raises WinnowError if there is nothing to compare yet."""
+    from engine.analysis.pruning_results import results_of
+    from engine.storage.store import Store
+
+    if found.kind != PRUNING.name:
+        raise WinnowError(f"Run {found.id} has no arms to compare: it is of the kind {found.kind}.")
+    store = Store.in_memory(workspace, found.id)
+    store.sync(ledger)
+    results = results_of(store, found)
+    if results is None:
+        raise WinnowError(f"No epoch of run {found.id} has been trained yet; ask again later.")
+    return results
 
 
 def export(workspace: Workspace, options: argparse.Namespace) -> None:
@@ -185,8 +210,13 @@ def doctor(workspace: Workspace, options: argparse.Namespace) -> None:
         print(line)
 
 
-def _foreground(workspace: Workspace, start: Callable[[Ledger], tuple[Run, Any]], device: str) -> int:
-    """Do a run in this process, with a progress bar on a terminal; its id is the last line."""
+def _foreground(
+    workspace: Workspace, start: Callable[[Ledger], tuple[Run, Any]], device: str, pick: bool = False
+) -> int:
+    """Do a run in this process, with a progress bar on a terminal; its id is the last line.
+
+    With `pick`, the line before says which of its arms is recommended.
+    """
     from engine.runtime.worker import execute
 
     ledger = Ledger(workspace)
@@ -203,6 +233,8 @@ def _foreground(workspace: Workspace, start: Callable[[Ledger], tuple[Run, Any]]
     ended = ledger.run(found.id)
     if ended.error:
         print(f"winnow: {ended.error}", file=sys.stderr)
+    if pick and state == "done" and (picked := _results(workspace, ledger, ended).pick):
+        print(picked.sentence)
     print(found.id)
     return 0 if state == "done" else 1
 
@@ -224,8 +256,8 @@ def _silent_about_failures() -> Iterator[None]:
             handler.removeFilter(passes)
 
 
-def _start_here(workspace: Workspace, recipe: Recipe, device: str) -> int:
-    return _foreground(workspace, lambda ledger: ledger.start(recipe), device)
+def _start_here(workspace: Workspace, recipe: Recipe, device: str, pick: bool = False) -> int:
+    return _foreground(workspace, lambda ledger: ledger.start(recipe), device, pick)
 
 
 def _resume_here(workspace: Workspace, found: Run, device: str) -> int:
@@ -287,7 +319,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         sub.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
         return sub
 
-    with_device(with_recipe(add("run", run, "do a run now, in the foreground, with progress")))
+    run_parser = with_device(with_recipe(add("run", run, "do a run now, in the foreground, with progress")))
+    run_parser.add_argument(
+        "--pick", action="store_true", help="say which arm to use: picked on half of the validation samples"
+    )
     with_recipe(add("submit", submit, "queue a run and print its id"))
     add("serve", serve, "work on the queue until stopped")
     demo_parser = with_device(add("demo", demo, "build the embedded demo"))
@@ -299,7 +334,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     with_run(add("resume", resume, "queue a failed or cancelled run again"))
     table_parser = with_run(add("table", table, "the rows of a table of a run"))
     table_parser.add_argument(
-        "table", metavar="TABLE", type=former.current, choices=list(SCHEMAS), help=", ".join(SCHEMAS)
+        "table", metavar="TABLE", type=former.current, choices=[*SCHEMAS, VERDICT], help=", ".join([*SCHEMAS, VERDICT])
     )
     table_parser.add_argument("--out", type=Path, metavar="FILE", help="a .parquet, .csv or .json file")
     export_parser = with_run(add("export", export, "the kept samples, or a distilled set, and a manifest"))

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +16,12 @@ from engine.common.characters import completed, name_parts
 from engine.common.errors import WinnowError
 from engine.storage.parts import Part, read_table
 from engine.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    from engine.analysis.pruning_results import Results
+
+VERDICT = "verdict"
+"""A table that is made from the others."""
 
 
 def run_table(workspace: Workspace, parts: Sequence[Part], table: str) -> pa.Table:
@@ -39,6 +45,13 @@ def run_table(workspace: Workspace, parts: Sequence[Part], table: str) -> pa.Tab
             ]
         row["tokens"] = [texts.get(place, "") for place in range(len(row["tokens"]))]
     return pa.Table.from_pylist(rows, schema=data.schema)
+
+
+def verdict_table(found: Results) -> pa.Table:
+    """One row per arm that chooses: how much more compute random choice needs for the same loss, and whether it is more
+    than chance. `net` charges the seconds of choosing, `net_flops` the operations; `bound` and those of the others say
+    if a multiplier lies beyond the measured curve."""
+    return pa.Table.from_pandas(found.verdicts.drop(columns=["loss", "rival_loss"]), preserve_index=False)
 
 
 def write_table(data: pa.Table, out: Path) -> None:
