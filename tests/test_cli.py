@@ -56,7 +56,7 @@ def test_run_prints_the_id_last_and_ends_with_zero(workspace: Workspace, tmp_pat
     assert done.returncode == 0, done.stderr
     run = done.stdout.splitlines()[-1]
     assert Ledger(workspace).run(run).state == "done"
-    assert {part.table for part in Ledger(workspace).parts(run)} == {"samples", "scores", "token_scores"}
+    assert {part.table for part in Ledger(workspace).parts(run)} == {"samples", "scores", "token_scores", "states"}
 
 
 def test_a_failed_run_ends_with_one_and_one_sentence(

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from engine.common.memory import is_out_of_memory
 from engine.scoring.hidden import HiddenCache, device_of, stamp_of
 from engine.scoring.kl import token_scores
 from engine.scoring.lm_head import LmHead, OwnLogits
+from engine.scoring.response_states import projection, response_states
 from engine.scoring.scored_model import ScoredModel, scored_model
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ LOGITS_BYTES = {"cpu": 1 << 28, "cuda": 1 << 31}  # of the logits of one model t
 
 @dataclass(frozen=True, eq=False)
 class SampleScores:
-    """Every score of one sample of N positions: arrays (N,), nats; the last four (N, k), most probable first.
+    """Every score of one sample of N positions: arrays (N,), nats; ids and probabilities (N, k), most probable first.
 
     Positions with NaN or infinity in a model's logits are NaN in every float array.
     """
@@ -53,6 +54,7 @@ class SampleScores:
     teacher_probs: Floats
     student_ids: Ids
     student_probs: Floats
+    state: Floats | None = field(default=None, kw_only=True)  # (64,): the teacher's over the response, if asked for
 
     def metrics(self) -> dict[str, float]:
         """One number per metric, high = keep: nats per token, or a share; NaN if one position that it counts is NaN.
@@ -89,6 +91,7 @@ def score_samples(
     token_budget: int,
     tile: int,
     top_k: int = 0,
+    with_states: bool = False,
     cache: HiddenCache | None = None,
     cache_key: str = "",
     tick: Callable[[int, int], None] | None = None,
@@ -97,11 +100,14 @@ def score_samples(
 
     A model is scored through its final hidden states and LM head if they give its own logits, else through those
     (`scored_model`), in batches whose logits stay below LOGITS_BYTES. `vocab_size` is the largest id of the tokenizer
-    plus one: both heads are cut to it. At most `token_budget` tokens, padding counted,
-    are in one batch; out of memory halves the budget. With a `cache`, the teacher's hidden states are read from
-    `cache_key`, or stored there while the limit allows; `cache_key` must change with the teacher. If they are cached
-    the teacher's body is not run, and its LmHead alone suffices as `teacher`. `tick(done, total)` is called with the
-    scored tokens after every round and may raise to stop.
+    plus one: both heads are cut to it. At most `token_budget` tokens, padding counted, are in one batch; out of memory
+    halves the budget. With a `cache`, the teacher's hidden states are read from `cache_key`, or stored there while the
+    limit allows; `cache_key` must change with the teacher. If they are cached the teacher's body is not run, and its
+    LmHead alone suffices as `teacher`. `tick(done, total)` is called with the scored tokens after every round and may
+    raise to stop.
+
+    `with_states` fills `SampleScores.state` with the mean of the teacher's hidden states (its logits, if it is scored
+    through them) over the positions that predict the response, times `projection`; 64 times NaN if it is not finite.
 
     Raises WinnowError if a sample cannot be scored (naming its row), if one row alone does not fit into memory, if a
     model cannot be run or is not causal, if a head is smaller than `vocab_size`, and if `teacher` is an LmHead without
@@ -121,8 +127,10 @@ def score_samples(
         if isinstance(head, OwnLogits):
             token_budget = min(token_budget, max(LOGITS_BYTES[device.type] // (4 * head.rows), 1))
     states = _TeacherStates(read_t, samples, cache, cache_key)
+    width = head_t.weight.shape[1] if isinstance(head_t, LmHead) else vocab_size
+    matrix = projection(width).to(device) if with_states else None
 
-    def score_round(batches: list[list[int]]) -> Columns:
+    def score_round(batches: list[list[int]]) -> tuple[Columns, Floats | None]:
         with torch.inference_mode():
             hidden_t, hidden_s, labels = [], [], []
             for members in batches:
@@ -130,8 +138,12 @@ def score_samples(
                 hidden_t.append(states.of(members, batch))
                 hidden_s.append(read_s.states(batch))
                 labels.append(batch.labels)
+            read = torch.cat(hidden_t)
+            means = None
+            if matrix is not None:
+                means = response_states(read[:, :width], [samples[i].response for i in _flat(batches)], matrix)
             columns = token_scores(
-                torch.cat(hidden_t),
+                read,
                 torch.cat(hidden_s),
                 head_t,
                 head_s,
@@ -140,22 +152,24 @@ def score_samples(
                 tile=tile,
                 top_k=top_k,
             )
-            return [_numpy(column) for column in columns]
+            return [_numpy(column) for column in columns], None if means is None else _numpy(means)
 
     lengths = [len(sample.input_ids) for sample in samples]
     results: dict[int, SampleScores] = {}
     done, total = 0, sum(lengths)
     pending = plan_rounds(lengths, token_budget, BATCH_COST[device.type])
     while pending:
-        columns = _unless_out_of_memory(score_round, pending[0])
-        if columns is None:
+        scored = _unless_out_of_memory(score_round, pending[0])
+        if scored is None:
             pending = _smaller(pending, samples, lengths, BATCH_COST[device.type])
             continue
+        columns, means = scored
         stop = 0
-        for i in _flat(pending.pop(0)):
+        for place, i in enumerate(_flat(pending.pop(0))):
             start, stop = stop, stop + lengths[i]
             rows = (column[start:stop] for column in columns)
-            results[i] = SampleScores(samples[i].row, samples[i].response, *rows)
+            state = None if means is None else means[place]
+            results[i] = SampleScores(samples[i].row, samples[i].response, *rows, state=state)
         done += stop
         if tick is not None:
             tick(done, total)
@@ -184,7 +198,7 @@ def _numpy(column: Tensor) -> NDArray[Any]:
     return column.to("cpu", kind).numpy()
 
 
-def _unless_out_of_memory(function: Callable[[list[list[int]]], Columns], batches: list[list[int]]) -> Columns | None:
+def _unless_out_of_memory(function: Callable[[list[list[int]]], Item], batches: list[list[int]]) -> Item | None:
     """`function(batches)`, or None if it ran out of memory; all that it had allocated is free again on return."""
     try:
         return function(batches)

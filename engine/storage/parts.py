@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -88,8 +89,16 @@ def read_seconds(path: Path) -> float:
 
 
 def read_column(path: Path, column: str) -> NDArray[Any]:
-    """One column of numbers or names of a part, in the order it was written."""
-    values: NDArray[Any] = pq.read_table(path, columns=[column]).column(column).to_numpy()
+    """One column of a part, in the order it was written, as `as_array` gives it."""
+    return as_array(pq.read_table(path, columns=[column]).column(column))
+
+
+def as_array(column: pa.ChunkedArray) -> NDArray[Any]:
+    """A column of n numbers or names without null as (n,), one of lists of one fixed length k as (n, k)."""
+    if pa.types.is_fixed_size_list(column.type):
+        rows: NDArray[Any] = pc.list_flatten(column).to_numpy().reshape(-1, column.type.list_size)
+        return rows
+    values: NDArray[Any] = column.to_numpy()
     return values
 
 

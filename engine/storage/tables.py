@@ -53,6 +53,14 @@ TOKEN_SCORES = pa.schema(
         ("turns", pa.list_(pa.struct([("speaker", pa.string()), ("first", pa.int32())]))),
     ]
 )
+STATES = pa.schema(
+    [
+        ("run", pa.string()),
+        ("row", pa.int32()),
+        # What the teacher's head reads, mean over the response, times the projection that the run's provenance names.
+        ("state", pa.list_(pa.float32(), 64)),  # 64 times NaN if the teacher gave NaN
+    ]
+)
 SELECTIONS = pa.schema(
     [
         ("run", pa.string()),
@@ -178,6 +186,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "samples": SAMPLES,
     "scores": SCORES,
     "token_scores": TOKEN_SCORES,
+    "states": STATES,
     "selections": SELECTIONS,
     "metrics": METRICS,
     "grid": GRID,

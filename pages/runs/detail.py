@@ -32,6 +32,7 @@ LABELS = {
     "student_hash": "student, hash",
     "teacher_own_logits": "teacher scored through its own logits, because",
     "student_own_logits": "student scored through its own logits, because",
+    "states": "projection of the teacher's states",
     "template": "prompt template",
     "not_a_number": "rows without a score",
     "cluster.address": "address of the cluster",

@@ -86,6 +86,7 @@ def assert_same_study(workspace: Workspace, run: str, undisturbed_study: tuple[W
         ("samples", ["row"]),
         ("scores", ["arm", "seed", "epoch", "row", "metric"]),
         ("token_scores", ["epoch", "row"]),
+        ("states", ["row"]),
         ("selections", ["arm", "seed", "epoch", "row"]),
         ("metrics", ["arm", "seed", "epoch", "split", "name"]),
     ):

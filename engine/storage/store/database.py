@@ -17,6 +17,7 @@ import psutil
 from numpy.typing import NDArray
 
 from engine.common.errors import WinnowError
+from engine.storage.parts import as_array
 from engine.storage.store.schema import make_tables
 from engine.storage.workspace import Workspace
 
@@ -104,9 +105,10 @@ class Database:
         return [dict(zip(names, row, strict=True)) for row in found]
 
     def _columns(self, sql: str, **values: Any) -> list[NDArray[Any]]:
-        """The result of one query as one array for each column; for millions of numbers without null."""
+        """The result of one query as one array for each column, (n, k) if it holds lists; for millions of numbers
+        without null."""
         with self._cursor() as cursor:
-            return [column.to_numpy() for column in cursor.sql(sql, params=values).to_arrow_table().columns]
+            return [as_array(column) for column in cursor.sql(sql, params=values).to_arrow_table().columns]
 
     def _dataset(self, run: str) -> int:
         """The number of the dataset a run uses; -1, which none has, before its samples have been ingested."""

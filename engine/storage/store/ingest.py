@@ -11,11 +11,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from engine.storage.parts import Part, read_part
-from engine.storage.store.schema import NUMBERED
+from engine.storage.store.schema import NUMBERED, PLAIN
 from engine.storage.tables import SCHEMAS
 from engine.storage.workspace import Workspace
 
-ORDER = ("samples", "scores", "selections", "metrics", "token_scores", *NUMBERED)
+ORDER = ("samples", "scores", "selections", *PLAIN, "token_scores", *NUMBERED)
 FACET_VALUES = 100  # a field with more different values than this is text, not a facet
 
 
@@ -56,12 +56,10 @@ def ingest(workspace: Workspace, cursor: duckdb.DuckDBPyConnection, run: str, ta
     else:
         incoming = ds.dataset([str(path) for path in paths], schema=SCHEMAS[table], format="parquet")
         cursor.register("incoming", incoming)
-        {
-            "samples": _ingest_samples,
-            "scores": _ingest_scores,
-            "selections": _ingest_selections,
-            "metrics": _ingest_metrics,
-        }[table](cursor, run)
+        if table in PLAIN:
+            cursor.execute(f"INSERT INTO {table} SELECT i.* REPLACE ($run AS run) FROM incoming i", {"run": run})
+        else:
+            {"samples": _ingest_samples, "scores": _ingest_scores, "selections": _ingest_selections}[table](cursor, run)
         cursor.unregister("incoming")
     ingested = {
         "run": [run] * len(parts),
@@ -185,10 +183,6 @@ def _ingest_selections(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
         "WHERE c.run = $run ORDER BY c.id, i.row",
         {"run": run},
     )
-
-
-def _ingest_metrics(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
-    cursor.execute("INSERT INTO metrics SELECT i.* REPLACE ($run AS run) FROM incoming i", {"run": run})
 
 
 def _ingest_numbered(cursor: duckdb.DuckDBPyConnection, run: str, table: str, paths: list[Path]) -> None:

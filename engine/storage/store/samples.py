@@ -1,12 +1,14 @@
-"""Queries of the samples themselves: their text, their fields, their tokens."""
+"""Queries of the samples themselves: their text, their fields, their tokens, their states."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from engine.common.errors import WinnowError
 from engine.storage import former
@@ -65,6 +67,14 @@ class SampleQueries(Database):
                 most=most,
             ),
         )
+
+    def states(self, run: str) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Rows (n,), ascending, and the teacher's projected mean state over the response of each, (n, 64).
+
+        Both are empty if the run has none, as those of earlier versions.
+        """
+        rows, states = self._columns("SELECT row, state FROM states WHERE run = $run ORDER BY row", run=run)
+        return rows, states
 
     def token_scores(self, run: str, epoch: int, row: int) -> dict[str, Any] | None:
         """The token scores of one sample in one epoch, read from their part; None if they were not recorded.

@@ -6,8 +6,11 @@ import duckdb
 
 from engine.storage.tables import SCHEMAS
 
-FILE = "winnow-6.duckdb"
+FILE = "winnow-7.duckdb"
 """The number changes with the tables: a file of another version is left alone and made anew."""
+
+PLAIN = ("metrics", "states")
+"""Tables whose rows are in the parts once, and in the store as they are there."""
 
 NUMBERED = ("grid", "distilled", "distilled_tokens", "evaluation")
 """Tables whose rows have the number of their part in a first column `part`: of repeated rows the last part's count."""
@@ -42,7 +45,7 @@ CREATE TABLE token_rows (part INTEGER, epoch INTEGER, "row" INTEGER, row_group I
 
 def make_tables(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(TABLES)
-    for table in ("metrics", *NUMBERED):
+    for table in (*PLAIN, *NUMBERED):
         part = "0::INTEGER AS part, " if table in NUMBERED else ""
         connection.register("schema", SCHEMAS[table].empty_table())
         connection.execute(f"CREATE TABLE {table} AS SELECT {part}* FROM schema")

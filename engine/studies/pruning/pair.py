@@ -14,6 +14,7 @@ from engine.config.pruning import ScoreRecipe, ScoringSettings
 from engine.data.samples import EncodedSample
 from engine.data.tokenizers import vocabulary_size
 from engine.models.loading import LoadedModel
+from engine.scoring.response_states import PROJECTION
 from engine.scoring.scored_model import CHECK_SAMPLES, scored_model
 from engine.studies import flops
 from engine.studies.job import Job, run_units
@@ -85,7 +86,8 @@ class PairRun:
         job = self.job
         with job.phase("loading the models", 0):
             teacher, student = self.models.teacher(job), self.student
-        job.ledger.set_provenance(job.run.id, **model_facts("teacher", teacher), **model_facts("student", student))
+        facts = model_facts("teacher", teacher) | model_facts("student", student)
+        job.ledger.set_provenance(job.run.id, **facts, states=PROJECTION)
         for role, loaded in (("teacher", teacher), ("student", student)):
             if why := scored_model(loaded.model, key.samples, vocabulary_size(self.models.tokenizer)).why:
                 job.ledger.set_provenance(job.run.id, **{f"{role}_own_logits": why})

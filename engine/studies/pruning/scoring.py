@@ -1,4 +1,4 @@
-"""Scoring training samples piece by piece: scores, and token scores if the pages show them."""
+"""Scoring training samples piece by piece: scores, token scores if the pages show them, the teacher's states once."""
 
 from __future__ import annotations
 
@@ -50,6 +50,12 @@ class Epoch(NamedTuple):
         arm = BASE if self.arm == BASE else f"{self.arm}-s{self.seed}"
         return f"{arm}-e{self.epoch:03d}-{piece.index:05d}"
 
+    @property
+    def tables(self) -> list[str]:
+        """The tables that these scores are recorded in. The teacher stays as it is, and so do its states."""
+        extra = {"token_scores": self.detail, "states": self.arm == BASE}
+        return ["scores", *(table for table, recorded in extra.items() if recorded)]
+
 
 FIRST = Epoch(BASE, -1, 1, detail=True)
 
@@ -90,8 +96,7 @@ class Scorer:
 
     def has(self, piece: Range, epoch: Epoch) -> bool:
         """Whether the parts of one piece are there."""
-        tables = ("scores", "token_scores") if epoch.detail else ("scores",)
-        return all(self.job.has(table, epoch.part(piece)) for table in tables)
+        return all(self.job.has(table, epoch.part(piece)) for table in epoch.tables)
 
     def score_piece(
         self, student: PreTrainedModel, piece: Range, samples: Sequence[EncodedSample], epoch: Epoch, tick: Tick
@@ -106,6 +111,7 @@ class Scorer:
             token_budget=self.settings.token_budget,
             tile=self.settings.tile,
             top_k=TOP_TOKENS if epoch.detail else 0,
+            with_states="states" in epoch.tables,
             cache=self._hidden_cache(),
             cache_key=f"shard-{piece.index:05d}",
             tick=tick,
@@ -113,8 +119,11 @@ class Scorer:
         seconds = time.perf_counter() - started
         name = epoch.part(piece)
         parts = [self.job.write("scores", name, _score_columns(results, epoch), seconds=seconds)]
-        if epoch.detail:
+        if "token_scores" in epoch.tables:
             parts.append(self.job.write("token_scores", name, self._token_rows(results, samples, epoch.epoch)))
+        if "states" in epoch.tables:
+            columns = {"row": [result.row for result in results], "state": [result.state for result in results]}
+            parts.append(self.job.write("states", name, columns))
         self.job.record(parts)
         for sample, result in zip(samples, results, strict=True):
             if not np.isfinite(result.kl).all():
@@ -161,6 +170,11 @@ class Scorer:
             seconds += read_seconds(path)
         whole = {metric: parts for metric, parts in values.items() if len(parts) == len(self.ranges(samples))}
         return Scored({metric: np.concatenate(parts) for metric, parts in whole.items()}, seconds)
+
+    def read_states(self, samples: Sequence[EncodedSample]) -> NDArray[np.float32]:
+        """The teacher's projected mean states over the responses, in the order of the samples: (n, 64)."""
+        paths = [self.job.part_path("states", FIRST.part(piece)) for piece in self.ranges(samples)]
+        return np.concatenate([read_column(path, "state") for path in paths])
 
 
 def tokens_of(samples: Iterable[EncodedSample]) -> int:

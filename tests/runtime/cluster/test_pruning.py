@@ -17,6 +17,7 @@ pytestmark = pytest.mark.cluster
 TABLES = {
     "scores": ["arm", "seed", "epoch", "row", "metric"],
     "token_scores": ["epoch", "row"],
+    "states": ["row"],
     "selections": ["arm", "seed", "epoch", "row"],
     "metrics": ["arm", "seed", "epoch", "split", "name"],
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 
 from engine.common.errors import WinnowError
 from engine.storage.ledger import Ledger
+from engine.storage.parts import Part, write_part
 from engine.storage.store import SampleQuery, Store
 from engine.storage.workspace import Workspace
 from tests.fixtures.pruning_workspace import NAN_ROW, fill_workspace
-from tests.fixtures.store_parts import table
+from tests.fixtures.store_parts import submit, table
 
 EPOCHS = 3
 
@@ -138,6 +140,42 @@ def test_token_scores(made: tuple[Store, str, Path]) -> None:
             assert np.mean(found["kl"]) == pytest.approx(value.iloc[0], rel=1e-5), scoring
     assert store.token_scores(run, 1, NAN_ROW) is None
     assert store.token_scores(run, EPOCHS + 1, int(row)) is None
+
+
+def test_states(made: tuple[Store, str, Path]) -> None:
+    """Protects what clusters and the map are made of: every state with its row, in the order of the rows, NaN kept."""
+    store, run, folder = made
+    kept = table(folder, "states").sort_values("row")
+    rows, states = store.states(run)
+    assert states.dtype == np.float32
+    np.testing.assert_array_equal(rows, kept["row"])
+    np.testing.assert_array_equal(states, np.stack(kept["state"].tolist()))
+    assert np.isnan(states).all(1).tolist() == (rows == NAN_ROW).tolist()
+    rows, states = store.states("of an earlier version")
+    assert rows.shape == (0,)
+    assert states.shape == (0, 64)
+
+
+def test_states_are_replaced_with_their_part(workspace: Workspace, ledger: Ledger) -> None:
+    """Protects a piece that is scored again: its states take the place of the former ones, and go with their part."""
+    run = submit(ledger)
+
+    def part(rows: list[int], value: float) -> Part:
+        states = [np.full(64, value, dtype=np.float32) for _ in rows]
+        return write_part(workspace, run, "states", f"base-e001-{rows[0]:05d}", {"row": rows, "state": states})
+
+    with closing(Store(workspace)) as store:
+        ledger.record_parts([part([4, 5], 1.0), part([0, 1], 2.0)])
+        store.sync(ledger)
+        again = part([4, 5], 3.0)
+        ledger.record_parts([again])
+        store.sync(ledger)
+        rows, states = store.states(run)
+        assert rows.tolist() == [0, 1, 4, 5]
+        assert states[:, 63].tolist() == [2.0, 2.0, 3.0, 3.0]
+        ledger.forget_parts([again])
+        store.sync(ledger)
+        assert store.states(run)[0].tolist() == [0, 1]
 
 
 def test_token_scores_of_a_damaged_part(workspace: Workspace, ledger: Ledger) -> None:

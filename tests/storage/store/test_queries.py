@@ -257,3 +257,4 @@ def test_an_unknown_ranking(workspace: Workspace, ledger: Ledger) -> None:
         assert store.splits(run).empty
         assert store.sample(run, 0) is None
         assert store.token_scores(run, 1, 0) is None
+        assert [len(part) for part in store.states(run)] == [0, 0]
