@@ -88,6 +88,9 @@ class TrainingSettings(Settings):
     """Constant learning rate of AdamW."""
     loss_on: LossOn = "response"
     """The tokens that are trained on: those of the response, or all."""
+    kd_weight: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Weight w of knowledge distillation: the loss is (1 - w) cross-entropy + w KL(teacher ‖ student), at each token
+    that is trained on. The teacher stays as it is."""
     lora: LoraSettings = LoraSettings()
 
 

@@ -49,9 +49,14 @@ def scoring(tokens: int, parameters: int) -> float:
     return FORWARD * tokens * parameters
 
 
-def epoch(student: int, train_tokens: float, valid_tokens: int) -> float:
-    """Training on `train_tokens` and evaluating on `valid_tokens`; `student` is its number of parameters."""
-    return student * (LORA_STEP * train_tokens + FORWARD * valid_tokens)
+def epoch(student: int, train_tokens: float, valid_tokens: int, teacher: int = 0) -> float:
+    """Training on `train_tokens` and evaluating on `valid_tokens`; `student` is its number of parameters, `teacher` of
+    a teacher that it listens to.
+
+    The teacher counts as if it ran, though its states may be cached: scoring has filled the cache, and arms that need
+    no scores would have it for nothing.
+    """
+    return student * (LORA_STEP * train_tokens + FORWARD * valid_tokens) + FORWARD * teacher * train_tokens
 
 
 def arm_tokens(recipe: DynamicPruningRecipe, arm: ArmSettings, train_tokens: float) -> float:
@@ -60,12 +65,25 @@ def arm_tokens(recipe: DynamicPruningRecipe, arm: ArmSettings, train_tokens: flo
     return train_tokens * (budget.fraction if budget else 1.0)
 
 
+def listened_to(recipe: DynamicPruningRecipe, teacher: int) -> int:
+    """Parameters of the teacher that reads what a student is trained on; 0 if the student does not listen to it."""
+    return teacher if recipe.training.kd_weight else 0
+
+
 def arm_epoch(
-    recipe: DynamicPruningRecipe, arm: ArmSettings, student: int, train_tokens: int, valid_tokens: int, *, first: bool
+    recipe: DynamicPruningRecipe,
+    arm: ArmSettings,
+    teacher: int,
+    student: int,
+    train_tokens: int,
+    valid_tokens: int,
+    first: bool,
 ) -> float:
-    """One epoch of one arm, with new scores if it needs them; `student` is its number of parameters."""
+    """One epoch of one arm, with new scores if it needs them and a pass of the teacher if the student listens to it;
+    `teacher` and `student` are their numbers of parameters."""
     scored = scoring(train_tokens, student) if arm.scored_anew and not first else 0.0
-    return epoch(student, arm_tokens(recipe, arm, train_tokens), valid_tokens) + scored
+    tokens = arm_tokens(recipe, arm, train_tokens)
+    return epoch(student, tokens, valid_tokens, listened_to(recipe, teacher)) + scored
 
 
 def study(recipe: PairRecipe, teacher: int, student: int, train_tokens: int, valid_tokens: int) -> float:
@@ -74,7 +92,7 @@ def study(recipe: PairRecipe, teacher: int, student: int, train_tokens: int, val
     if isinstance(recipe, DynamicPruningRecipe):
         for arm in recipe.entries:
             first, later = (
-                arm_epoch(recipe, arm, student, train_tokens, valid_tokens, first=first) for first in (True, False)
+                arm_epoch(recipe, arm, teacher, student, train_tokens, valid_tokens, first) for first in (True, False)
             )
             total += len(recipe.seeds) * (first + (recipe.training.epochs - 1) * later)
         total += sum(ranking(recipe, name, student, train_tokens, valid_tokens // 4) for name in recipe.rankings)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import copy
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
+from engine.analysis.arms import called, described
 from engine.common.hashing import digest
 from engine.config.arms import ARMS
 from engine.config.kinds import PRUNING
 from engine.config.load import RecipeError, parse_recipe, to_dict
-from engine.config.rankings import METRICS
+from engine.config.pruning import DynamicPruningRecipe
+from engine.config.rankings import METRICS, RANKINGS
 from engine.config.toml import as_toml
 from engine.storage.ledger import Ledger
 from pages.shared import form, run_check
 from pages.shared.escape import escape_markdown
 
+READY = [name for name in RANKINGS if name != "random"]
+"""The rankings that can be added as an arm: highest first, chosen once."""
 DEMOS = ("demo-kl",)  # the one that needs no network
 
 
@@ -94,7 +98,8 @@ def _fields(base: dict[str, Any], ledger: Ledger) -> dict[str, Any]:
         )  # fmt: skip
         raw["models"]["student"] = right.text_input(
             "Student", base["models"]["student"], key=fields.key("student"),
-            help="The smaller model of the same tokenizer; a LoRA on it is trained.",
+            help="The smaller model of the same tokenizer; a LoRA on it is trained. exit:LAYER is the teacher cut "
+            "short.",
         )  # fmt: skip
     with st.container(border=True):
         st.markdown("**The threshold**")
@@ -119,13 +124,57 @@ def _fields(base: dict[str, Any], ledger: Ledger) -> dict[str, Any]:
         lora["dropout"] = columns[2].number_input(
             "LoRA dropout", value=lora["dropout"], step=0.05, key=fields.key("dropout")
         )
-        raw["arms"] = st.pills(
-            "Arms", ARMS, selection_mode="multi", default=base["arms"], key=fields.key("arms"),
-            help="What dynamic pruning is measured against. Without random subsets nothing can be claimed for it.",
+        training["kd_weight"] = columns[3].number_input(
+            "Weight of the teacher", value=training["kd_weight"], step=0.1, key=fields.key("kd_weight"),
+            help="0: every arm learns from the answers alone; 1: from what the teacher would say; between: from both.",
         )  # fmt: skip
+    with st.container(border=True):
+        st.markdown("**Arms**")
+        raw["arms"], raw["budget"] = _arms(fields, raw)
     raw["cluster"] = fields.cluster()
     raw["name"] = st.text_input("Name of the run", base["name"], key=fields.key("name"), width=360)
     return raw
+
+
+def _arms(fields: form.Fields, raw: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any] | None]:
+    """What is compared, and what each arm keeps in an epoch. Tables of the recipe stay as they are, by their names."""
+    known: dict[str, Any] = {name: name for name in ARMS} | {name: _ready(name) for name in READY}
+    known |= {arm if isinstance(arm, str) else arm["name"]: arm for arm in fields.base["arms"]}
+    default = [arm if isinstance(arm, str) else arm["name"] for arm in fields.base["arms"]]
+    names = st.multiselect(
+        "What is compared", list(known), default, format_func=called, key=fields.key("arms"), select_all=False,
+        help="Random choice is what all others are measured against: without it nothing can be claimed for them.",
+    )  # fmt: skip
+    budget = fields.base["budget"] or {"fraction": None, "of": "tokens"}
+    left, right, _ = st.columns([1, 1, 2], vertical_alignment="bottom")
+    fraction = left.number_input(
+        "Share kept in an epoch", value=budget["fraction"], step=0.05, format="%.2f", key=fields.key("budget"),
+        placeholder="as many samples as dynamic",
+        help="Of every arm but dynamic and everything. Empty: as many samples as dynamic keeps.",
+    )  # fmt: skip
+    of = right.segmented_control(
+        "of all", ["tokens", "samples"], default=budget["of"], required=True, key=fields.key("budget_of"),
+        help="Equal tokens are equal training cost.", disabled=fraction is None,
+    )  # fmt: skip
+    chosen = [known[name] for name in names]
+    settled = None if fraction is None else {"fraction": fraction, "of": of}
+    _say(chosen, raw, settled)
+    return chosen, settled
+
+
+def _ready(ranking: str) -> dict[str, Any]:
+    return {"name": ranking, "selection": {"rank_by": ranking}, "schedule": "once"}
+
+
+def _say(chosen: Sequence[Any], raw: Mapping[str, Any], budget: dict[str, Any] | None) -> None:
+    """What each arm does, in plain words; nothing of a recipe that `form.checked` refuses."""
+    try:
+        recipe = parse_recipe({**raw, "arms": chosen, "budget": budget}, "This recipe")
+    except RecipeError:
+        return
+    assert isinstance(recipe, DynamicPruningRecipe)
+    lines = [f"**{called(arm.name)}** {escape_markdown(described(arm, recipe))}" for arm in recipe.entries]
+    st.caption("  \n".join(lines))
 
 
 def _data(fields: form.Fields, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from engine.studies.pruning.scoring import Epoch, Scored, tokens_of
 from engine.studies.pruning.selections import fill, order_of
 from engine.studies.pruning.validation import Validation, ValidationParts, validate
 from engine.studies.work_units import WorkUnit
+from engine.training.causal_kd import KnowledgeDistillation
 from engine.training.finetune import train_epoch
 
 
@@ -82,6 +83,12 @@ class PruningStudy(PairRun):
     def parameters(self) -> int:
         """Of the student, as the run is planned."""
         return self.models.parameters["student"]
+
+    @cached_property
+    def kd(self) -> KnowledgeDistillation | None:
+        """What the student of every arm learns from beside the labels."""
+        weight = self.recipe.training.kd_weight
+        return KnowledgeDistillation(weight, self.scorer.teacher_logits(self.baseline.train)) if weight else None
 
     @cached_property
     def tokens(self) -> dict[str, int]:
@@ -226,7 +233,8 @@ def _epoch(
     """Train and evaluate one epoch, save its checkpoint, record its parts. Returns the optimizer steps so far."""
     job, settings = study.job, study.recipe.training
     message = f"seed {seed}, {arm.name}, epoch {epoch}: training on {int(kept.sum())} of {len(kept)} samples"
-    planned = flops.epoch(study.parameters, flops.arm_tokens(study.recipe, arm, study.tokens["train"]), 0)
+    teacher = flops.listened_to(study.recipe, study.models.parameters["teacher"])
+    planned = flops.epoch(study.parameters, flops.arm_tokens(study.recipe, arm, study.tokens["train"]), 0, teacher)
     started = time.perf_counter()
     with job.phase(message, planned) as tick:
         trained = train_epoch(
@@ -239,6 +247,7 @@ def _epoch(
             seed=seed,
             epoch=epoch,
             tick=tick,
+            kd=study.kd,
         )
     seconds = time.perf_counter() - started
     message = f"seed {seed}, {arm.name}, epoch {epoch}: validation"
@@ -256,7 +265,7 @@ def _epoch(
         "seconds_scoring": choosing.seconds,
         "seconds_training": seconds,
         "flops_scoring": choosing.flops,
-        "flops_training": flops.epoch(study.parameters, trained.tokens, 0),
+        "flops_training": flops.epoch(study.parameters, trained.tokens, 0, teacher),
     }
     threshold = _threshold(study, arm, tau)
     if threshold is not None:
@@ -324,6 +333,7 @@ def _checkpoint(study: PruningStudy, arm: ArmSettings, seed: int, epoch: int) ->
 
 def _epoch_flops(study: PruningStudy, arm: ArmSettings, epoch: int) -> float:
     """Planned operations of one epoch of one arm."""
+    parameters, tokens = study.models.parameters, study.tokens
     return flops.arm_epoch(
-        study.recipe, arm, study.parameters, study.tokens["train"], study.tokens["valid"], first=epoch == 1
+        study.recipe, arm, parameters["teacher"], parameters["student"], tokens["train"], tokens["valid"], epoch == 1
     )

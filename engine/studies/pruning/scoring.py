@@ -20,6 +20,8 @@ from engine.data.token_text import TokenText
 from engine.data.tokenizers import vocabulary_size
 from engine.scoring.hidden import HiddenCache
 from engine.scoring.score import SampleScores, score_samples
+from engine.scoring.scored_model import scored_model
+from engine.scoring.teacher_logits import TeacherLogits, cached_states
 from engine.storage.parts import read_column, read_seconds
 from engine.studies.job import Job, Tick
 from engine.studies.pruning.prepare import Models
@@ -113,7 +115,7 @@ class Scorer:
             top_k=TOP_TOKENS if epoch.detail else 0,
             with_states="states" in epoch.tables,
             cache=self._hidden_cache(),
-            cache_key=f"shard-{piece.index:05d}",
+            cache_key=cache_key(piece),
             tick=tick,
         )
         seconds = time.perf_counter() - started
@@ -128,6 +130,18 @@ class Scorer:
         for sample, result in zip(samples, results, strict=True):
             if not np.isfinite(result.kl).all():
                 self.job.log.warning("row %d has no score: a model gave NaN or Inf for it", sample.row)
+
+    def teacher_logits(self, samples: Sequence[EncodedSample]) -> TeacherLogits:
+        """Of the frozen teacher, for batches of these samples: from the states that are cached, else by its pass."""
+        teacher = scored_model(self.models.teacher(self.job).model, samples, self._vocabulary)
+        states = [
+            state
+            for piece in self.ranges(samples)
+            for state in cached_states(
+                self._hidden_cache(), cache_key(piece), samples[piece.start : piece.stop], teacher
+            )
+        ]
+        return TeacherLogits(teacher, self._vocabulary, [sample.row for sample in samples], states)
 
     def _hidden_cache(self) -> HiddenCache:
         if self._cache is None:
@@ -175,6 +189,11 @@ class Scorer:
         """The teacher's projected mean states over the responses, in the order of the samples: (n, 64)."""
         paths = [self.job.part_path("states", FIRST.part(piece)) for piece in self.ranges(samples)]
         return np.concatenate([read_column(path, "state") for path in paths])
+
+
+def cache_key(piece: Range) -> str:
+    """Where the teacher's hidden states of a piece are in the cache."""
+    return f"shard-{piece.index:05d}"
 
 
 def tokens_of(samples: Iterable[EncodedSample]) -> int:
