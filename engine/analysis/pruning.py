@@ -164,7 +164,7 @@ def verdict(last: pd.DataFrame, other: str = "random") -> str:
             "interval, so whether it is more than chance is not settled."
         )
     places = decimals([found.high - found.low])
-    seeds = f"over {found.seeds} paired seeds"
+    seeds = f"over {found.seeds} paired seeds on the same validation samples"
     if found.settled:
         low, high = sorted([abs(found.low), abs(found.high)])
         return (

@@ -1,4 +1,4 @@
-"""Student's t and the intervals made with it, held against closed forms, tables and integration."""
+"""Student's t, intervals, p-values and Holm's correction, held against closed forms, tables, scipy and simulation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from engine.analysis import intervals
 
@@ -105,3 +106,80 @@ def test_equal_values_settle_nothing(values: list[float]) -> None:
 def test_a_small_spread_is_a_spread() -> None:
     """One sample of a hundred thousand that one seed gets right and another does not is enough for an interval."""
     assert intervals.interval([0.5, 0.50001]).known
+
+
+def test_p_value_closed_forms() -> None:
+    """Two values: T with 1 degree is Cauchy, p = 1 - 2/pi arctan t. Three: p = 1 - t / sqrt(2 + t^2)."""
+    assert intervals.p_value([1.0, 3.0]) == pytest.approx(1 - 2 / math.pi * math.atan(2), rel=1e-12)
+    t = 2 * math.sqrt(3)
+    assert intervals.p_value([1.0, 2.0, 3.0]) == pytest.approx(1 - t / math.sqrt(2 + t**2), rel=1e-12)
+    assert intervals.p_value([-1.0, 1.0]) == 1.0
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 4, 5, 8, 9, 30])
+def test_p_value_is_scipys(seeds: int) -> None:
+    """The finite series agrees with scipy's incomplete beta function, and the paired test is that of differences."""
+    rng = np.random.default_rng(seeds)
+    one, other = rng.normal(0.2, 1, seeds), rng.normal(0, 1, seeds)
+    assert intervals.p_value(one) == pytest.approx(stats.ttest_1samp(one, 0).pvalue, rel=1e-9)
+    assert intervals.p_value(one - other) == pytest.approx(stats.ttest_rel(one, other).pvalue, rel=1e-9)
+
+
+@given(st.lists(st.floats(-100, 100).map(lambda value: round(value, 3)), min_size=2, max_size=10))
+def test_p_value_and_interval_agree(values: list[float]) -> None:
+    """p lies in [0, 1] and ignores sign; the interval leaves zero out exactly if p is below 0.05."""
+    p, found = intervals.p_value(values), intervals.interval(values)
+    assert math.isnan(p) == (not found.known)
+    if found.known:
+        assert 0 <= p <= 1
+        assert intervals.p_value([-value for value in values]) == p
+        if abs(p - 0.05) > 1e-9:
+            assert found.settled == (p < 0.05)
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [math.nan, 1.0], [0.2, 0.2, 0.2], [0.8 - 0.6, 0.7 - 0.5, 0.3 - 0.1]])
+def test_no_p_without_a_spread(values: list[float]) -> None:
+    """One seed, or seeds that do not differ, cannot be tested: that is NaN, not a p of 0."""
+    assert math.isnan(intervals.p_value(values))
+
+
+def test_holm_by_hand() -> None:
+    """0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1 is 0.04, 0.06, 0.06, 0.04, and none may be below one before it."""
+    found = intervals.holm({"d": 0.04, "a": 0.01, "c": 0.03, "b": 0.02})
+    assert list(found) == ["d", "a", "c", "b"]
+    assert found == pytest.approx({"a": 0.04, "b": 0.06, "c": 0.06, "d": 0.06})
+    assert intervals.holm({"a": 0.6, "b": 0.9}) == {"a": 1.0, "b": 1.0}
+    assert intervals.holm({}) == {}
+
+
+def test_holm_leaves_out_what_could_not_be_tested() -> None:
+    """A hypothesis without p stays without, and does not make the others harder to settle."""
+    found = intervals.holm({"a": 0.02, "none": math.nan, "b": 0.5})
+    assert (found["a"], found["b"]) == (0.04, 0.5)
+    assert math.isnan(found["none"])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_settles_what_stepping_down_settles(values: list[float]) -> None:
+    """Adjusted p are at least p, at most Bonferroni's, in the same order; at most 0.05 exactly if Holm rejects."""
+    p = {str(place): value for place, value in enumerate(values)}
+    found, m = intervals.holm(p), len(values)
+    assert all(p[name] <= found[name] <= min(1.0, m * p[name]) for name in p)
+    order = sorted(p, key=lambda name: p[name])
+    assert [found[name] for name in order] == sorted(found.values())
+    rejected, going = set(), True
+    for before, name in enumerate(order):
+        going = going and (m - before) * p[name] <= 0.05
+        rejected |= {name} if going else set()
+    assert {name for name in p if found[name] <= 0.05} == rejected
+
+
+def test_holm_keeps_its_promise() -> None:
+    """Of 2,000 studies with nine true null hypotheses that share a control, at most 5 % settle one or more."""
+    rng = np.random.default_rng(0)
+    settled = 0
+    for _ in range(2000):
+        differences = rng.normal(size=(9, 5)) - rng.normal(size=5)
+        adjusted = intervals.holm({str(arm): intervals.p_value(row) for arm, row in enumerate(differences)})
+        settled += min(adjusted.values()) <= 0.05
+    assert 0.01 < settled / 2000 <= 0.05

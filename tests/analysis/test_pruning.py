@@ -61,7 +61,8 @@ def test_paired_difference_is_settled_where_seeds_agree() -> None:
     assert found.settled
     sentence = pruning.verdict(_last(TWO_ARMS))
     assert sentence == (
-        "It ended 0.300 better than the random subset (95 % interval 0.250 to 0.350 over 3 paired seeds)."
+        "It ended 0.300 better than the random subset (95 % interval 0.250 to 0.350 over 3 paired seeds "
+        "on the same validation samples)."
     )
 
 
@@ -69,7 +70,10 @@ def test_not_settled() -> None:
     """If seeds disagree about the sign it is not settled, and the interval is named."""
     mixed = TWO_ARMS | {("random", 2): [9, 6, 3.5]}
     sentence = pruning.verdict(_last(mixed))
-    assert "better than the random subset, but the 95 % interval over 3 paired seeds runs from" in sentence
+    assert (
+        "better than the random subset, but the 95 % interval over 3 paired seeds on the same validation samples runs "
+        "from" in sentence
+    )
     assert sentence.endswith("worse: not settled.")
 
 
