@@ -3,18 +3,20 @@
     python -m bench.claims RUN [--workspace DIR] [--teachers RUN] [--noise RUN]
 
 The KD weight is selected by the mean accuracy over seeds on the held-out part of the training set, then measured
-on the test set after the last epoch. Differences are paired by seed, with 95 % Student-t intervals; "settled" means
-that the interval leaves zero out.
+on the test set after the last epoch. Differences are paired by seed, with 95 % Student-t intervals over seeds; what is
+not settled is decided by Holm's correction over all differences of a table.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-from engine.analysis.intervals import Interval, interval
+from engine.analysis.contests import family
+from engine.analysis.intervals import interval
 from engine.storage.ledger import Ledger
 from engine.storage.parts import read_table
 from engine.storage.workspace import Workspace, open_workspace
@@ -54,25 +56,42 @@ def at_best_weight(cells: pd.DataFrame, *, kd: bool) -> pd.DataFrame:
     return cells[cells["kd_weight"] == valid.idxmax()].set_index("seed").sort_index()
 
 
-def in_points(found: Interval) -> str:
-    """`+6.1 (+4.9 to +7.3)` in points, with a note if it is not settled."""
-    points = [100 * value for value in (found.mean, found.low, found.high)]
-    return f"{points[0]:+.1f} ({points[1]:+.1f} to {points[2]:+.1f}){'' if found.settled else ', not settled'}"
+def in_points(differences: Mapping[str, pd.Series]) -> dict[str, str]:
+    """`+6.1 (+4.9 to +7.3)` in points for each difference of a table, with a note if it is not settled."""
+    found = family(differences)
+    words = {}
+    for name, over in found.over.items():
+        points = [100 * value for value in (over.mean, over.low, over.high)]
+        settled = "" if name in found.settled else ", not settled"
+        words[name] = f"{points[0]:+.1f} ({points[1]:+.1f} to {points[2]:+.1f}){settled}"
+    return words
 
 
 def gains(cells: pd.DataFrame) -> None:
     print("\nTest accuracy without a teacher, the best KD weight, and what it gains in points\n")
     print("| score | kept | no teacher | best weight | gain |\n| --- | ---: | ---: | ---: | ---: |")
+    for row, _ in with_gains(cells):
+        print(row)
+
+
+def with_gains(cells: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """A row of a table for each score and fraction, and the cells it is about."""
+    rows: dict[str, tuple[str, pd.DataFrame]] = {}
+    found: dict[str, pd.Series] = {}
     for (score, fraction), group in cells.groupby(["score", "fraction"], sort=True):
         assert isinstance(fraction, float)
-        without, with_kd = at_best_weight(group, kd=False), at_best_weight(group, kd=True)
         if fraction == 1 and score != "random":
             continue  # the same students
-        gain = in_points(interval(with_kd["accuracy"] - without["accuracy"]))
-        print(
+        without, with_kd = at_best_weight(group, kd=False), at_best_weight(group, kd=True)
+        name = f"{score} {fraction}"
+        found[name] = with_kd["accuracy"] - without["accuracy"]
+        row = (
             f"| {score if fraction < 1 else 'all'} | {fraction:.0%} | {100 * without['accuracy'].mean():.1f} % "
-            f"| {with_kd['kd_weight'].iloc[0]:g} | {gain} |"
+            f"| {with_kd['kd_weight'].iloc[0]:g}"
         )
+        rows[name] = row, group
+    words = in_points(found)
+    return [(f"{row} | {words[name]} |", group) for name, (row, group) in rows.items()]
 
 
 def best_weights(cells: pd.DataFrame) -> None:
@@ -104,52 +123,37 @@ def _best_weight(group: pd.DataFrame) -> float:
 
 def against_random(cells: pd.DataFrame) -> None:
     print("\nEach score minus random, both with their own best KD weight, in points of test accuracy\n")
-    fractions = sorted(fraction for fraction in cells["fraction"].unique() if fraction < 1)
-    print("| score | " + " | ".join(f"{fraction:.0%}" for fraction in fractions) + " |")
-    print("| --- | " + " | ".join("---:" for _ in fractions) + " |")
-    for score in sorted(set(cells["score"]) - {"random"}):
-        row = []
-        for fraction in fractions:
-            both = [
-                at_best_weight(cells[(cells["score"] == name) & (cells["fraction"] == fraction)], kd=True)["accuracy"]
-                for name in (score, "random")
-            ]
-            row.append(in_points(interval(both[0] - both[1])))
-        print(f"| {score} | {' | '.join(row)} |")
+    beside(cells[cells["fraction"] < 1], "score", "random")
 
 
 def sizes(cells: pd.DataFrame) -> None:
-    others = [teacher for teacher in dict.fromkeys(cells["teacher"]) if teacher != SELF]
     print(f"\nEach teacher minus {SELF}, in points of test accuracy of the student, random samples\n")
+    beside(cells, "teacher", SELF)
+
+
+def beside(cells: pd.DataFrame, column: str, baseline: str) -> None:
+    """A table of what each other value of a column reaches at each fraction, minus what the baseline reaches."""
     fractions = sorted(cells["fraction"].unique())
-    print("| teacher | " + " | ".join(f"{fraction:.0%}" for fraction in fractions) + " |")
-    print("| --- | " + " | ".join("---:" for _ in fractions) + " |")
-    for teacher in others:
-        row = []
+    others = [name for name in dict.fromkeys(cells[column]) if name != baseline]
+    found: dict[str, pd.Series] = {}
+    for name in others:
         for fraction in fractions:
-            both = [
-                at_best_weight(cells[(cells["teacher"] == name) & (cells["fraction"] == fraction)], kd=True)["accuracy"]
-                for name in (teacher, SELF)
-            ]
-            row.append(in_points(interval(both[0] - both[1])))
-        print(f"| {teacher} | {' | '.join(row)} |")
+            at = cells[cells["fraction"] == fraction]
+            one, two = (at_best_weight(at[at[column] == each], kd=True)["accuracy"] for each in (name, baseline))
+            found[f"{name} {fraction}"] = one - two
+    words = in_points(found)
+    print(f"| {column} | " + " | ".join(f"{fraction:.0%}" for fraction in fractions) + " |")
+    print("| --- | " + " | ".join("---:" for _ in fractions) + " |")
+    for name in others:
+        print(f"| {name} | {' | '.join(words[f'{name} {fraction}'] for fraction in fractions)} |")
 
 
 def flipped(cells: pd.DataFrame) -> None:
     share = cells["noise"].max()
     print(f"\nWith {share:.0%} of the training labels flipped: accuracy, gain of the teacher, flipped among the kept\n")
     print("| score | kept | no teacher | best weight | gain | flipped |\n| --- | ---: | ---: | ---: | ---: | ---: |")
-    for (score, fraction), group in cells[cells["noise"] == share].groupby(["score", "fraction"], sort=True):
-        assert isinstance(fraction, float)
-        if fraction == 1 and score != "random":
-            continue
-        without, with_kd = at_best_weight(group, kd=False), at_best_weight(group, kd=True)
-        gain = in_points(interval(with_kd["accuracy"] - without["accuracy"]))
-        print(
-            f"| {score if fraction < 1 else 'all'} | {fraction:.0%} | {100 * without['accuracy'].mean():.1f} % "
-            f"| {with_kd['kd_weight'].iloc[0]:g} | {gain} "
-            f"| {(group['flipped'] / group['samples']).mean():.0%} |"
-        )
+    for row, group in with_gains(cells[cells["noise"] == share]):
+        print(f"{row} {(group['flipped'] / group['samples']).mean():.0%} |")
 
 
 if __name__ == "__main__":

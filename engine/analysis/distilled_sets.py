@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 import pandas as pd
 
 from engine.analysis.evaluations import Evaluations, Result
+from engine.analysis.wording import Chance, chance
 from engine.common.formats import count
-from engine.config.distillation import DistillationRecipe, SetKey
+from engine.config.distillation import MAIN, DistillationRecipe, SetKey
 from engine.config.kinds import DISTILLATION
 from engine.storage.ledger import Run
 
@@ -105,13 +106,29 @@ class DistilledSet:
     def classes(self) -> int:
         return max(1, len(class_names(self.table)))
 
-    def chance(self, task: str) -> float | None:
-        """What guessing reaches on a task; None if no set of it was learned, which would name its classes."""
+    @property
+    def distilling(self) -> float:
+        """Seconds that learning this set took so far; NaN if they are not known."""
+        return float(self.metrics.loc[self.metrics["name"] == "seconds_distilling", "value"].max())
+
+    def chance(self, task: str) -> Chance | None:
+        """What guessing reaches on a task; None if no set of it was learned, which would name its classes.
+
+        The store has the samples of the first task alone, so of the other one only the classes are known.
+        """
+        counts = self.store.test_classes(self.run.id) if task == MAIN else {}
         if task == self.key.task:
-            return 1 / self.classes
+            return chance(counts, self.classes)
         key = next((each for each in self.sets if each.task == task), None)
         names = class_names(self.store.distilled(self.run.id, key)) if key else []
-        return 1 / len(names) if names else None
+        return chance(counts, len(names))
+
+    @property
+    def guessing(self) -> Chance:
+        """What guessing reaches on the task of this set."""
+        found = self.chance(self.key.task)
+        assert found is not None  # its inputs name its classes
+        return found
 
     def alone(self, task: str) -> list[Result]:
         """What the distilled inputs of a task reach on that task alone, to compare two tasks at once with."""

@@ -6,13 +6,16 @@ in every method, so two methods are compared within each of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
 
+from engine.analysis.contests import Family, family, strongest
 from engine.analysis.intervals import Interval, interval
 from engine.analysis.wording import flops
+from engine.common.formats import count
 from engine.config.distillation import METHODS, SetKey
 
 MACHINE_MADE = ("embeddings", "text_labels", "text")
@@ -70,6 +73,21 @@ class Evaluations:
         one, two = self.measured(key, method, trained)["accuracy"], self.measured(key, other, trained)["accuracy"]
         return interval((one - two).dropna())
 
+    def strongest_real(self, key: SetKey, trained: str | None = None) -> str | None:
+        """Which choice of as many real samples as there are distilled ones reaches most; None if none was measured."""
+        return strongest({method: self.measured(key, method, trained)["accuracy"] for method in BASELINES})
+
+    def against_real(self, key: SetKey, methods: Sequence[str], trained: str | None = None) -> Family:
+        """Each of `methods` against each way to choose as many real samples, named as `versus` names them."""
+        return family(
+            {
+                versus(method, real): self.measured(key, method, trained)["accuracy"]
+                - self.measured(key, real, trained)["accuracy"]
+                for method in methods
+                for real in BASELINES
+            }
+        )
+
     def methods(self, key: SetKey, trained: str | None = None) -> list[str]:
         """What was measured, in the order of METHODS."""
         return [method for method in METHODS if len(self.measured(key, method, trained))]
@@ -115,11 +133,17 @@ class Evaluations:
         """`2 random real samples`, `all 6,920 real samples`, `decoded text`, `unchanged text`."""
         if method in BASELINES or method == "full":
             number = self.measured(key, method, trained)["samples"].mean()
-            return f"{'all ' if method == 'full' else ''}{number:,.0f} {self.name(method).removeprefix('all ')}"
+            name = self.name(method).removeprefix("all ")
+            return f"{'all ' if method == 'full' else ''}{count(number, name.removesuffix('s'))}"
         return self.name(method).replace("decoded", "unchanged") if unchanged else self.name(method)
 
-    def summary(self, key: SetKey, *, unchanged: bool = False) -> pd.DataFrame:
-        """Every method and model: accuracy with its interval (in percent), what the training took, what was chosen."""
+    def summary(
+        self, key: SetKey, *, unchanged: bool = False, chance: float = math.nan, distilling: float = math.nan
+    ) -> pd.DataFrame:
+        """Every method and model: accuracy with its interval (in percent), what the training took, what was chosen.
+
+        `chance` is what guessing reaches, `distilling` the seconds that learning the set took.
+        """
         rows = []
         for model in [key.student, *self.transfers(key)]:
             for method in self.methods(key, model):
@@ -132,9 +156,11 @@ class Evaluations:
                         "model": model,
                         "right": 100 * over.mean,
                         "±": 100 * over.half,
+                        "above chance": 100 * (over.mean - chance),
                         "held out": 100 * table["valid"].mean(),
                         "loss": table["loss"].mean(),
                         "seconds": table["seconds"].mean(),
+                        "in all": table["seconds"].mean() + (distilling if method in MACHINE_MADE else 0),
                         "steps": table["steps"].mean(),
                         "operations": flops(table["flops"].mean()),
                         "rates": ", ".join(f"{rate:g}" for rate in rates) or "learned",
@@ -142,6 +168,11 @@ class Evaluations:
                     }
                 )
         return pd.DataFrame(rows)
+
+
+def versus(method: str, real: str) -> str:
+    """The name of a comparison."""
+    return f"{method} against {real}"
 
 
 def _result(method: str, name: str, table: pd.DataFrame) -> Result:

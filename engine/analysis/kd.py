@@ -9,14 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.analysis import wording
-from engine.analysis.intervals import Interval, interval
+from engine.analysis.contests import behind, standing, strongest
+from engine.analysis.intervals import interval
 from engine.analysis.kd_cells import Cells
-from engine.analysis.wording import Verdict, listed, percent
+from engine.analysis.wording import Measure, Verdict, percent
 from engine.common.formats import count, share
 from engine.config.grid import PRUNING_SCORES, Point
 
 ROUGH = 0.2  # of a weight: a fit that misses by more says little
 FEWEST = 3  # fractions, for a line with two coefficients and a residual
+SCORE_NAMES = PRUNING_SCORES | {"random_fresh": "random drawn anew"}  # in the middle of a sentence
 
 
 def kept_by(score: str) -> str:
@@ -32,7 +34,10 @@ def of_data(fraction: float, score: str) -> str:
 
 
 def headline(cells: Cells, score: str, fraction: float, teacher: str, noise: float) -> str:
-    """The best weight of the teacher at a fraction and what it gains, and whether that is settled; "" without one."""
+    """The best weight of the teacher at a fraction, and what it gains; if that is settled, with its strongest rival.
+
+    "" if there is no weight to speak of.
+    """
     point = cells.with_teacher(score, fraction, teacher, noise)
     if point is None:
         return ""
@@ -47,51 +52,94 @@ def headline(cells: Cells, score: str, fraction: float, teacher: str, noise: flo
         opening = (
             f"{at}, the held-out samples prefer no teacher; on the test set weight {weight:g}, the next best, gives"
         )
+    settled = str(fraction) in cells.all_gains(score, teacher, noise).settled
     gained = f"{measure.difference(gain.mean)} {'over' if gain.mean >= 0 else 'against'} no teacher"
-    return f"{opening} {gained} ({measure.spread(gain)}){'' if gain.settled else ', not settled'}."
+    gained = f"{gained} ({measure.spread(gain)}){'' if settled else ', not settled'}"
+    rival = _rival(cells, point) if settled and gain.mean > 0 else ""
+    return f"{opening} {gained}{rival}."
+
+
+def _rival(cells: Cells, point: Point) -> str:
+    """The strongest of what else was tried at the fraction: other scores with and without a teacher, other teachers."""
+    others: dict[str, Point | None] = {}
+    for name in cells.scores if point.fraction < 1 else []:
+        if name != point.score:
+            others[SCORE_NAMES[name]] = cells.with_teacher(name, point.fraction, point.teacher, point.noise)
+            others[f"{SCORE_NAMES[name]} without a teacher"] = point._replace(score=name, kd_weight=0.0)
+    for name in cells.teachers:
+        if name != point.teacher:
+            others[f"the teacher {name}"] = cells.with_teacher(point.score, point.fraction, name, point.noise)
+    values = {name: cells.measured(other) for name, other in others.items() if other is not None}
+    rival = strongest(values)
+    if rival is None or not len(gaps := (cells.measured(point) - values[rival]).dropna()):
+        return ""
+    return f"; its strongest rival, {rival}, is {behind(gaps, cells.measure)}"
+
+
+def figures(cells: Cells, score: str, fraction: float, teacher: str, noise: float) -> str:
+    """How right the students of the headline are, also above chance; "" without any."""
+    point = cells.with_teacher(score, fraction, teacher, noise)
+    over = cells.accuracy(point) if point else interval([])
+    if not over.seeds:
+        return ""
+    above, by = cells.measure.above(over.mean), cells.measure.chance
+    right = f"{cells.measure.right(over.mean)} ({cells.measure.spread(over)})"
+    return f"{right}, {above} ({by.phrase()})" if above and by else right
 
 
 def verdict(cells: Cells, score: str, fraction: float, teacher: str, noise: float) -> Verdict:
-    """Whether the teacher helped by more than chance."""
+    """Whether the teacher helped by more than chance, among its gains at all fractions."""
     point = cells.with_teacher(score, fraction, teacher, noise)
     if point is None:
         return "", "gray"
-    return wording.verdict(cells.gain(point), "the teacher helps", "the teacher hurts")
+    settled = str(fraction) in cells.all_gains(score, teacher, noise).settled
+    return wording.verdict(cells.gain(point), "the teacher helps", "the teacher hurts", settled=settled)
 
 
 def against_random(cells: Cells, fraction: float, teacher: str, noise: float) -> str:
-    """Whether keeping samples at random is as good as the scores if both have a teacher; "" without both."""
-    others = [score for score in cells.scores if not score.startswith("random")]
-    if fraction == 1 or "random" not in cells.scores:
+    """Whether keeping samples at random is as good as the scores if all have a teacher; "" without both."""
+    if fraction == 1:
         return ""
-    random = cells.with_teacher("random", fraction, teacher, noise)
-    found: dict[str, Interval] = {}
-    for score in others:
-        mine = cells.with_teacher(score, fraction, teacher, noise)
-        if random is not None and mine is not None:
-            difference = (cells.of(mine)["accuracy"] - cells.of(random)["accuracy"]).dropna()
-            if len(difference) > 1:
-                found[score] = interval(difference)
-    if not found:
+    taught = {score: cells.with_teacher(score, fraction, teacher, noise) for score in cells.scores}
+    values = {score: cells.measured(point) for score, point in taught.items() if point is not None}
+    found = standing(values, "random", cells.measure, "score", SCORE_NAMES)
+    return f"With a teacher at {percent(fraction)}, {found}" if found else ""
+
+
+def teachers_compared(cells: Cells, score: str, fraction: float, noise: float) -> str:
+    """Which of several teachers is best at a fraction, beside no teacher; "" without both."""
+    taught = {name: cells.with_teacher(score, fraction, name, noise) for name in cells.teachers}
+    values = {name: cells.measured(point) for name, point in taught.items() if point is not None}
+    values[""] = cells.measured(Point(score, fraction, 0.0, "", noise))
+    found = standing(values, "", cells.measure, "teacher", {name: name or "no teacher" for name in values})
+    return f"At {of_data(fraction, score)}, {found}" if found else ""
+
+
+def rise(cells: Cells, score: str, teacher: str, noise: float) -> str:
+    """Whether less data calls for more teacher: the best weight of each seed at both ends; "" without both."""
+    fractions = list(cells.ridge(score, teacher, noise))
+    if len(fractions) < 2:
         return ""
-    better = [PRUNING_SCORES[score] for score, over in found.items() if over.settled and over.mean > 0]
-    worse = sum(over.settled and over.mean < 0 for over in found.values())
-    unsettled = len(found) - len(better) - worse
-    opening = f"With a teacher at {percent(fraction)}"
-    if better:
-        return f"{opening}, {listed(better)} {'beats' if len(better) == 1 else 'beat'} keeping at random."
-    sentence = f"{opening}, no score beats keeping at random: {worse} of {len(found)} end lower"
-    return f"{sentence}, {unsettled} cannot be told apart from it." if unsettled else f"{sentence}."
+    least, most = fractions[0], fractions[-1]
+    ends = [cells.best_weights(score, fraction, teacher, noise) for fraction in (least, most)]
+    over = interval((ends[0] - ends[1]).dropna())
+    if not over.seeds:
+        return ""
+    change = f"{over.mean:+.2f}".replace("-", "−")
+    spread = f"±{over.half:.2f}, 95 % over {over.seeds} seeds" if over.known else Measure().spread(over)
+    settled = "" if over.settled else ", not settled"
+    return f"From {percent(most)} to {percent(least)} kept, the best weight changes by {change} ({spread}{settled})."
 
 
 def at_cell(cells: Cells, point: Point) -> str:
-    """`At 10 % of the data, listen to the teacher 90 %: 83.1 % right.`"""
+    """`At 10 % of the data, listen to the teacher 90 %: 83.1 % right (±1.2, 95 % over 3 seeds).`"""
     data = "all of the data" if point.fraction == 1 else f"{percent(point.fraction)} of the data"
     listen = f"listen to the teacher {percent(point.kd_weight)}" if point.kd_weight else "listen to no teacher"
     accuracy = cells.accuracy(point)
     if not accuracy.seeds:
         return f"At {data}, {listen}: no student has finished here."
-    return f"At {data}, {listen}: {cells.measure.right(accuracy.mean)} ({cells.measure.spread(accuracy)})."
+    above = f", {above}" if (above := cells.measure.above(accuracy.mean)) else ""
+    return f"At {data}, {listen}: {cells.measure.right(accuracy.mean)} ({cells.measure.spread(accuracy)}){above}."
 
 
 @dataclass(frozen=True)

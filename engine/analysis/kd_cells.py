@@ -7,12 +7,14 @@ choice has never used. Two weights are compared over the seeds that both have fi
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import pandas as pd
 
+from engine.analysis.contests import Family, family
 from engine.analysis.intervals import Interval, interval
-from engine.analysis.wording import Measure
+from engine.analysis.wording import Measure, chance
 from engine.config.grid import Point
 from engine.config.kd import PrunedKdRecipe
 from engine.config.load import parse_recipe, to_dict
@@ -25,10 +27,12 @@ FIRST_FRACTION = 0.1  # looked at first, or the one nearest to it
 class Cells:
     """What a grid has finished so far, and what its recipe names."""
 
-    def __init__(self, recipe: PrunedKdRecipe, grid: pd.DataFrame, active: bool) -> None:
-        """`grid` is `Store.grid`; `active` says whether more is coming."""
+    def __init__(
+        self, recipe: PrunedKdRecipe, grid: pd.DataFrame, active: bool, classes: Mapping[str, int] | None = None
+    ) -> None:
+        """`grid` is `Store.grid`; `active` says whether more is coming; `classes` is `Store.test_classes`."""
         self.recipe, self.grid, self.active = recipe, grid, active
-        self.measure = Measure(numbers=recipe.data.task == "numbers")
+        self.measure = Measure(recipe.data.task == "numbers", chance(classes or {}))
         named = recipe.cells()
         self.seeds = list(recipe.seeds)
         self.scores = recipe.used_scores()
@@ -69,6 +73,10 @@ class Cells:
     def accuracy(self, point: Point) -> Interval:
         """On the test set, over seeds."""
         return interval(measured[1] for measured in self._done.get(point.identity, {}).values())
+
+    def measured(self, point: Point) -> pd.Series:
+        """Accuracy on the test set of each finished seed, by seed."""
+        return self.of(point)["accuracy"]
 
     def failure(self, point: Point) -> str:
         """Why a seed of the point failed, in its own sentence; "" if none did."""
@@ -113,10 +121,29 @@ class Cells:
         weight = self.best(score, fraction, teacher, noise, with_teacher=True)
         return None if weight is None else Point(score, fraction, weight, teacher, noise)
 
+    def gains(self, point: Point) -> pd.Series:
+        """Accuracy on the test set minus that of no teacher at the same score, fraction and noise, by seed."""
+        return (self.measured(point) - self.measured(point._replace(kd_weight=0.0))).dropna()
+
     def gain(self, point: Point) -> Interval:
-        """Accuracy on the test set minus that of no teacher at the same score, fraction and noise, seed by seed."""
-        with_, without = self.of(point)["accuracy"], self.of(point._replace(kd_weight=0.0))["accuracy"]
-        return interval((with_ - without).dropna())
+        """Of `gains`, over seeds."""
+        return interval(self.gains(point))
+
+    def all_gains(self, score: str, teacher: str, noise: float) -> Family:
+        """What the teacher gains at every fraction: they are read side by side. Named by `str(fraction)`."""
+        best = {fraction: self.with_teacher(score, fraction, teacher, noise) for fraction in self.fractions}
+        return family({str(f): self.gains(point) for f, point in best.items() if point is not None})
+
+    def best_weights(self, score: str, fraction: float, teacher: str, noise: float) -> pd.Series:
+        """The weight best on the validation samples, by seed; equal ones are averaged.
+
+        Of the seeds that have finished every weight; weights that failed are left out.
+        """
+        points = [Point(score, fraction, weight, teacher, noise) for weight in self.weights]
+        offered = [point for point in points if self.state(point) != "failed"]
+        valid = pd.DataFrame({point.kd_weight: self.of(point)["valid"].round(9) for point in offered}).dropna()
+        best = valid.eq(valid.max(axis="columns"), axis="index")
+        return best.mul(pd.Series(best.columns, best.columns)).sum(axis="columns") / best.sum(axis="columns")
 
     def ridge(self, score: str, teacher: str, noise: float) -> dict[float, float]:
         """The best weight, 0 included, at each fraction where weights can be compared."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from engine.analysis.intervals import interval
 from engine.analysis.kd_cells import Cells
 from engine.analysis.wording import percent, took
 from engine.common import formats
@@ -49,7 +50,8 @@ def teacher_words(cells: Cells, facts: ArmFacts, noise: float) -> Mapping[str, s
         if name in sizes:
             parts.append(f"{formats.parameters(round(sizes[name]))}{relative(sizes[name], student)}")
         if name in accuracies:
-            parts.append(f"{cells.measure.right(accuracies[name])} by itself")
+            above = f", {above}" if (above := cells.measure.above(accuracies[name])) else ""
+            parts.append(f"{cells.measure.right(accuracies[name])} by itself{above}")
         if parts:
             found[name] = " · ".join(parts)
     return found
@@ -75,14 +77,18 @@ def flipped_kept(cells: Cells, fraction: float, teacher: str, noise: float) -> d
 
 
 def gain_under_noise(cells: Cells, score: str, fraction: float, teacher: str, noise: float) -> str:
-    """What the teacher gains with flipped labels and with none; "" without both."""
+    """What the teacher gains with flipped labels and with none, and whether they differ; "" without both."""
     points = [cells.with_teacher(score, fraction, teacher, share) for share in (0.0, noise)]
-    gains = [cells.gain(point) for point in points if point is not None]
-    if not noise or len(gains) < 2 or not all(gain.seeds for gain in gains):
+    gains = [cells.gains(point) for point in points if point is not None]
+    if not noise or len(gains) < 2 or not all(map(len, gains)):
         return ""
-    measure = cells.measure
-    clean, noisy = (f"{measure.difference(gain.mean)} ({measure.spread(gain)})" for gain in gains)
-    return f"The teacher gains {noisy} with {percent(noise)} of the labels flipped, {clean} with none."
+    measure, more = cells.measure, interval((gains[1] - gains[0]).dropna())
+    clean, noisy = (f"{measure.difference(over.mean)} ({measure.spread(over)})" for over in map(interval, gains))
+    settled = "settled" if more.settled else "not settled"
+    return (
+        f"The teacher gains {noisy} with {percent(noise)} of the labels flipped, {clean} with none; "
+        f"that they differ is {settled}."
+    )
 
 
 def shared_cost(facts: ArmFacts, score: str, teacher: str, noise: float) -> str:
@@ -99,32 +105,77 @@ def shared_cost(facts: ArmFacts, score: str, teacher: str, noise: float) -> str:
     return f"Once for all students: {joined}." if joined else ""
 
 
+def needed(cells: Cells, facts: ArmFacts, point: Point) -> dict[str, float]:
+    """Seconds of everything that one student needs: `teacher`, `scoring`, `student`; empty if one is not known.
+
+    An online teacher learns with its student, so its time is part of the student's.
+    """
+    recipe, pruned = cells.recipe, point.fraction < 1
+    names = {point.teacher} if point.kd_weight else set()
+    if pruned and point.score == "kl" and recipe.kl_teacher:
+        names.add(recipe.kl_teacher)
+    names -= {name for name in names if recipe.teachers[name].online}
+    found: dict[str, float | None] = {}
+    if names:
+        training = facts.teachers(names, point.noise, "seconds_training")
+        found["teacher"] = sum(training.values()) if len(training) == len(names) else None
+    if pruned and not point.score.startswith("random"):
+        found["scoring"] = facts.of(noise_label(f"score {point.score}", point.noise), "seconds_scoring")
+    done = cells.of(point)
+    found["student"] = float(done["seconds"].mean()) if len(done) else None
+    return {name: value for name, value in found.items() if value is not None} if None not in found.values() else {}
+
+
+def all_told(cells: Cells, facts: ArmFacts, score: str, fraction: float, teacher: str, noise: float) -> str:
+    """What the students of the headline cost, beside those of all the data without a teacher; "" if it is not known."""
+    point = cells.with_teacher(score, fraction, teacher, noise)
+    spent = needed(cells, facts, point) if point else {}
+    if point is None or not spent:
+        return ""
+    samples = f"{formats.count(cells.of(point)['samples'].mean(), 'sample')}, {took(sum(spent.values()))} in all"
+    parts = f" ({', '.join(f'{name} {took(value)}' for name, value in spent.items())})" if len(spent) > 1 else ""
+    plain = Point("", 1.0, 0.0, "", noise)
+    everything, reached = cells.of(plain), cells.accuracy(plain)
+    if fraction == 1 or not reached.seeds:
+        return f"{samples}{parts}"
+    return (
+        f"{samples}{parts} · all of the data without a teacher: {cells.measure.right(reached.mean)}, "
+        f"{formats.count(everything['samples'].mean(), 'sample')}, {took(float(everything['seconds'].mean()))}"
+    )
+
+
 def cost_table(cells: Cells, facts: ArmFacts, score: str, teacher: str, noise: float) -> pd.DataFrame:
     """What a student at each fraction costs and reaches, and what a point of accuracy costs of the teacher.
 
-    Accuracies and gains are in percent (as they are for R²); columns of which nothing is known are left out.
+    Accuracies and gains are in percent (as they are for R²); columns of which nothing is known are left out. A gain is
+    settled by Holm's correction over the fractions, and only a settled one has a price.
     """
     scale = 1 if cells.measure.numbers else 100
     of_teacher = noise_label(f"teacher {teacher}", noise)
     seconds, cache = facts.of(of_teacher, "seconds_training"), facts.of(of_teacher, "cache_bytes")
-    rows = []
+    gains, rows = cells.all_gains(score, teacher, noise), []
     for fraction in reversed(cells.fractions):
+        at, taught = str(fraction), cells.with_teacher(score, fraction, teacher, noise)
         without = Point(score, fraction, 0.0, "", noise)
-        taught = cells.with_teacher(score, fraction, teacher, noise)
-        done = cells.of(taught or without)
+        shown = taught or without
+        done, gain = cells.of(shown), gains.over.get(at, interval([]))
         if not len(done):
             continue
-        gain = cells.gain(taught).mean if taught else math.nan
-        points = 100 * gain if gain > 0 and not cells.measure.numbers else math.nan
+        points = 100 * gain.mean if at in gains.better and not cells.measure.numbers else math.nan
+        chance = cells.measure.chance.share if cells.measure.chance else math.nan
         rows.append(
             {
                 "kept": percent(fraction),
                 "samples": float(done["samples"].mean()),
                 "steps": float(done["steps"].mean()),
                 "seconds a student": float(done["seconds"].mean()),
+                "seconds in all": sum(needed(cells, facts, shown).values()) or math.nan,
                 "no teacher": scale * cells.accuracy(without).mean,
                 "with teacher": scale * cells.accuracy(taught).mean if taught else math.nan,
-                "gained": scale * gain,
+                "above chance": scale * (cells.accuracy(shown).mean - chance),
+                "gained": scale * gain.mean,
+                "±": scale * gain.half,
+                "settled": at in gains.settled if gain.seeds else None,
                 "teacher seconds a point": (seconds or math.nan) / points,
                 "teacher kB a point": (cache or math.nan) / 1000 / points,
             }

@@ -30,8 +30,10 @@ def sizes(shown: DistilledSet) -> None:
 
 
 def _along(shown: DistilledSet, axis: Axis, title: str, label: str) -> None:
-    st.markdown(f"**{title}**")
-    if len(shown.measured_along(axis)) < 2:
+    several = len(shown.measured_along(axis)) > 1
+    covered = " :gray[bars: 95 % over fresh starts, of one distillation each]" if several else ""
+    st.markdown(f"**{title}**{covered}")
+    if not several:
         st.caption(_missing(shown, axis, label))
         return
     evaluations, curves = shown.evaluations, shown.curves_along(axis, DRAWN)
@@ -39,9 +41,11 @@ def _along(shown: DistilledSet, axis: Axis, title: str, label: str) -> None:
     charts.show(
         figures.against(
             curves, {method: evaluations.name(method) for method in curves}, label,
-            full.mean if full.seeds else None, 1 / shown.classes,
+            full.mean if full.seeds else None, shown.guessing.share,
         ), key=f"distilled_{axis}_chart", alt=f"Accuracy against {label} for {len(curves)} kinds of training data",
     )  # fmt: skip
+    if sentence := distillation.more(evaluations, shown.measured_along(axis), axis, label):
+        st.caption(sentence)
 
 
 def _missing(shown: DistilledSet, axis: Axis, label: str) -> str:
@@ -64,8 +68,7 @@ def cost(shown: DistilledSet) -> None:
         st.caption("What a training takes is known once this set and all real samples have been measured.")
         return
     st.markdown(f"**{saved}**")
-    distilling = shown.metrics.loc[shown.metrics["name"] == "seconds_distilling", "value"].max()
-    if paid := distillation.paid(evaluations, key, method, float(distilling)):
+    if paid := distillation.paid(evaluations, key, method, shown.distilling):
         st.markdown(paid)
     columns = {"seconds": ("Seconds", took), "steps": ("Steps", "{:,.0f}".format), "flops": ("Operations", flops)}
     with st.container(horizontal=True, gap="large"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from engine.analysis import run_labels
+from engine.analysis import distillation, run_labels
 from engine.analysis.distilled_sets import DistilledSet
 from engine.common.text import escape_text
 from pages.distillation import figures
@@ -23,7 +23,7 @@ def draw(shown: DistilledSet) -> None:
         return
     results = evaluations.results(key, unchanged=shown.unchanged)
     others = {model: evaluations.results(key, model, unchanged=shown.unchanged) for model in evaluations.transfers(key)}
-    chance = 1 / shown.classes
+    chance = shown.guessing.share
     span = figures.span([*results, *(result for found in others.values() for result in found)], chance)
     st.markdown(
         f"**Right on the test set, trained on …** :gray[filled: machine-made · open: as many real samples "
@@ -46,6 +46,8 @@ def draw(shown: DistilledSet) -> None:
             figures.accuracies(found, chance, span), key=f"distilled_transfer_{place}",
             alt=f"Accuracy of another model after training on each of {len(found)} sets, with intervals",
         )  # fmt: skip
+        if sentence := distillation.against_real(evaluations, key, shown.inputs, model):
+            st.caption(sentence)
     if others:
         session.explain(
             "Vectors belong to one model; words can be read by any. This is whether they teach others, too."
@@ -53,7 +55,7 @@ def draw(shown: DistilledSet) -> None:
     elif not shown.pictures:
         st.caption("Whether another model learns from these words is measured if `evaluation.transfer` names one.")
     with st.expander("The numbers", icon=":material/table:"):
-        _table(evaluations.summary(key, unchanged=shown.unchanged))
+        _table(evaluations.summary(key, unchanged=shown.unchanged, chance=chance, distilling=shown.distilling))
 
 
 def _table(table: pd.DataFrame) -> None:
@@ -65,10 +67,12 @@ def _table(table: pd.DataFrame) -> None:
         table, hide_index=True, width="stretch", alt="Every method with its accuracy, cost and settings",
         column_config={
             "right": number(format="%.1f %%", help="On the test set, mean over fresh starts."),
-            "±": number(format="%.1f", help="Half of the 95 % interval of that mean, in points."),
+            "±": number(format="%.1f", help="Half of the 95 % interval of that mean over fresh starts, in points."),
+            "above chance": number(format="%+.1f", help="Points above what guessing reaches."),
             "held out": number(format="%.1f %%", help="On held-out samples, by which steps and rates were chosen."),
             "loss": number(format="%.3f", help="Cross-entropy on the test set, nats."),
             "seconds": number(format="%.2f", help="Of training up to the chosen step."),
+            "in all": number(format="%.2f", help="Seconds of training, and of learning the set if it was learned."),
             "steps": number(format="%.0f"),
             "operations": st.column_config.TextColumn(help="Floating-point operations of training up to that step."),
             "rates": st.column_config.TextColumn(help="Learning rates chosen on held-out samples."),

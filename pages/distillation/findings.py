@@ -17,17 +17,20 @@ MOST_NOTES = 5  # the newest; the log of the run has them all
 def headline(shown: DistilledSet) -> None:
     """The finding first, and whether it is one."""
     evaluations, key, inputs = shown.evaluations, shown.key, shown.inputs
-    sentence = distillation.headline(evaluations, key, inputs, shown.classes)
+    sentence = distillation.headline(evaluations, key, inputs, shown.guessing.share)
     st.subheader(sentence or f"{inputs.phrase()}, not measured yet.", anchor=False)
-    if figures := distillation.figures(evaluations, key, inputs, shown.classes):
+    if figures := distillation.figures(evaluations, key, inputs, shown.guessing):
         st.markdown(figures)
-    if differences := distillation.against_random(evaluations, key, inputs):
-        st.caption(differences)
+    against = distillation.against_real(evaluations, key, inputs)
+    if below := f"{against} {distillation.spent(evaluations, key, shown.distilling)}".strip():
+        st.caption(below)
     with st.container(horizontal=True, gap="small"):
         st.badge("machine-made", icon=":material/precision_manufacturing:", color="green")
         word, colour = distillation.verdict(evaluations, key, inputs)
         if word:
-            st.badge(word, icon=":material/balance:", color=colour)
+            rule = evaluations.against_real(key, distillation.compared(inputs)).rule("comparison")
+            help_ = f"{rule} Fresh starts repeat the training, not the distillation."
+            st.badge(word, icon=":material/balance:", color=colour, help=help_)
         wanted = len(shown.recipe.sets())
         if wanted > 1:
             st.badge(

@@ -9,6 +9,7 @@ import streamlit as st
 from engine.analysis import distillation, run_labels
 from engine.analysis.distilled_sets import DistilledSet
 from engine.analysis.evaluations import Result
+from engine.analysis.wording import Chance
 from engine.common.text import one_line
 from engine.config.distillation import MAIN, MERGED, OTHER, PROMPTS, REPLAYS
 from pages.distillation import figures
@@ -23,6 +24,8 @@ def draw(shown: DistilledSet) -> None:
     st.header("What else a distilled set can do", anchor=False)
     if shown.sets[0] in shown.unchanged_sets:
         st.caption("No token of its text has changed: decoded text stands for the sentences it started from here.")
+    if any(shown.evaluations.among(methods, MAIN, shown.key) for methods in (MERGED, REPLAYS, PROMPTS)):
+        st.caption("Bars: 95 % intervals over fresh starts; for prompts over draws of their examples.")
     left, right = st.columns(2, gap="large")
     with left:
         _two_tasks(shown)
@@ -79,7 +82,8 @@ def _source(shown: DistilledSet, task: str) -> str:
     return f", {escape_markdown(one_line(settings.source, 60))}" if settings else ""
 
 
-def _chart(results: Sequence[Result], key: str, chance: float | None) -> None:
+def _chart(results: Sequence[Result], key: str, chance: Chance | None) -> None:
     """A small chart with an axis of its own."""
-    drawn = figures.accuracies(results, chance, figures.span(results, chance))
+    guessing = chance.share if chance else None
+    drawn = figures.accuracies(results, guessing, figures.span(results, guessing))
     charts.show(drawn, key=key, alt=f"Accuracy of {len(results)} ways, with intervals")

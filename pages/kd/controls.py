@@ -38,7 +38,7 @@ class View:
 
 def cells_of(store: Store, run: Run) -> Cells:
     """The cells of a run of kind KD."""
-    return Cells(run.recipe_as(KD), store.grid(run.id), run_labels.active(run))
+    return Cells(run.recipe_as(KD), store.grid(run.id), run_labels.active(run), store.test_classes(run.id))
 
 
 def choose(run: Run, cells: Cells) -> View:

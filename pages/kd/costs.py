@@ -19,12 +19,17 @@ def teachers(view: View, facts: ArmFacts) -> None:
     """Which teacher is best at which fraction, and how large and good each is."""
     cells = view.cells
     if len(cells.teachers) > 1:
-        st.markdown("**A larger or a smaller teacher?** :gray[the larger the marker, the larger the teacher]")
+        st.markdown(
+            "**A larger or a smaller teacher?** :gray[the larger the marker, the larger the teacher · bars: 95 % "
+            "over seeds]"
+        )
         sizes = facts.teachers(cells.teachers, view.noise, "parameters")
         charts.show(
             figures.teachers(cells, view.score, view.noise, sizes), key="kd_teachers",
             alt=f"Accuracy against the share of data kept for {len(cells.teachers)} teachers",
         )  # fmt: skip
+        if sentence := kd.teachers_compared(cells, view.score, view.fraction, view.noise):
+            st.markdown(escape_markdown(sentence))
         session.explain(
             "Every line is the same student with another teacher, each at the weight that is best on held-out samples."
         )
@@ -73,8 +78,9 @@ def cost(view: View, facts: ArmFacts) -> None:
     table = kd_costs.cost_table(cells, facts, view.score, view.teacher, view.noise)
     accuracy = "%.3f" if numbers else "%.1f %%"
     shapes = {
-        "samples": "%,d", "steps": "%,d", "seconds a student": "%.2f", "no teacher": accuracy, "with teacher": accuracy,
-        "gained": "%+.3f" if numbers else "%+.1f", "teacher seconds a point": "%.2f", "teacher kB a point": "%.1f",
+        "samples": "%,d", "steps": "%,d", "seconds a student": "%.2f", "seconds in all": "%.2f", "no teacher": accuracy,
+        "with teacher": accuracy, "above chance": "%+.1f", "gained": "%+.3f" if numbers else "%+.1f",
+        "±": "%.3f" if numbers else "%.1f", "teacher seconds a point": "%.2f", "teacher kB a point": "%.1f",
     }  # fmt: skip
     st.dataframe(
         table, hide_index=True, width="stretch", alt="Samples, steps, seconds and accuracy at every fraction",
@@ -82,8 +88,12 @@ def cost(view: View, facts: ArmFacts) -> None:
             name: st.column_config.NumberColumn(format=shape) for name, shape in shapes.items() if name in table
         },
     )  # fmt: skip
-    point = "" if numbers else "; a point is a hundredth of the test set"
-    st.caption(f"Means over seeds, of what is {kd.kept_by(view.score)}{point}.")
+    point = "" if numbers else " A point is a hundredth of the test set."
+    st.caption(
+        f"Means over {formats.count(len(cells.seeds), 'seed')}, of what is {kd.kept_by(view.score)}; in all: with "
+        f"teacher and scoring. ± is the 95 % interval over seeds, and Holm's correction over the rows decides what is "
+        f"settled: only that has a price.{point}"
+    )
     st.download_button(
         f"All {formats.count(len(cells.grid), 'cell')} as CSV", lambda: csv(cells.grid),
         file_name=f"{view.run.id}-grid.csv", mime="text/csv", icon=":material/download:", on_click="ignore",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from engine.analysis import kd
+from engine.analysis import kd, kd_costs
+from engine.analysis.kd_costs import ArmFacts
 from engine.common import formats
 from engine.config.grid import PRUNING_SCORES
 from pages.kd import figures
@@ -14,17 +15,21 @@ from pages.shared import charts, data_note, run_select, session
 MANY = 6  # scores drawn at once, unless more are asked for
 
 
-def headline(view: View) -> None:
+def headline(view: View, facts: ArmFacts) -> None:
     """The finding first, whether it is one, and how much of the grid is behind it."""
     cells = view.cells
     nothing = f"At {kd.of_data(view.fraction, view.score)}, there are no weights of the teacher to compare yet."
     st.subheader(kd.headline(cells, *view.place) or nothing, anchor=False)
     if sentence := kd.against_random(cells, view.fraction, view.teacher, view.noise):
         st.markdown(sentence)
+    if figures := kd.figures(cells, *view.place):
+        told = kd_costs.all_told(cells, facts, *view.place)
+        st.caption(f"{figures} · {told}" if told else figures)
     with st.container(horizontal=True, gap="small"):
         word, colour = kd.verdict(cells, *view.place)
         if word:
-            st.badge(word, icon=":material/balance:", color=colour)
+            rule = cells.all_gains(view.score, view.teacher, view.noise).rule("share kept", "shares kept")
+            st.badge(word, icon=":material/balance:", color=colour, help=f"{rule} Seeds share one split of the data.")
         st.badge(
             f"{cells.finished:,} of {formats.count(cells.wanted, 'student')}",
             icon=":material/check:" if cells.finished == cells.wanted else ":material/timelapse:",
@@ -43,7 +48,10 @@ def headline(view: View) -> None:
 def curves(view: View) -> None:
     """Accuracy against the fraction for every score, with and without the teacher."""
     cells = view.cells
-    st.markdown("**How little data is enough?** :gray[solid: with the teacher, at its best weight · dashed: without]")
+    st.markdown(
+        "**How little data is enough?** :gray[solid: with the teacher, at its best weight · dashed: without · bars: "
+        f"95 % over {formats.count(len(cells.seeds), 'seed')}]"
+    )
     drawn = cells.scores
     if len(cells.scores) > MANY:
         run_select.forget_unless("kd_drawn", cells.scores)
@@ -58,6 +66,6 @@ def curves(view: View) -> None:
     )  # fmt: skip
     session.explain(
         "Further left means trained on fewer samples. Where the solid line of a colour lies above its dashed one, the "
-        "teacher made up for some of what was thrown away. The whiskers are the range the mean lies in 95 times out "
-        "of 100."
+        "teacher made up for some of what was thrown away. The bars are the range the mean over seeds lies in 95 "
+        "times out of 100."
     )

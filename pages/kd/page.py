@@ -20,12 +20,13 @@ else:
     store = session.store()
     cells = controls.cells_of(store, run)
     if cells.finished or cells.failures:
+        facts = arm_facts(store.metrics(run.id))
         # 1. The sentence stands first; the controls it depends on are drawn into their place below it.
         answer, handles = st.container(), st.container()
         with handles:
             view = controls.choose(run, cells)
         with answer:
-            findings.headline(view)
+            findings.headline(view, facts)
         findings.curves(view)
 
         # 2. How much to listen.
@@ -37,7 +38,6 @@ else:
         gallery.draw(view, store)
 
         # 4. Whom one learns from, and from which labels.
-        facts = arm_facts(store.metrics(run.id))
         st.header("The teachers" if len(cells.teachers) > 1 else "The teacher", anchor=False)
         costs.teachers(view, facts)
         if max(cells.noises) > 0:

@@ -90,7 +90,7 @@ def curve(setting: Regression, weight: float, dots: Simulated) -> go.Figure:
         line={"color": COLOURS[0], "width": 3}, hovertemplate="weight %{x:.2f}: %{y:.3g} by formula<extra></extra>",
     )  # fmt: skip
     figure.add_scatter(
-        x=WEIGHTS, y=dots.mean, mode="markers", name=f"mean of {REPEATS} simulated students",
+        x=WEIGHTS, y=dots.mean, mode="markers", name=f"mean of {REPEATS} simulated students, 95 % over draws",
         marker={"color": COLOURS[1], "symbol": "diamond", "size": 8},
         error_y={
             "type": "data", "symmetric": False, "array": dots.high - dots.mean, "arrayminus": dots.mean - dots.low,

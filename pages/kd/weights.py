@@ -41,6 +41,8 @@ def draw(view: View) -> None:
             alt="Accuracy for every share of data kept and every weight of the teacher; hatched if there is none",
             config={"displayModeBar": False, "responsive": True},
         )  # fmt: skip
+        if sentence := kd.rise(cells, view.score, view.teacher, view.noise):
+            st.markdown(sentence)
         session.explain(
             "Each tile is a group of students, lighter is better. A star marks the best weight in its column; if the "
             "stars climb to the left, less data calls for more teacher. Hatched tiles have not been trained."

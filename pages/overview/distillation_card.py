@@ -23,9 +23,10 @@ def draw(run: Run, store: Store) -> None:
         st.subheader("No input was learned to its end.", anchor=False)
     else:
         shown = distilled_set(store, run, sets, key)
-        finding = distillation.headline(shown.evaluations, key, shown.inputs, shown.classes)
+        finding = distillation.headline(shown.evaluations, key, shown.inputs, shown.guessing.share)
         st.subheader(finding or f"{shown.inputs.phrase()}, not measured yet.", anchor=False)
-    st.caption(f"Learned, not selected, in {escape_markdown(run.id)}.")
+    guessing = f" Guessing gives {shown.guessing.phrase()}." if key is not None else ""
+    st.caption(f"Learned, not selected, in {escape_markdown(run.id)}.{guessing}")
     if key is not None:
         style: cards.Style = "trajectory stills" if shown.pictures else "trajectory"
         tokens = cards.NO_TOKENS if shown.pictures else store.distilled_tokens(run.id, key)

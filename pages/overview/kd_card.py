@@ -21,12 +21,17 @@ def draw(run: Run, store: Store) -> None:
     score, teacher, noise = cells.scores[0], cells.teachers[0], cells.noises[0]
     finding = kd.headline(cells, score, cells.first_fraction(), teacher, noise)
     st.subheader(finding or "No student was trained to its end.", anchor=False)
-    st.caption(f"Students trained on what a score keeps, in {escape_markdown(run.id)}.")
+    reached = kd.figures(cells, score, cells.first_fraction(), teacher, noise)
+    st.caption(
+        f"{f'{reached}. ' if reached else ''}Students trained on what a score keeps, in {escape_markdown(run.id)}."
+    )
     what = "R²" if cells.measure.numbers else "Accuracy"
-    st.markdown(f"**{what} against the share kept** :gray[solid with a teacher, dashed without]")
+    st.markdown(
+        f"**{what} against the share kept** :gray[solid with a teacher, dashed without · bars: 95 % over seeds]"
+    )
     drawn = figures.curves(cells, [score], score, teacher, noise)
     charts.show(
-        drawn.update_layout(height=HEIGHT, legend_y=-0.35),
+        drawn.update_layout(height=HEIGHT, legend_y=-0.35, yaxis_title=None),
         key="kd_card",
         alt=f"{what} against the share of data kept, two curves",
     )

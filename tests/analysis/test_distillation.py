@@ -12,6 +12,7 @@ import pytest
 from engine.analysis import distillation, wording
 from engine.analysis.distilled_sets import Inputs, along
 from engine.analysis.evaluations import Evaluations, Result
+from engine.analysis.wording import Chance
 from engine.common.choices import Similarity
 from engine.config.distillation import MAIN, MERGED, OTHER, REPLAYS, SetKey
 from engine.storage.tables import EVALUATION
@@ -42,47 +43,58 @@ FULL = rows("full", [0.9, 0.9, 0.9], samples=6920, seconds=31.0, steps=650, flop
 LEARNED = rows("embeddings", [0.80, 0.82, 0.84], seconds=0.4, steps=5, flops=2.5e10, learning_rate=math.nan)
 TEXT = rows("text", [0.54, 0.55, 0.56])
 RANDOM = rows("random", [0.51, 0.51, 0.51])
+HERDING = rows("herding", [0.62, 0.63, 0.64])
+QUARTER = Chance(0.25, "one of 4 classes")
 
 
 def test_headline_has_the_shares_of_the_means() -> None:
-    """0.82 of 0.9 is 91 %, 0.55 of 0.9 is 61 %; the numbers of samples are those that were trained on."""
-    said = distillation.headline(measured(FULL, LEARNED, TEXT), KEY, TWO, 2)
+    """0.82 of 0.9 is 91 %, 0.55 of 0.9 is 61 %; the numbers of samples are those that were trained on.
+
+    Of as many real samples the strongest is named: 0.63 of 0.9 is 70 %.
+    """
+    said = distillation.headline(measured(FULL, LEARNED, TEXT), KEY, TWO, 1 / 2)
     assert said == (
         "2 synthetic sentences reach 91 % of the accuracy of 6,920 real ones; read as plain words they keep 61 %."
     )
-    one = distillation.headline(measured(FULL, LEARNED, TEXT), KEY, Inputs(1, False), 2)
+    assert distillation.headline(measured(FULL, LEARNED, TEXT, RANDOM, HERDING), KEY, TWO, 1 / 2) == (
+        said.removesuffix(".") + "; 2 herding real samples reach 70 %."
+    )
+    assert distillation.headline(measured(FULL, LEARNED, rows("random", [0.5, 0.5])), KEY, TWO, 1 / 2).endswith(
+        "; 2 random real samples reach no more than guessing."
+    )
+    one = distillation.headline(measured(FULL, LEARNED, TEXT), KEY, Inputs(1, False), 1 / 2)
     assert one.startswith("1 synthetic sentence reaches 91 %")
     assert one.endswith("it keeps 61 %.")
 
 
 def test_headline_of_pictures() -> None:
     """Pictures are learned pictures, and nothing is read as words."""
-    said = distillation.headline(measured(FULL, LEARNED, pictures=True), KEY, Inputs(10, True), 10)
+    said = distillation.headline(measured(FULL, LEARNED, pictures=True), KEY, Inputs(10, True), 1 / 10)
     assert said == "10 learned pictures reach 91 % of the accuracy of 6,920 real ones."
 
 
 def test_headline_says_what_is_missing() -> None:
     """Without a training on everything there is no share; with nothing measured there is no sentence."""
     assert "82 % right; what all real samples reach is not known yet." in distillation.headline(
-        measured(LEARNED), KEY, TWO, 2
+        measured(LEARNED), KEY, TWO, 1 / 2
     )
-    assert distillation.headline(measured(), KEY, TWO, 2) == ""
-    assert distillation.headline(measured(FULL), KEY, TWO, 2) == ""
-    only = distillation.headline(measured(FULL, TEXT), KEY, TWO, 2)
+    assert distillation.headline(measured(), KEY, TWO, 1 / 2) == ""
+    assert distillation.headline(measured(FULL), KEY, TWO, 1 / 2) == ""
+    only = distillation.headline(measured(FULL, TEXT), KEY, TWO, 1 / 2)
     assert only == "Read as plain words, 2 synthetic sentences keep 61 % of the accuracy of 6,920 real ones."
 
 
 def test_no_share_is_claimed_for_guessing() -> None:
     """50 of 51 % is 98 % of nothing: what an interval cannot tell from guessing is called that."""
     lost = measured(rows("full", [0.50, 0.51, 0.52], samples=432), LEARNED, TEXT)
-    assert distillation.headline(lost, KEY, TWO, 2) == (
+    assert distillation.headline(lost, KEY, TWO, 1 / 2) == (
         "Nothing was learned here: with all 432 real samples the model is 51 % right, and guessing gives 50 %."
     )
     weak = measured(FULL, LEARNED, rows("text", [0.5, 0.5, 0.5]))
-    assert distillation.headline(weak, KEY, TWO, 2).endswith("plain words they teach no more than guessing.")
-    assert "61 %" in distillation.headline(measured(FULL, LEARNED, TEXT), KEY, TWO, 2)
+    assert distillation.headline(weak, KEY, TWO, 1 / 2).endswith("plain words they teach no more than guessing.")
+    assert "61 %" in distillation.headline(measured(FULL, LEARNED, TEXT), KEY, TWO, 1 / 2)
     both = measured(FULL, rows("embeddings", [0.4, 0.6]), rows("text", [0.5, 0.5]))
-    assert distillation.headline(both, KEY, Inputs(1, False), 2) == (
+    assert distillation.headline(both, KEY, Inputs(1, False), 1 / 2) == (
         "1 synthetic sentence teaches no more than guessing; read as plain words it teaches no more than guessing."
     )
 
@@ -91,13 +103,15 @@ def test_an_unchanged_sentence_is_no_distilled_text() -> None:
     """Where no token has changed nothing is claimed for words; where some have not, the headline says how many."""
     all_same, some = Inputs(2, False, 2), Inputs(2, False, 1)
     found = measured(FULL, LEARNED, TEXT, RANDOM)
-    assert "plain words" not in distillation.headline(found, KEY, all_same, 2)
-    assert "decoded" not in distillation.figures(found, KEY, all_same, 2)
+    assert "plain words" not in distillation.headline(found, KEY, all_same, 1 / 2)
+    assert "decoded" not in distillation.figures(found, KEY, all_same, QUARTER)
     assert distillation.verdict(found, KEY, all_same) == (sentences.CAPTION_UNCHANGED, "gray")
-    assert "decoded" not in distillation.against_random(found, KEY, all_same)
+    assert "decoded" not in distillation.against_real(found, KEY, all_same)
     assert distillation.unchanged(all_same).startswith(sentences.NO_TEXT_CHANGED)
-    assert distillation.headline(found, KEY, some, 2).endswith("they keep 61 % (1 of 2 unchanged).")
-    assert distillation.verdict(found, KEY, some)[0] == "decoded text (1 of 2 unchanged) beats random samples"
+    assert distillation.headline(found, KEY, some, 1 / 2).endswith(
+        "they keep 61 % (1 of 2 unchanged); 2 random real samples reach 57 %."
+    )
+    assert distillation.verdict(found, KEY, some)[0] == "decoded text (1 of 2 unchanged) beats random real samples"
     assert distillation.unchanged(some).startswith("1 of 2 texts has not changed")
     assert distillation.unchanged(TWO) == ""
 
@@ -108,11 +122,16 @@ def test_intervals_are_those_of_student_over_eval_seeds() -> None:
     assert over.mean == pytest.approx(0.82)
     assert over.high - over.mean == pytest.approx(4.302653 * 0.02 / math.sqrt(3), rel=1e-5)
     assert distillation.spread(over) == "82 % right ± 5.0"
-    said = distillation.figures(measured(FULL, LEARNED, TEXT), KEY, TWO, 4)
+    said = distillation.figures(measured(FULL, LEARNED, TEXT), KEY, TWO, QUARTER)
     assert said == (
-        "all real samples: 90 % right in every start · distilled embeddings: 82 % right ± 5.0 · "
-        "decoded text: 55 % right ± 2.5 · guessing: 25 % right"
+        "all real samples: 90 % right in every start (+65.0 above guessing) · distilled embeddings: 82 % right ± 5.0 "
+        "(+57.0) · decoded text: 55 % right ± 2.5 (+30.0) · guessing: 25 %, one of 4 classes · "
+        "±: 95 % over 3 fresh starts"
     )
+    beside = distillation.figures(measured(FULL, LEARNED, RANDOM, HERDING), KEY, TWO, QUARTER)
+    assert " · herding real samples: 63 % right ± 2.5 (+38.0) · " in beside  # the strongest of as many real ones
+    assert "random" not in beside
+    assert distillation.figures(measured(), KEY, TWO, QUARTER) == ""
 
 
 def test_two_methods_are_compared_within_each_eval_seed() -> None:
@@ -121,12 +140,12 @@ def test_two_methods_are_compared_within_each_eval_seed() -> None:
     difference = found.difference(KEY, "text", "random")
     assert (difference.mean, difference.seeds) == (pytest.approx(0.04), 3)
     assert difference.high - difference.mean == pytest.approx(0.01 * 4.302653 / math.sqrt(3), rel=1e-5)
-    assert distillation.verdict(found, KEY, TWO) == ("decoded text beats random samples", "green")
+    assert distillation.verdict(found, KEY, TWO) == ("decoded text beats random real samples", "green")
     swapped = measured(rows("text", [0.50, 0.51, 0.52]), rows("random", [0.53, 0.55, 0.57]))
-    assert distillation.verdict(swapped, KEY, TWO) == ("random samples beat decoded text", "red")
+    assert distillation.verdict(swapped, KEY, TWO) == ("random real samples beat decoded text", "red")
     close = measured(TEXT, rows("random", [0.52, 0.56, 0.55]))
-    assert distillation.verdict(close, KEY, TWO)[0] == "decoded text against random samples: not settled"
-    assert "decoded text +0.7 (± 3.8, not settled)" in distillation.against_random(close, KEY, TWO)
+    assert distillation.verdict(close, KEY, TWO)[0] == "decoded text against random real samples: not settled"
+    assert "decoded text +0.7 (± 3.8, not settled)" in distillation.against_real(close, KEY, TWO)
     assert distillation.verdict(measured(TEXT), KEY, TWO) == ("", "gray")
 
 
@@ -134,14 +153,72 @@ def test_one_eval_seed_settles_nothing() -> None:
     """With one eval seed there is no interval, and so no verdict."""
     found = measured(rows("text", [0.9]), rows("random", [0.5]))
     assert distillation.verdict(found, KEY, TWO)[0].endswith(sentences.NOT_SETTLED)
-    assert "(one start)" in distillation.against_random(found, KEY, TWO)
+    assert "(one start, not settled)" in distillation.against_real(found, KEY, TWO)
 
 
 def test_equal_differences_settle_nothing() -> None:
     """Starts that all differ by the same have no spread, and so no interval and no verdict."""
     found = measured(TEXT, rows("random", [0.51, 0.52, 0.53]))
     assert distillation.verdict(found, KEY, TWO)[0].endswith(sentences.NOT_SETTLED)
-    assert "decoded text +3.0 (equal in every start, not settled)" in distillation.against_random(found, KEY, TWO)
+    assert "decoded text +3.0 (equal in every start, not settled)" in distillation.against_real(found, KEY, TWO)
+
+
+def test_a_win_is_one_over_the_strongest_real_samples() -> None:
+    """What beats random samples and not those of herding is not called a win, and every comparison is counted."""
+    random = rows("random", [0.51, 0.515, 0.518])
+    lost = measured(TEXT, random, rows("herding", [0.62, 0.635, 0.64]))
+    assert lost.strongest_real(KEY) == "herding"
+    assert distillation.verdict(lost, KEY, TWO) == ("herding real samples beat decoded text", "red")
+    assert distillation.against_real(lost, KEY, TWO) == (
+        "Against 2 herding real samples, in points over 3 fresh starts: decoded text −8.2 (± 0.7). "
+        "Of all 2 comparisons with as many real samples, 1 is won, 1 lost, 0 not settled."
+    )
+    close = measured(TEXT, random, rows("herding", [0.53, 0.56, 0.55]))
+    assert distillation.verdict(close, KEY, TWO) == ("decoded text against herding real samples: not settled", "gray")
+    assert distillation.against_real(close, KEY, TWO).endswith("1 is won, 0 lost, 1 not settled.")
+
+
+def test_another_model_has_rivals_of_its_own() -> None:
+    """What another model reads is compared with what that model reaches on real samples."""
+    other = [rows("text", [0.60, 0.62, 0.61], trained="roberta"), rows("random", [0.55, 0.55, 0.57], trained="roberta")]
+    found = measured(TEXT, HERDING, *other)
+    assert distillation.against_real(found, KEY, TWO, "roberta") == (
+        "Against 2 random real samples, in points over 3 fresh starts: decoded text +5.3 (± 3.8)."
+    )
+
+
+def test_holm_counts_every_comparison_with_real_samples() -> None:
+    """A difference that is settled alone is not if it is one of nine."""
+    near = rows("random", [0.525, 0.535, 0.515])
+    text = rows("text", [0.54, 0.56, 0.535])
+    assert measured(text, near).difference(KEY, "text", "random").settled
+    alone = measured(text, near)
+    assert distillation.verdict(alone, KEY, TWO)[1] == "green"
+    rng = np.random.default_rng(0)
+    noise = [rows(method, list(0.5 + rng.normal(0, 0.02, 3))) for method in ("embeddings", "text_labels")]
+    real = [rows(method, list(0.48 + rng.normal(0, 0.02, 3))) for method in ("k_center", "herding")]
+    many = measured(text, near, *noise, *real)
+    assert many.strongest_real(KEY) == "random"
+    assert distillation.verdict(many, KEY, TWO) == ("decoded text against random real samples: not settled", "gray")
+    assert "Of all 9 comparisons" in distillation.against_real(many, KEY, TWO)
+
+
+def test_more_of_something_is_compared_with_the_least() -> None:
+    """Five inputs per class against one: mean and interval over fresh starts, and nothing with one number alone."""
+    five = KEY._replace(per_class=5)
+    found = measured(LEARNED, rows("embeddings", [0.85, 0.88, 0.89], key=five))
+    assert distillation.more(found, [KEY, five], "per_class", "inputs per class") == (
+        "Distilled embeddings, inputs per class: 5 ends 5.3 points above 1 (±1.4, 95 % over 3 fresh starts)."
+    )
+    assert distillation.more(found, [KEY], "per_class", "inputs per class") == ""
+
+
+def test_the_table_says_chance_and_all_seconds() -> None:
+    """Accuracy also above guessing; what was learned carries the seconds of learning, real samples do not."""
+    table = measured(FULL, LEARNED, RANDOM).summary(KEY, chance=0.5, distilling=100.0).set_index("trained on")
+    assert table["above chance"].tolist() == pytest.approx([40.0, 32.0, 1.0])
+    assert table["in all"].tolist() == pytest.approx([31.0, 100.4, 2.0])
+    assert "1 random real sample" in measured(rows("random", [0.5], samples=1)).label(KEY, "random")
 
 
 def test_real_samples_are_those_of_the_size() -> None:
@@ -186,7 +263,16 @@ def test_what_is_saved_and_when_it_pays() -> None:
     """31 s against 0.4 s wins 30.6 s a training, so 134 s are won back after five."""
     found = measured(FULL, LEARNED)
     said = distillation.saved(found, KEY, "embeddings")
-    assert said == "Training on it takes 0.4 s instead of 31 s, and 5 steps instead of 650."
+    assert said == (
+        "Training on it takes 0.4 s instead of 31 s, and 5 steps instead of 650, for 82 % right instead of 90 %."
+    )
+    assert distillation.saved(measured(FULL, LEARNED, RANDOM, HERDING), KEY, "embeddings").endswith(
+        "; 2 herding real samples, which need no learning, give 63 %."
+    )
+    assert distillation.spent(found, KEY, 134.0) == (
+        "Learning the set took 2 min 14 s, training on it 0.4 s; on everything 31 s."
+    )
+    assert distillation.spent(found, KEY, math.nan) == distillation.spent(measured(LEARNED), KEY, 134.0) == ""
     assert distillation.paid(found, KEY, "embeddings", 134.0) == (
         "Learning the set took 2 min 14 s once; that is won back after 5 trainings."
     )

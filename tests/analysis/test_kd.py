@@ -20,6 +20,10 @@ from tests.fixtures import sentences
 from tests.fixtures.kd_workspace import grid_recipe
 
 SHARE = Measure()
+METRICS = pd.DataFrame(
+    [("teacher self", "seconds_training", 2.0), ("score el2n", "seconds_scoring", 3.5)],
+    columns=["arm", "name", "value"],
+).assign(split="")
 
 
 def cell(weight: float, seed: int, valid: float, accuracy: float, **changes: Any) -> dict[str, Any]:
@@ -189,10 +193,77 @@ def test_random_beside_the_scores() -> None:
         return cells(rows, scores=("random", "el2n"), kd_weights=(0.9,), seeds=(0, 1, 2))
 
     at = (0.1, "self", 0.0)
-    assert "EL2N beats keeping at random" in kd.against_random(grid(0.9, 0.0), *at)
-    assert "1 of 1 end lower." in kd.against_random(grid(0.7, 0.0), *at)
-    assert "0 of 1 end lower, 1 cannot be told apart" in kd.against_random(grid(0.81, 0.2), *at)
+    assert "EL2N ends 9.9 points above random (±0.2, 95 % over 3 seeds)." in kd.against_random(grid(0.9, 0.0), *at)
+    assert "EL2N ends 10.1 points below random (±0.2" in kd.against_random(grid(0.7, 0.0), *at)
+    assert kd.against_random(grid(0.81, 0.2), *at).endswith("95 % over 3 seeds, not settled).")
     assert kd.against_random(grid(0.9, 0.0), 1.0, "self", 0.0) == ""
+
+
+def test_holm_takes_back_what_fractions_settle_alone() -> None:
+    """A gain that is settled alone is not if it is one of four: the badge, the headline and the table agree."""
+    gains = {1.0: (0.0, 0.01, -0.01), 0.5: (0.01, -0.01, 0.0), 0.25: (0.0, -0.01, 0.01), 0.1: (0.04, 0.06, 0.05)}
+    rows = [cell(0.0, s, 0.5, 0.8 + s / 100, fraction=f) for f in gains for s in range(3)]
+    rows += [cell(0.9, s, 0.9, 0.8 + s / 100 + gain, fraction=f) for f in gains for s, gain in enumerate(gains[f])]
+    found = cells(rows, fractions=tuple(gains), kd_weights=(0.0, 0.9), seeds=(0, 1, 2))
+    alone = cells(rows[9:12] + rows[21:], fractions=(0.1,), kd_weights=(0.0, 0.9), seeds=(0, 1, 2))
+    assert found.gain(point(0.9)).settled
+    assert kd.verdict(alone, *AT) == ("the teacher helps", "green")
+    assert kd.verdict(found, *AT) == (sentences.NOT_SETTLED, "gray")
+    assert headline(found, *AT).endswith("+5.0 points over no teacher (±2.5, 95 % over 3 seeds), not settled.")
+    table = kd_costs.cost_table(found, kd_costs.arm_facts(METRICS), *AT[:1], "self", 0.0)
+    assert table["settled"].tolist() == [False] * 4
+    assert "teacher seconds a point" not in table
+
+
+def test_a_gain_is_said_with_its_strongest_rival() -> None:
+    """What was tried beside it at the fraction: other scores with and without a teacher, and other teachers."""
+    rows = [cell(w, s, 0.5 + w / 10, 0.7 + w / 10 + s / 200 * w) for w in (0.0, 0.9) for s in range(3)]
+    rows += [cell(0.0, s, 0.5, 0.85 + s / 300, score="el2n") for s in range(3)]
+    at: dict[str, Any] = {"scores": ("random", "el2n"), "kd_weights": (0.0, 0.9), "seeds": (0, 1, 2)}
+    assert "; its strongest rival, EL2N without a teacher, is 5.9 points ahead (±0.3)." in headline(
+        cells(rows, **at), *AT
+    )
+    rows += [cell(0.9, s, 0.5, 0.9, teacher="small") for s in range(3)]
+    found = cells(rows, teachers=("self", "small"), **at)
+    assert "; its strongest rival, the teacher small, is " in headline(found, *AT)
+    assert "rival" not in headline(cells(rows[:6], **at), *AT)
+
+
+def test_chance_and_time_stand_beside_the_headline() -> None:
+    """Above chance, and the seconds of teacher, scoring and student; what is not known is left out."""
+    rows = [cell(w, s, 0.5 + w / 10, 0.7 + w / 10 + s / 200, score="el2n") for w in (0.0, 0.9) for s in range(2)]
+    rows += [cell(0.0, s, 0.5, 0.9, fraction=1.0, seconds=4.0, samples=100) for s in range(2)]
+    at = ("el2n", 0.1, "self", 0.0)
+    recipe = grid_recipe(scores=("random", "el2n"), fractions=(1.0, 0.1), kd_weights=(0.0, 0.9), seeds=(0, 1))
+    found = Cells(recipe, pd.DataFrame(rows, columns=GRID.names), False, {"a": 3, "b": 1})
+    assert kd.figures(found, *at) == (
+        "79.2 % right (±3.2, 95 % over 2 seeds), 4.2 points above chance (75 %, naming the largest class)"
+    )
+    facts = kd_costs.arm_facts(METRICS)
+    assert kd_costs.all_told(found, facts, *at) == (
+        "10 samples, 6 s in all (teacher 2 s, scoring 3.5 s, student 0.5 s) · "
+        "all of the data without a teacher: 90 % right, 100 samples, 4 s"
+    )
+    assert kd_costs.all_told(found, kd_costs.arm_facts(METRICS[METRICS["arm"] != "score el2n"]), *at) == ""
+    assert kd.figures(found, "random", 0.1, "self", 0.0) == ""
+
+
+def test_the_best_weight_rises_by_seed() -> None:
+    """The best weight of each seed at both ends, equal ones of a seed averaged; nothing without two fractions."""
+    best = {1.0: (0.0, 0.0, 0.5), 0.1: (0.9, 0.5, 0.9)}
+    rows = [
+        cell(w, s, 0.9 if w == best[f][s] else 0.5, 0.8, fraction=f)
+        for f in best
+        for w in (0.0, 0.5, 0.9)
+        for s in range(3)
+    ]
+    found = cells(rows, seeds=(0, 1, 2))
+    assert kd.rise(found, "random", "self", 0.0) == (
+        "From 100 % to 10 % kept, the best weight changes by +0.60 (±0.66, 95 % over 3 seeds, not settled)."
+    )
+    assert kd.rise(cells(rows[9:], seeds=(0, 1, 2)), "random", "self", 0.0) == ""
+    equal = cells([cell(w, 0, 0.8, 0.8) for w in (0.0, 0.5, 0.9)], seeds=(0,))
+    assert equal.best_weights(*AT).tolist() == pytest.approx([1.4 / 3])
 
 
 def test_words_for_numbers() -> None:
@@ -203,7 +274,7 @@ def test_words_for_numbers() -> None:
     assert percent(0.025) == "2.5 %"
     found = cells([cell(0.9, s, 0.8, 0.83 + s / 100) for s in (0, 1)])
     assert kd.at_cell(found, point(0.9)).startswith(
-        "At 10 % of the data, listen to the teacher 90 %: 83.5 % right (2 seeds, ±"
+        "At 10 % of the data, listen to the teacher 90 %: 83.5 % right (±6.4, 95 % over 2 seeds)"
     )
     assert "chance" not in kd.overlap(("a", "b"), 0, 0, 5, 10)
     assert "keeps 5 too (50 %); two choices made at random would share 1." in kd.overlap(("a", "b"), 5, 5, 5, 100)

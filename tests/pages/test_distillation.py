@@ -92,9 +92,8 @@ def test_the_finding_stands_first(full: Workspace, show: Show, drawn: dict[str, 
     app = show(full)
     headline = app.subheader[0].value
     assert headline.startswith("2 synthetic sentences reach ")
-    assert "of the accuracy of 84 real ones; read as plain words they keep " in headline
-    assert "decoded text against random samples: not settled" in screen_text(app)
-    assert "guessing: 50 % right" in screen_text(app)
+    assert "of the accuracy of 84 real ones; read as plain words they teach no more than guessing; " in headline
+    assert "; 2 herding real samples reach " in headline  # the strongest rival, in the sentence of the win
     assert "6 of 6 sets" in screen_text(app)
     assert len(app.get("plotly_chart")) == 10
     assert all(chart.proto.alt for chart in app.get("plotly_chart"))
@@ -102,9 +101,27 @@ def test_the_finding_stands_first(full: Workspace, show: Show, drawn: dict[str, 
     assert table["trained on"].tolist()[:2] == ["all 84 real samples", "distilled embeddings"]
     assert table["model"].unique().tolist() == ["prajjwal1/bert-tiny", "roberta"]
     assert table["rates"].tolist()[1] == "learned"
-    assert "Training on it takes 0.25 s instead of 12 s, and 5 steps instead of 240." in screen_text(app)
+    assert "Training on it takes 0.25 s instead of 12 s, and 5 steps instead of 240, for " in screen_text(app)
     assert "Learning the set took 2 min 14 s once" in screen_text(app)
     assert "Read by another model: roberta" in screen_text(app)
+
+
+def test_the_finding_is_fair(full: Workspace, show: Show, drawn: dict[str, Any]) -> None:
+    """The rival is the strongest real samples; all comparisons are counted; chance, time and coverage are said."""
+    app = show(full)
+    words = screen_text(app)
+    assert "herding real samples beat decoded text" in words
+    assert "Against 2 herding real samples, in points over 10 fresh starts: " in words
+    assert "Of all 9 comparisons with as many real samples, " in words
+    assert "Learning the set took 2 min 14 s, training on it 0.25 s; on everything 12 s." in words
+    assert " above guessing) · " in words
+    assert ", naming the largest class · ±: 95 % over 10 fresh starts" in words
+    assert any("by Holm's correction over 9 comparisons" in text.proto.help for text in app.markdown)
+    table = app.dataframe[0].value
+    assert (table["in all"] - table["seconds"]).max() == pytest.approx(134.2, abs=0.1)
+    assert table["above chance"].iloc[0] < table["right"].iloc[0] - 50
+    assert "bars: 95 % over fresh starts, of one distillation each" in words
+    assert "Distilled embeddings, inputs per class: " in words
 
 
 def test_cards_hold_every_input(full: Workspace, show: Show, drawn: dict[str, Any]) -> None:

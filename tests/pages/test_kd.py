@@ -64,8 +64,7 @@ def test_whole_grid_says_its_finding_first(full: Workspace, show: Show) -> None:
     """Best weight, gain and interval from the finished cells; every chart has words for those who cannot see it."""
     app = show(full)
     assert app.subheader[0].value.startswith("At 10 % of the data, kept at random, the best teacher weight is 0.9: +")
-    assert "points over no teacher (3 seeds, ±" in app.subheader[0].value
-    assert "no score beats keeping at random" in screen_text(app)
+    assert "points over no teacher (±1.3, 95 % over 3 seeds); its strongest rival, " in app.subheader[0].value
     charts = app.get("plotly_chart")
     assert len(charts) == 6  # curves, map, teachers, noise, flipped labels, theory
     assert all(chart.proto.alt for chart in charts)
@@ -80,6 +79,27 @@ def test_whole_grid_says_its_finding_first(full: Workspace, show: Show) -> None:
         "25 %",
         "10 %",
     ]  # 70 % has one cell, to compare with nothing
+
+
+def test_the_finding_is_fair(full: Workspace, show: Show) -> None:
+    """Random beside the score, above chance, everything it took, what intervals cover, and settled by Holm."""
+    app = show(full)
+    words = screen_text(app)
+    assert "With a teacher at 10 %, EL2N ends 15.7 points below random (±1.6, 95 % over 3 seeds)." in words
+    assert "74.5 points above chance (18.8 %, naming the largest class) · 28 samples, 2.2 s in all " in words
+    assert "(teacher 2 s, student 0.2 s) · all of the data without a teacher: 93.5 % right, 280 samples" in words
+    assert any("by Holm's correction over 4 shares kept" in text.proto.help for text in app.markdown)
+    assert "bars: 95 % over 3 seeds" in words
+    plain = words.replace("\\", "")
+    assert "small beats no teacher by 11.2 points (±1.3, 95 % over 3 seeds); its strongest rival, self, is " in plain
+    assert "Of 3 teachers, 3 end above no teacher, 0 end below, 0 are not settled." in plain
+    assert "From 100 % to 10 % kept, the best weight changes by +0.73 (±0.72, 95 % over 3 seeds)." in words
+    assert "that they differ is not settled." in words  # made up with the very same difference in every seed
+    cost = app.dataframe[1].value
+    assert cost["settled"].tolist() == [False, True, True, True]
+    assert cost["teacher seconds a point"].isna().tolist() == [True, False, False, False]
+    assert (cost["seconds in all"] - cost["seconds a student"]).tolist() == pytest.approx([2.0] * 4)
+    assert (cost["with teacher"] - cost["above chance"]).tolist() == pytest.approx([18.75] * 4)
 
 
 def test_the_address_is_the_view(full: Workspace, show: Show) -> None:

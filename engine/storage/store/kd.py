@@ -97,6 +97,19 @@ class KdQueries(Database):
         )
         return {int(sample.pop("row")): sample for sample in self._of_rows(columns, run, rows)}
 
+    def test_classes(self, run: str) -> dict[str, int]:
+        """How many samples of the test set have each label."""
+        found = self._cached(
+            run,
+            ("test classes",),
+            lambda: self._frame(
+                "SELECT label, count(*) AS samples FROM samples WHERE dataset = $dataset AND split = 'test' "
+                "AND label IS NOT NULL GROUP BY label ORDER BY label",
+                dataset=self._dataset(run),
+            ),
+        )
+        return {str(label): int(samples) for label, samples in zip(found["label"], found["samples"], strict=True)}
+
     def _of_rows(self, columns: str, run: str, rows: Sequence[int], where: str = "true") -> list[dict[str, Any]]:
         return self._rows(
             f"SELECT {columns} FROM samples WHERE dataset = $dataset AND row IN (SELECT unnest($rows::INTEGER[])) "
