@@ -138,6 +138,15 @@ def test_pictures_and_labels_of_a_few_rows(made: tuple[Store, str, Path]) -> Non
     assert store.images(run, []) == {}
 
 
+def test_classes_of_the_test_set(made: tuple[Store, str, Path]) -> None:
+    """Protects chance: the labels of the test set alone are counted; a run that is not there has none."""
+    store, run, folder = made
+    samples = table(folder, "samples")
+    expected = samples[samples["split"] == "test"]["label"].value_counts().to_dict()
+    assert store.test_classes(run) == expected
+    assert store.test_classes("none") == {}
+
+
 def test_the_ranks_of_a_sample(made: tuple[Store, str, Path]) -> None:
     """Protects the drawer: each score of a sample with how many are above it, and which arms keep it."""
     store, run, folder = made
