@@ -51,7 +51,7 @@ def lora_gradients(
     Up to rounding neither result depends on the batch size or the order: no mean is taken over a batch.
 
     Fresh LoRA has B = 0, so the gradient of every A is zero and half of the weights say nothing: train the adapters for
-    a moment first (`train_epoch` on a random 5 % of the samples, as LESS does).
+    a moment first (`tune_on_target` for one epoch on a random 5 % of the samples, as LESS does).
 
     If a weight is used otherwise than by a plain linear layer that reads (samples, positions, features), as in
     mixtures of experts, samples are read one by one: slower, and the same numbers. Raises ValueError if no weight is

@@ -54,9 +54,10 @@ def tune_on_target(
     """Train the trainable weights of the model, in place, on the target samples: a few epochs of AdamW.
 
     Train on Validation (Jain, Montanari, Sasoglu 2025, arXiv 2510.00386): a training sample whose loss falls by this
-    is one whose training would lower the loss on the target, to first order by the same amount. So the score of
-    a sample is `losses` before minus `losses` after; high = keep. With a few random training samples as the target it
-    is the warm-up that `lora_gradients` asks for.
+    is one whose training would lower the loss on the target, to first order by as much. So the score of a sample is
+    `losses` before minus `losses` after; high = keep. The paper looks for the predictions that change most, which may
+    also be for the worse. With a few random training samples as the target it is the warm-up that `lora_gradients`
+    asks for.
     """
     optimizer = torch.optim.AdamW([weight for weight in model.parameters() if weight.requires_grad], lr=learning_rate)
     everything = np.ones(len(target), dtype=np.bool_)
