@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.analysis.pruning_results import open_results
 from engine.common.errors import WinnowError
 from engine.config.data import ColumnMap
 from engine.config.kinds import Recipe
@@ -148,6 +149,13 @@ class RunResults:
     def table(self, name: str) -> pd.DataFrame:
         """Every row of one of the run's tables: samples, scores, selections, metrics, grid, distilled, evaluation, …"""
         return run_table(self.workspace, self.ledger.parts(self.run.id, name), name).to_pandas()
+
+    def verdict(self) -> pd.DataFrame:
+        """Which arms of dynamic pruning beat random choice: arm, rival, multiplier, low, high, net, settled, …
+
+        Raises WinnowError if the run has no arms, or none of their epochs has been trained.
+        """
+        return open_results(self.workspace, self.ledger, self.run).verdicts
 
     def scores(self, arm: str = "base", seed: int = -1, epoch: int = 1) -> pd.DataFrame:
         """The samples with one column for each metric, as one arm and seed scored them; by default before training."""

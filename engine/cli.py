@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm import tqdm
 
@@ -25,9 +25,6 @@ from engine.storage import former
 from engine.storage.ledger import Ledger, Run
 from engine.storage.tables import SCHEMAS
 from engine.storage.workspace import Workspace, open_workspace
-
-if TYPE_CHECKING:
-    from engine.analysis.pruning_results import Results
 
 DEMOS = ("demo-kl", "demo-kd", "demo-text-distill", "demo-digits-distill")
 
@@ -161,7 +158,9 @@ def table(workspace: Workspace, options: argparse.Namespace) -> None:
     ledger = Ledger(workspace)
     found = ledger.run(options.run)
     if options.table == VERDICT:
-        data = verdict_table(_results(workspace, ledger, found))
+        from engine.analysis.pruning_results import open_results
+
+        data = verdict_table(open_results(workspace, ledger, found))
     else:
         data = run_table(workspace, ledger.parts(found.id, options.table), options.table)
     if options.out is None:
@@ -169,21 +168,6 @@ def table(workspace: Workspace, options: argparse.Namespace) -> None:
         print()
     else:
         write_table(data, options.out)
-
-
-def _results(workspace: Workspace, ledger: Ledger, found: Run) -> Results:
-    """What the arms of a run of dynamic pruning have come to. Raises WinnowError if there is nothing to compare yet."""
-    from engine.analysis.pruning_results import results_of
-    from engine.storage.store import Store
-
-    if found.kind != PRUNING.name:
-        raise WinnowError(f"Run {found.id} has no arms to compare: it is of the kind {found.kind}.")
-    store = Store.in_memory(workspace, found.id)
-    store.sync(ledger)
-    results = results_of(store, found)
-    if results is None:
-        raise WinnowError(f"No epoch of run {found.id} has been trained yet; ask again later.")
-    return results
 
 
 def export(workspace: Workspace, options: argparse.Namespace) -> None:
@@ -233,8 +217,11 @@ def _foreground(
     ended = ledger.run(found.id)
     if ended.error:
         print(f"winnow: {ended.error}", file=sys.stderr)
-    if pick and state == "done" and (picked := _results(workspace, ledger, ended).pick):
-        print(picked.sentence)
+    if pick and state == "done":
+        from engine.analysis.pruning_results import open_results
+
+        if picked := open_results(workspace, ledger, ended).pick:
+            print(picked.sentence)
     print(found.id)
     return 0 if state == "done" else 1
 

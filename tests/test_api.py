@@ -88,6 +88,7 @@ def test_results_are_read_again(study: engine.RunResults) -> None:
     assert again.run.id == study.run.id
     assert isinstance(again.table("metrics"), pd.DataFrame)
     assert again.recipe == study.recipe
+    assert list(again.verdict()["arm"]) == ["dynamic"]
     with pytest.raises(engine.WinnowError, match="no run called"):
         engine.read_run("nothing", study.workspace)
 
