@@ -8,9 +8,10 @@ from typing import Any
 
 import streamlit as st
 
-from engine.analysis import pruning, run_labels
+from engine.analysis import run_labels
 from engine.analysis.pruning_results import results_of
 from engine.analysis.rankings import base_metric
+from engine.analysis.tournament import brief
 from engine.analysis.wording import listed
 from engine.common import formats
 from engine.common.text import one_line
@@ -20,6 +21,7 @@ from engine.storage.ledger import Run
 from engine.storage.store import SampleQuery, Store
 from pages.overview import distillation_card, kd_card
 from pages.shared import arm_charts, charts, empty, frame, links, session
+from pages.shared.arm_styles import styles
 from pages.shared.escape import escape_markdown
 
 CHART = 280  # pixels: height of a card's chart
@@ -110,18 +112,15 @@ def _concentration(run: Run, store: Store) -> None:
 
 def _pruning(run: Run, store: Store) -> None:
     results = results_of(store, run)
-    ending = pruning.ending(results.last) if results else ""
-    if results is None or not ending:
+    if results is None:
         st.subheader("Dynamic pruning ended before its first epoch did.", anchor=False)
     else:
-        brief = pruning.brief(results.last)
-        st.subheader(brief or ending, anchor=False)
-        ended = f"{ending} {pruning.verdict(results.last)}" if brief else ""
-        st.caption(f"{ended} In {escape_markdown(run.id)}.")
+        st.subheader(escape_markdown(brief(results)), anchor=False)
+        st.caption(f"{escape_markdown(results.headline)} In {escape_markdown(run.id)}.")
         st.markdown("**Perplexity** :gray[lower is better]")
         charts.show(
-            arm_charts.curves(results.table, "perplexity", "tokens_read", height=CHART), key="pruning_card",
-            alt="Perplexity of every arm against the tokens it has read",
+            arm_charts.curves(results.table, styles(results), "perplexity", "tokens_read", height=CHART),
+            key="pruning_card", alt="Perplexity of every arm against the tokens it has read",
         )  # fmt: skip
         session.explain(
             "Every line is the same small model trained on another choice of samples. Further left has read less, "

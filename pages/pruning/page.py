@@ -1,4 +1,4 @@
-"""Dynamic pruning: what did raising the threshold do?"""
+"""Dynamic pruning: which way of choosing samples pays?"""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import streamlit as st
 
 from engine.analysis import pruning
 from engine.analysis.pruning_results import results_of
+from engine.analysis.tournament import tournament
 from engine.config.kinds import PRUNING
-from pages.pruning import crossings, form, results
+from pages.pruning import comparison, crossings, form, results, verdict
 from pages.shared import data_note, empty, run_select, session
+from pages.shared.arm_styles import styles
 
-st.title("What did raising the threshold do?", anchor=False)
+st.title("Which way of choosing samples pays?", anchor=False)
 
 runs = run_select.of_kind(PRUNING)
 run = found = None
@@ -32,39 +34,50 @@ else:
     else:
         empty.nothing(
             "Nothing has been pruned in this workspace yet.",
-            "A run of dynamic pruning trains a small model only on the samples a larger one still disagrees about, and "
-            "raises the threshold after every epoch. Beside it three other ways of choosing samples are trained on the "
-            "same seeds, so that this page can say whether the choice made a difference.",
+            "A run trains a small model on what each of several ways to choose keeps of the data. One is dynamic "
+            "pruning: only the samples that a larger model still disagrees about, above a threshold that rises. Random "
+            "choice is trained on the same seeds, so that this page can say which way to choose pays.",
         )
 
 if run is not None and found is not None:
-    # 1. The sentence, and the picture that carries it.
+    arms = styles(found, comparison.asked(found))
+    table = tournament(found)
+
+    # 1. The verdict, and the picture that carries it.
     left, right = st.columns([11, 9], gap="large")
     with left:
-        results.finding(found)
-        results.badges(found)
+        verdict.finding(found)
+        verdict.badges(found)
+        verdict.pick(found)
         data_note.draw(run)
     with right:
-        results.difference(found)
+        verdict.forest(found, table, arms)
 
-    # 2. The curves behind it.
+    # 2. All arms.
+    st.header("Every arm", anchor=False)
+    comparison.table(table, arms)
+
+    # 3. The curves behind it.
     st.header("Epoch by epoch", anchor=False)
-    against = st.segmented_control(
-        "Against", list(pruning.AXES.values()), default="epochs", required=True, key="against", bind="query-params"
-    )
-    results.curves(found, next((column for column, name in pruning.AXES.items() if name == against), "epoch"))
-
-    # 3. Which samples are trained on, and which no longer.
-    st.header("Which samples crossed the threshold?", anchor=False)
-    selections = store.selections(run.id)
-    crossings.draw(store, run.id, selections[selections["arm"] == "dynamic"])
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        against = st.segmented_control(
+            "Against", list(pruning.AXES.values()), default="epochs", required=True, key="against", bind="query-params"
+        )
+        comparison.ask(found)
+    results.curves(found, arms, next((column for column, name in pruning.AXES.items() if name == against), "epoch"))
 
     # 4. What it cost.
     st.header("What it cost", anchor=False)
-    results.cost(found)
+    comparison.cost(found, table, arms)
+
+    # 5. Which samples are trained on, and which no longer.
+    selections = store.selections(run.id)
+    if len(of_dynamic := selections[selections["arm"] == "dynamic"]):
+        st.header("Which samples crossed the threshold?", anchor=False)
+        crossings.draw(store, run.id, of_dynamic)
 elif run is not None:
     results.to_come(run)
 
-# 5. The next one.
+# 6. The next one.
 if not session.read_only() and not first:
     start_another()

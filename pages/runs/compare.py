@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
+from engine.analysis.arms import called
 from engine.analysis.pruning_results import results_of
 from engine.common.text import escape_text
 from engine.config.kinds import PRUNING
 from engine.config.toml import recipe_differences
 from engine.storage.ledger import Run
-from pages.shared import arm_charts
 
 if TYPE_CHECKING:
     from engine.storage.store import Store
@@ -51,8 +51,8 @@ def _results(store: Store, left: Run, right: Run) -> None:
     if len(ended) < 2:
         st.caption("Results stand here side by side once both runs have finished a seed.")
         return
-    arms = [arm for arm in arm_charts.STYLES if any(arm in of_run.index for of_run in ended.values())]
-    columns: dict[str, object] = {"arm": [arm_charts.STYLES[arm].label for arm in arms]}
+    arms = list(dict.fromkeys(arm for run in (left, right) for arm in run.recipe_as(PRUNING).arm_names))
+    columns: dict[str, object] = {"arm": [called(arm) for arm in arms]}
     for name, (title, scale, _) in SHOWN.items():
         for side, of_run in ended.items():
             columns[f"{title}, {side}"] = scale * of_run[name].reindex(arms)

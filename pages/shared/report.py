@@ -9,17 +9,19 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.analysis import pruning, samples
+from engine.analysis import samples
 from engine.analysis.pruning_results import Results, results_of
+from engine.analysis.tournament import difference_text, multiplier_cell, net_text, remarks, tournament
 from engine.common import formats
 from engine.common.formats import duration, share
 from engine.config import toml
 from engine.config.kinds import PRUNING
-from engine.config.rankings import METRICS
+from engine.config.rankings import RANKINGS
 from engine.storage import uploads
 from engine.storage.ledger import Ledger, Run
 from engine.storage.store import SampleQuery, Store
 from pages.shared import arm_charts, charts
+from pages.shared.arm_styles import Styles, styles
 from pages.shared.html import HtmlPage, clipped, table, text
 
 if TYPE_CHECKING:
@@ -37,6 +39,10 @@ GLOSSARY = {
     "the threshold rises after every epoch.",
     "Epoch": "One round of scoring every sample and then training on those kept.",
     "Arm": "One way of choosing samples. All arms train the same student from the same seeds.",
+    "Compute multiplier": "How many times the tokens of an arm random choice has to train on for as low a loss, read "
+    "off its measured curve. Net of choosing counts seconds instead, with those of scoring the samples.",
+    "Settled": "Where several arms are compared with random choice, some would look better by chance. Settled is what "
+    "Holm's correction leaves: at most one study in twenty settles a difference that is none.",
     "Seed": "The number that all random numbers are derived from. A difference that is smaller than the spread between "
     "seeds is not settled.",
     "Perplexity": "How many tokens the model hesitates between, on samples it was not trained on. Lower is better.",
@@ -53,7 +59,7 @@ def html_report(store: Store, ledger: Ledger, run: Run, query: SampleQuery) -> s
     page.section("", _opening(store, run, query, page))
     results = results_of(store, run) if run.kind == PRUNING.name else None
     if results is not None:
-        page.section("What did raising the threshold do?", _pruning(results, page))
+        page.section("Which way of choosing samples pays?", _pruning(results, page))
     page.section("Which samples are kept?", _samples(store, query))
     page.section("How was it made?", _provenance(ledger, run, query))
     page.section("How to read this", _glossary())
@@ -63,7 +69,7 @@ def html_report(store: Store, ledger: Ledger, run: Run, query: SampleQuery) -> s
 def _opening(store: Store, run: Run, query: SampleQuery, page: HtmlPage) -> str:
     """The question, the answer, and the two charts of the scores."""
     scoring = query.scoring
-    name = METRICS[scoring.metric]
+    name = RANKINGS[scoring.metric]
     kept, total = store.count(replace(query, show="kept")), store.count(SampleQuery(scoring))
     by_hand = store.count(replace(query, by_hand="any")).samples
     half, scored = store.half_of_total(scoring)
@@ -102,67 +108,69 @@ def _opening(store: Store, run: Run, query: SampleQuery, page: HtmlPage) -> str:
 
 
 def _pruning(results: Results, page: HtmlPage) -> str:
-    """The finding of the arms in a sentence, its chart, the curves, and what each arm cost."""
-    ending, verdict = pruning.ending(results.last), pruning.verdict(results.last)
-    parts = [f'<p class="lead">{escape(ending or "No arm has finished yet.")}</p>']
-    if verdict:
-        parts.append(f"<p>{escape(verdict)}</p>")
+    """The verdict in a sentence, its chart, the curves, and a table of all arms."""
+    arms, compared = styles(results), tournament(results)
+    parts = [f'<p class="lead">{escape(results.headline or "No seed has finished with every arm yet.")}</p>']
+    parts += [f"<p>{escape(remark)}</p>" for remark in remarks(results)]
     if len(results.finished) < len(results.recipe.seeds):
         parts.append(f"<p>{len(results.finished)} of {len(results.recipe.seeds)} seeds have finished so far.</p>")
-    if len(pruning.differences(results.last, "perplexity", "dynamic", "random")):
+    elif results.pick is not None:
+        parts.append(f"<p><b>Recommended: {escape(results.pick.arm)}.</b> {escape(results.pick.sentence)}</p>")
+    if len(arm_charts.compared(compared)):
         parts.append(
             page.chart(
-                arm_charts.forest(results.last),
-                "Dynamic pruning against each other arm",
-                "Difference in final perplexity. Each ring is one seed, the bar the range in which the true "
-                "difference lies 95 times out of 100; where it crosses the dotted line, chance could explain it.",
+                arm_charts.forest(results, compared, arms),
+                "Each selection against random choice",
+                "Difference in final validation loss at the same tokens. Each ring is one seed, the bar the range in "
+                "which the true difference lies 95 times out of 100; a hollow mean is not settled.",
             )
         )
     curves = arm_charts.curves
     panels = [
         (
-            curves(results.table, "perplexity", "tokens_read"), "Perplexity against tokens read",
+            curves(results.table, arms, "perplexity", "tokens_read"), "Perplexity against tokens read",
             "Further left has read less, lower is better. Bands are 95 % intervals over seeds.",
         ),
         (
-            curves(results.table, "loss", "epoch"), "Validation loss by epoch",
+            curves(results.table, arms, "loss", "epoch"), "Validation loss by epoch",
             "Mean cross-entropy on samples no arm trained on, in nats per token.",
         ),
         (
-            curves(results.table, "accuracy", "epoch"), "Token accuracy by epoch",
+            curves(results.table, arms, "accuracy", "epoch"), "Token accuracy by epoch",
             "How often the first guess for the next token is right, on samples no arm trained on.",
         ),
-        (
-            arm_charts.kept(results.table, results.samples), "Kept in each epoch",
-            "How many samples were above the threshold, mean over seeds, and the threshold τ below.",
-        ),
     ]  # fmt: skip
+    if "dynamic" in arms:
+        panels.append(
+            (
+                arm_charts.kept(results.table, results.samples), "Kept in each epoch",
+                "How many samples were above the threshold, mean over seeds, and the threshold τ below.",
+            )
+        )  # fmt: skip
     parts.append(f'<div class="grid">{"".join(page.chart(*panel, wide=False) for panel in panels)}</div>')
     if len(results.last):
-        parts.append(_cost(pruning.cost(results.last), results.last))
+        parts.append(_arms(compared, arms))
     return "".join(parts)
 
 
-def _cost(costs: pd.DataFrame, last: pd.DataFrame) -> str:
-    perplexity = last.groupby("arm")["perplexity"].mean().to_dict()
-    by_arm: dict[Any, Any] = costs.to_dict("index")
-    rows = []
-    for arm, style in arm_charts.STYLES.items():
-        if arm not in by_arm:
-            continue
-        cost = by_arm[arm]
-        rows.append(
-            (
-                escape(style.label),
-                f"{perplexity[arm]:.3f}",
-                f"{cost['tokens_read']:,.0f}",
-                "" if math.isnan(cost["share"]) else share(cost["share"], 1),
-                escape(duration(cost["seconds"])),
-                f"{cost['seeds']:.0f}",
-            )
+def _arms(compared: pd.DataFrame, arms: Styles) -> str:
+    rows = [
+        (
+            escape(arms[arm["arm"]].label),
+            escape(arm["does"]),
+            escape(" ".join(filter(None, (difference_text(arm), arm["verdict"])))),
+            escape(multiplier_cell(arm)),
+            escape(net_text(arm["net"], arm["net_bound"], arm["seeds"])),
+            f"{arm['perplexity']:.3f}",
+            f"{arm['tokens']:,.0f}",
+            escape(duration(arm["seconds_scoring"] + arm["seconds_training"])),
+            f"{arm['seeds']:.0f}",
         )
-    titles = ("arm", "perplexity at the end", "tokens read", "of everything", "time, scoring included", "seeds")
-    return f"<h3>What each arm cost</h3>{table(titles, rows, numbers=range(1, 6))}"
+        for arm in compared.to_dict("records")
+    ]
+    titles = ["arm", "what it does", "loss beside random", "compute multiplier", "net of choosing"]
+    titles += ["perplexity", "tokens", "time, choosing included", "seeds"]
+    return f"<h3>Every arm</h3>{table(titles, rows, numbers=range(2, 9))}"
 
 
 def _samples(store: Store, query: SampleQuery) -> str:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from engine.analysis import pruning
 from pages.shared import arm_charts
-from tests.fixtures import sentences
+from pages.shared.arm_styles import BEST, RANDOM
 
 
-def _metrics(perplexity: dict[tuple[str, int], list[float]], tokens: dict[str, int] | None = None) -> pd.DataFrame:
+def _metrics(perplexity: dict[tuple[str, int], list[float]]) -> pd.DataFrame:
     rows = []
     for (arm, seed), values in perplexity.items():
         for epoch, value in enumerate(values):
@@ -24,14 +24,10 @@ def _metrics(perplexity: dict[tuple[str, int], list[float]], tokens: dict[str, i
             rows += [at | {"split": "valid", "name": "loss", "value": math.log(value)}]
             if epoch:
                 rows += [at | {"split": "train", "name": "loss", "value": math.log(value) - 0.5}]
-                cost: dict[str, float] = {"tokens": (tokens or {}).get(arm, 100), "steps": 10, "samples": 40}
+                cost: dict[str, float] = {"tokens": 100, "steps": 10, "samples": 40}
                 cost |= {"seconds_scoring": 2.0, "seconds_training": 3.0}
                 rows += [at | {"split": "", "name": name, "value": float(v)} for name, v in cost.items()]
     return pd.DataFrame(rows)
-
-
-def _last(perplexity: dict[tuple[str, int], list[float]], tokens: dict[str, int] | None = None) -> pd.DataFrame:
-    return pruning.ends(pruning.per_epoch(_metrics(perplexity, tokens)), 2, [0, 1, 2], done=True)
 
 
 TWO_ARMS = {
@@ -54,69 +50,12 @@ def test_per_epoch_sums_costs() -> None:
     assert math.isnan(table.loc["dynamic", 0, 0]["gap"])
 
 
-def test_paired_difference_is_settled_where_seeds_agree() -> None:
-    """Seeds that move together cancel: a steady difference is settled though the arms overlap."""
-    found = pruning.difference(_last(TWO_ARMS), "perplexity", "dynamic", "random")
-    assert found.mean == pytest.approx(-0.3)
-    assert found.settled
-    sentence = pruning.verdict(_last(TWO_ARMS))
-    assert sentence == (
-        "It ended 0.300 better than the random subset (95 % interval 0.250 to 0.350 over 3 paired seeds "
-        "on the same validation samples)."
-    )
-
-
-def test_not_settled() -> None:
-    """If seeds disagree about the sign it is not settled, and the interval is named."""
-    mixed = TWO_ARMS | {("random", 2): [9, 6, 3.5]}
-    sentence = pruning.verdict(_last(mixed))
-    assert (
-        "better than the random subset, but the 95 % interval over 3 paired seeds on the same validation samples runs "
-        "from" in sentence
-    )
-    assert sentence.endswith("worse: not settled.")
-
-
-def test_worse() -> None:
-    """Dynamic pruning that ends above the random subset in every seed is called worse, not different."""
-    worse = {(arm, seed): [9, 6, 4.0 + (arm == "dynamic") * (0.3 + seed / 100)] for arm, seed in TWO_ARMS}
-    assert "0.310 worse than the random subset (95" in pruning.verdict(_last(worse))
-
-
-def test_one_seed_settles_nothing() -> None:
-    """One seed gives a difference and the admission that it proves nothing."""
-    one = {key: values for key, values in TWO_ARMS.items() if key[1] == 0}
-    assert sentences.ONE_SEED in pruning.verdict(_last(one))
-
-
-def test_equal_differences_settle_nothing() -> None:
-    """Seeds that all differ by the same have no spread: no interval, no badge, no finding, and the sentence says so."""
-    for shift, said in ((0.25, "0.25 better than"), (0.0, "the same as")):
-        same = {(arm, seed): [9, 6, 4.0 + seed / 10 + shift * (arm == "random")] for arm, seed in TWO_ARMS if seed < 2}
-        last = _last(same)
-        assert pruning.verdict(last) == (
-            f"It ended {said} the random subset in each of 2 paired seeds: seeds that do not differ give no interval, "
-            "so whether it is more than chance is not settled."
-        )
-        assert pruning.badge(last) == (sentences.NOT_SETTLED, "gray")
-        assert "cannot be distinguished yet" in pruning.brief(last)
-
-
-def test_missing_arm_makes_no_claim() -> None:
-    """Without the random arm there is no verdict against it, and no word of it."""
-    alone = {key: values for key, values in TWO_ARMS.items() if key[0] == "dynamic"}
-    assert pruning.verdict(_last(alone)) == ""
-    assert pruning.ending(_last(alone)) == "Dynamic pruning ended at perplexity 4.03."
-
-
 def test_training_that_diverged() -> None:
-    """An infinite perplexity is named in a sentence, drawn nowhere, and left out of every mean."""
+    """An infinite perplexity is drawn nowhere, and left out of every mean."""
     apart = {key: [9, math.inf, math.inf] if key[0] == "dynamic" else values for key, values in TWO_ARMS.items()}
     table = pruning.per_epoch(_metrics(apart))
-    assert "no finite perplexity" in pruning.ending(_last(apart))
-    assert pruning.verdict(_last(apart)) == ""
     assert set(pruning.bands(table[table["epoch"] > 0], "perplexity")["arm"]) == {"random"}
-    figure = arm_charts.curves(table, "perplexity")
+    figure = arm_charts.curves(table, {"dynamic": BEST, "random": RANDOM}, "perplexity")
     assert all(math.isfinite(edge) for edge in figure.layout.yaxis.range)
 
 
@@ -129,24 +68,13 @@ def test_labels_are_moved_apart(places: list[float], gap: float) -> None:
     assert moved[-1] <= 1 + 1e-9
 
 
-def test_ending_gives_the_share_of_tokens() -> None:
-    """The share of tokens is what dynamic pruning read of what training on everything read."""
-    arms = TWO_ARMS | {("full", seed): [9, 5, 3.8] for seed in range(3)}
-    last = _last(arms, {"dynamic": 38, "random": 38, "full": 100})
-    assert pruning.ending(last) == (
-        "Dynamic pruning ended at perplexity 4.03 having read 38 % of the tokens; a random subset of the same size "
-        "ended at 4.33 and training on everything at 3.80."
-    )
-    assert pruning.cost(last).loc["dynamic", "share"] == pytest.approx(0.38)
-
-
 def test_partial_run_counts_finished_seeds_only() -> None:
     """While a run goes on, a seed that has not reached the last epoch is in no sentence; once done, it is."""
     partial = TWO_ARMS | {("dynamic", 2): [9, 6]}
     table = pruning.per_epoch(_metrics(partial))
     last = pruning.ends(table, 2, [0, 1, 2], done=False)
     assert pruning.finished_seeds(last, [0, 1, 2], ["dynamic", "random"]) == [0, 1]
-    assert pruning.difference(last, "perplexity", "dynamic", "random").seeds == 2
+    assert sorted(last["seed"]) == [0, 0, 1, 1, 2]
     assert len(pruning.ends(table, 2, [0, 1, 2], done=True)) == 6
 
 

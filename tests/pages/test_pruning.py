@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ from engine.config.load import parse_recipe
 from engine.storage.ledger import Ledger
 from engine.storage.workspace import Workspace
 from tests.fixtures import sentences
-from tests.fixtures.app import Show, field, opener, screen_text
+from tests.fixtures.app import Show, field, opener, plain_text, screen_text, widget_keys
 from tests.fixtures.pruning_workspace import HOSTILE, fill_workspace
 
 PAGE = "pages/pruning/page.py"
+BUDGET = {"of": "tokens", "fraction": 0.6}
+ORACLE = {"name": "oracle", "selection": {"rank_by": "field:difficulty"}}
 FITS: dict[str, Any] = {
     "ok": True,
     "problems": [],
@@ -41,6 +44,14 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return workspace
 
 
+def ranked(name: str) -> dict[str, Any]:
+    return {"name": name, "selection": {"rank_by": name}}
+
+
+def field_of(app: AppTest, key: str) -> Any:
+    return app.multiselect(key=key)
+
+
 def badges(app: AppTest) -> str:
     return "\n".join(str(element.value) for element in app.markdown if "-badge[" in str(element.value))
 
@@ -55,20 +66,55 @@ def test_empty_workspace(workspace: Workspace, show: Show) -> None:
 
 
 def test_whole_run_says_its_finding_first(full: Workspace, show: Show) -> None:
-    """Ending, share of tokens and paired interval, computed from the parts; every chart is there with an alt text."""
+    """Multiplier, rival and paired seeds, computed from the parts; every chart is there with an alt text."""
     app = show(full)
-    assert app.subheader[0].value.startswith(sentences.ENDED)
-    assert "% of the tokens; a random subset of the same size ended at" in app.subheader[0].value
-    assert sentences.PAIRED in screen_text(app)
+    said = screen_text(app)
+    assert said.index(f"{sentences.PAYS}\n") < said.index("Compute multiplier of **dynamic**")
+    assert "\n# 1.2" in said
+    assert "net of choosing**" in said
+    assert sentences.PAIRED in said
+    assert "2 of 2 selections are better than random" in said
+    assert "**Recommended: dynamic**" in said
     assert "better than random" in badges(app)
     assert "seeds finished" not in badges(app)
     charts = app.get("plotly_chart")
-    assert len(charts) == 8
+    assert len(charts) == 10
     assert all(chart.proto.alt for chart in charts)
-    (cost,) = app.dataframe
-    assert list(cost.value["arm"]) == ["● dynamic", "◆ random", "■ everything", "▲ static"]
-    assert cost.value["of everything"].iloc[2] == pytest.approx(100)
-    assert (cost.value["seconds"] == cost.value["seconds scoring"] + cost.value["seconds training"]).all()
+    (arms,) = app.dataframe
+    assert list(arms.value["arm"]) == ["● dynamic", "▲ static", "◆ random", "■ everything"]
+    assert list(arms.value["verdict"])[:2] == ["better", "better"]
+    assert arms.value["of everything"].iloc[3] == pytest.approx(1)
+    assert arms.value["multiplier"].iloc[0] > 1 > arms.value["net of choosing"].iloc[0]
+
+
+def test_a_tournament(tmp_path: Path, show: Show) -> None:
+    """Any number of arms: the best and its rivals in front, the rest grey until it is asked for; no dynamic needed."""
+    workspace = Workspace(tmp_path / "tournament").create()
+    arms: list[Any] = ["random", "full", *(ranked(name) for name in ("ifd", "excess_loss", "kl", "length")), ORACLE]
+    fill_workspace(workspace, samples=120, epochs=3, seeds=(0, 1, 2), arms=arms, budget=BUDGET, name="many")
+    app = show(workspace)
+    said = screen_text(app)
+    assert "Compute multiplier of **excess_loss**" in said
+    assert "of 4 selections are better than random" in said
+    assert sentences.CROSSED not in said
+    assert "panel_Kept in each epoch" not in widget_keys(app, "plotly_chart")
+    assert field_of(app, "show_arms").options == ["kl", "length"]
+    assert [label for label in app.dataframe[0].value["arm"] if label[0] != "○"] == [
+        "● excess_loss", "▲ ifd", "★ oracle", "◆ random", "■ everything",
+    ]  # fmt: skip
+    assert app.dataframe[0].value["place"].iloc[0] > 0
+    field_of(app, "show_arms").set_value(["kl"]).run()
+    assert "▼ kl" in list(app.dataframe[0].value["arm"])
+    assert show(workspace, show_arms="nobody").dataframe
+
+
+def test_a_run_of_an_earlier_version(workspace: Workspace, show: Show) -> None:
+    """Without counted operations and halves of the validation samples the page says what it can."""
+    fill_workspace(workspace, samples=80, epochs=2, seeds=(0, 1, 2), name="before", earlier=True)
+    app = show(workspace)
+    assert "Compute multiplier of **dynamic**" in screen_text(app)
+    assert "FLOP" not in app.dataframe[0].value
+    assert "net, FLOP" not in app.dataframe[0].value
 
 
 def test_running_run_counts_finished_seeds(workspace: Workspace, show: Show) -> None:
@@ -78,7 +124,7 @@ def test_running_run_counts_finished_seeds(workspace: Workspace, show: Show) -> 
     assert "1 of 2 seeds finished" in badges(app)
     assert app.get("progress")[0].proto.value == 66
     assert sentences.ONE_SEED in screen_text(app)
-    assert len(app.get("plotly_chart")) == 8
+    assert len(app.get("plotly_chart")) == 10
 
 
 def test_run_that_waits(workspace: Workspace, show: Show) -> None:
@@ -93,7 +139,7 @@ def test_one_seed(workspace: Workspace, show: Show) -> None:
     """One seed settles nothing, and the page says so in words and badge."""
     fill_workspace(workspace, samples=80, epochs=2, seeds=(5,), name="one")
     app = show(workspace)
-    assert "one seed cannot settle whether it is more than chance" in screen_text(app)
+    assert f"{sentences.ONE_SEED}." in screen_text(app)
     assert sentences.NOT_SETTLED in badges(app)
     assert "one seed" in badges(app)
 
@@ -102,10 +148,12 @@ def test_dynamic_alone(workspace: Workspace, show: Show) -> None:
     """Without other arms there is nothing to compare with, and no claim is made."""
     fill_workspace(workspace, samples=80, epochs=2, seeds=(0, 1), name="alone", arms=["dynamic"])
     app = show(workspace)
-    assert app.subheader[0].value.count("ended") == 1
+    assert "No arm chooses at random, so nothing can be claimed for the others" in plain_text(app)
     assert "settled" not in badges(app)
     assert "random" not in badges(app)
-    assert len(app.get("plotly_chart")) == 7
+    assert "Recommended" not in screen_text(app)
+    assert list(app.dataframe[0].value["arm"]) == ["● dynamic"]
+    assert len(app.get("plotly_chart")) == 9
 
 
 def test_an_older_run_by_its_link(full: Workspace, show: Show) -> None:
@@ -150,7 +198,7 @@ def test_failed_run(workspace: Workspace, show: Show) -> None:
     app = show(workspace)
     assert sentences.DISK_FULL in app.error[0].value
     assert "1 of 2 seeds finished" in badges(app)
-    assert len(app.get("plotly_chart")) == 8
+    assert len(app.get("plotly_chart")) == 10
 
 
 def test_hostile_prompts_are_inert(full: Workspace, show: Show) -> None:
@@ -173,7 +221,7 @@ def test_hostile_prompts_are_inert(full: Workspace, show: Show) -> None:
 def test_presented(full: Workspace, show: Show) -> None:
     """Read-only keeps the finding and the charts and hides the form and its buttons."""
     app = show(full, read_only=True)
-    assert app.subheader[0].value.startswith("Dynamic pruning ended")
+    assert "Compute multiplier of **dynamic**" in screen_text(app)
     assert sentences.START_ANOTHER not in screen_text(app)
     assert not [button for button in app.button if button.key in ("check_pair", "start_run")]
 
@@ -312,7 +360,7 @@ def test_recipe_as_text(workspace: Workspace, show: Show) -> None:
         ("form_growth", -0.1, "tau_growth"),
         ("form_valid", 1.5, "valid_fraction"),
         ("form_teacher", "scratch:nobody", "scratch.models.nobody"),
-        ("form_arms", ["random"], "arms must contain"),
+        ("form_arms", ["random"], "has no budget"),
         ("form_name", "../elsewhere", "name"),
     ],
 )
@@ -346,3 +394,33 @@ def test_the_form_comes_first_for_who_came_to_start(full: Workspace, show: Show)
     assert sentences.COST not in headers
     app.button(key="form_later").click().run()
     assert sentences.COST in [header.value for header in app.header]
+
+
+def test_arms_of_the_form(workspace: Workspace, show: Show) -> None:
+    """The four, a ready one for each ranking, and a budget; each is described, and all of it is in the recipe."""
+    app = show(workspace)
+    arms = field(app, "form_arms")
+    assert {"dynamic", "everything", "ifd", "cluster_far"} <= set(arms.options)
+    arms.set_value(["random", "full", "ifd"]).run()
+    assert "has no budget" in app.error[0].value
+    field(app, "form_budget").set_value(0.4).run()
+    assert not app.error
+    assert "ranks by loss of the student with the prompt over its loss without, 40 % of the tokens" in plain_text(app)
+    app.button("check_pair").click().run()
+    recipe = parse_recipe(answer(workspace))
+    assert recipe.kind == "dynamic-pruning"
+    assert recipe.arm_names == ["random", "full", "ifd"]
+    assert recipe.budget is not None
+    assert (recipe.budget.fraction, recipe.budget.of) == (0.4, "tokens")
+    assert recipe.entries[2].selection.rank_by == "ifd"
+
+
+def test_tables_of_a_recipe_stay(workspace: Workspace, show: Show) -> None:
+    """Arms that the form cannot write are listed by name and stay as they are, one with the name of a ready one too."""
+    mine = {"name": "ifd", "selection": {"rank_by": {"ifd": 1, "length": 0.5}, "spread": "clusters"}}
+    arms: list[Any] = ["dynamic", "random", mine, ranked("kl") | {"name": "odd-one", "schedule": "every_epoch"}]
+    run = fill_workspace(workspace, samples=80, epochs=2, seeds=(0, 1), arms=arms, budget=BUDGET, name="tables")
+    app = show(workspace)
+    assert field(app, "form_arms").value == ["dynamic", "random", "ifd", "odd-one"]
+    app.button("check_pair").click().run()
+    assert answer(workspace)["arms"] == Ledger(workspace).run(run).recipe["arms"]

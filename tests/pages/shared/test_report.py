@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from engine.analysis import pruning, samples
+from engine.analysis import samples
 from engine.analysis.pruning_results import results_of
 from engine.storage.ledger import Ledger
 from engine.storage.store import SampleQuery, Store
@@ -102,11 +102,13 @@ def test_numbers_are_those_of_the_store(page: str, store: Store, ledger: Ledger,
     assert samples.kept(kept, everything) in text
     found = results_of(store, ledger.run(run))
     assert found is not None
-    assert pruning.ending(found.last) in text
-    assert pruning.verdict(found.last) in text
+    assert found.headline in text
+    assert found.pick is not None
+    assert found.pick.sentence in text
+    assert "ranks by KL over all positions anew in every epoch" in text
     first = store.page(replace(ranking, show="kept"), 0, 1).iloc[0]
     assert first["response"] in text
-    for part in (sentences.RAISED, sentences.AROUND, sentences.HISTORY, "How to read this"):
+    for part in (sentences.PAYS, sentences.AROUND, sentences.HISTORY, "How to read this"):
         assert part in text
 
 
@@ -144,5 +146,5 @@ def test_run_without_training(workspace: Workspace, ledger: Ledger) -> None:
     page = html_report(store, ledger, ledger.run(run), query(store, run, tau=None))
     text = Reader(page).text
     assert "No threshold was set." in text
-    assert sentences.RAISED not in text
+    assert sentences.PAYS not in text
     assert sentences.AROUND not in text
