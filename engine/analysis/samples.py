@@ -16,10 +16,12 @@ from engine.common.text import one_line, visible_text, visible_token
 from engine.storage.store import Count, SampleQuery
 
 NATS = {"kl", "kl_response", "reverse_kl", "nll_teacher", "nll_student", "entropy_teacher"}
+NATS |= {"excess_loss", "trusted_kl", "target_gain"}
+UNITS = {"ifd": "ratio of losses", "gradient_norm": "norm", "target_likeness": "cosine"}
 
 
 def unit(metric: str) -> str:
-    return "nats per token" if metric in NATS else "share of positions"
+    return "nats per token" if metric in NATS else UNITS.get(metric, "share of positions")
 
 
 def kept(now: Count, all_: Count, by_hand: int = 0) -> str:

@@ -11,7 +11,7 @@ import streamlit as st
 
 from engine.common import formats
 from engine.common.formats import share
-from engine.config.rankings import METRICS
+from engine.config.rankings import RANKINGS
 from engine.export.samples import export_run
 from engine.storage.store import Count, SampleQuery, Store
 from pages.shared import download, report, session
@@ -67,7 +67,7 @@ def manifest_sentence(query: SampleQuery, counted: Count, by_hand: int) -> str:
     """What the manifest beside the data records, in a sentence. Plain text."""
     scoring = query.scoring
     when = "before any training" if scoring.epoch == 1 else f"epoch {scoring.epoch}, seed {scoring.seed}"
-    parts = [f"run {scoring.run}", f"{METRICS[scoring.metric]} ({when})"]
+    parts = [f"run {scoring.run}", f"{RANKINGS[scoring.metric]} ({when})"]
     if query.tau is not None:
         parts.append(f"τ = {formats.value(query.tau, 4)}")
     if by_hand:

@@ -12,7 +12,7 @@ from engine.analysis import samples
 from engine.analysis.rankings import metric_of, pruning_recipe
 from engine.common import formats
 from engine.common.text import escape_text
-from engine.config.rankings import METRICS
+from engine.config.rankings import RANKINGS
 from engine.storage.store import SampleQuery
 from pages.samples.listing import verdict
 from pages.samples.view import Choice
@@ -134,7 +134,7 @@ def _known(sample: dict[str, Any], values: dict[str, float]) -> None:
         **{str(name): str(value) for name, value in dict(sample["fields"]).items()},
         "tokens": f"{sample['length']:,}, of which {sample['response_length']:,} of the response",
         "truncated to the context": "yes" if sample["truncated"] else "no",
-        **{METRICS[metric]: f"{formats.value(value)} {samples.unit(metric)}" for metric, value in values.items()},
+        **{RANKINGS[metric]: f"{formats.value(value)} {samples.unit(metric)}" for metric, value in values.items()},
         "content id": str(sample["content_id"]),
     }
     st.table(

@@ -6,17 +6,17 @@ Every widget here is bound to the address, so its key is also the name of a para
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
 import streamlit as st
 
-from engine.analysis.rankings import pruning_recipe, threshold_of
+from engine.analysis.rankings import metric_of, pruning_recipe, threshold_of
 from engine.common import formats
 from engine.common.text import one_line
-from engine.config.rankings import METRICS, SIGNED_METRICS
+from engine.config.rankings import RANKINGS, SIGNED_METRICS
 from engine.storage.ledger import Override, Run
 from engine.storage.store import Facet, SampleQuery, Scoring, Store
 
@@ -45,7 +45,7 @@ class Choice:
 
     @property
     def label(self) -> str:
-        name = METRICS[self.scoring.metric]
+        name = RANKINGS[self.scoring.metric]
         return name if name[:2].isupper() else name[0].upper() + name[1:]
 
 
@@ -62,24 +62,25 @@ class Threshold:
 def choose(store: Store, runs: Sequence[Run]) -> Choice | Run:
     """The controls of the first row; the run itself if nothing of it has been scored yet."""
     named = st.query_params.get("rank")
-    if named in METRICS:  # links may name a metric as recipes do
+    if named in RANKINGS:  # links may name a metric as recipes do
         st.session_state.setdefault("rank", named)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         by_id = {run.id: run for run in _of_data(runs)}
         ids = list(by_id)
         newest = next((index for index, run_id in enumerate(ids) if len(store.scorings(run_id))), 0)
         selected = st.selectbox(
-            "Run", ids, newest, key="run", bind="query-params", on_change=_new_scores, width=300,
+            "Run", ids, newest, key="run", bind="query-params", on_change=_new_run, args=(store, by_id), width=300,
             help="The newest run that has scores, unless you choose another.",
         )  # fmt: skip
         run = by_id[selected]
-        scored = store.scorings(run.id)
+        scored = _scored(store, run)
         if not len(scored):
             return run
-        metrics = [metric for metric in METRICS if metric in set(scored["metric"])]
+        metrics = _metrics(scored)
+        own = metric_of(run)
         metric = st.selectbox(
-            "Rank by", metrics, format_func=METRICS.__getitem__, key="rank", bind="query-params",
-            on_change=_new_scores, width=300,
+            "Rank by", metrics, metrics.index(own) if own in metrics else 0, format_func=RANKINGS.__getitem__,
+            key="rank", bind="query-params", on_change=_new_scores, width=300,
         )  # fmt: skip
         order = st.segmented_control(
             "Order", ["high first", "low first"], key="order", default="high first", required=True,
@@ -97,6 +98,16 @@ def choose(store: Store, runs: Sequence[Run]) -> Choice | Run:
         scoring = store.scoring(run.id, seed, epoch, metric)
         count = mine[(mine["epoch"] == epoch)]["samples"].max()
     return Choice(run, scoring, seed, order == "high first", int(count), epochs)
+
+
+def _scored(store: Store, run: Run) -> pd.DataFrame:
+    """What can be ranked here: the scores before any training, and those of dynamic pruning in later epochs."""
+    scored = store.scorings(run.id)
+    return scored[scored["arm"].isin(["base", "dynamic"])]
+
+
+def _metrics(scored: pd.DataFrame) -> list[str]:
+    return [metric for metric in RANKINGS if metric in set(scored["metric"])]
 
 
 def _of_data(runs: Sequence[Run]) -> Sequence[Run]:
@@ -139,6 +150,14 @@ def _new_scores() -> None:
     first_page()
     for key in ("tau", "low", "high"):
         st.session_state[key] = None
+
+
+def _new_run(store: Store, runs: Mapping[str, Run]) -> None:
+    """A run opens ranked by what it ranks by itself."""
+    _new_scores()
+    run = runs.get(st.session_state["run"])
+    if run is not None and metric_of(run) in _metrics(_scored(store, run)):
+        st.session_state["rank"] = metric_of(run)
 
 
 def threshold(store: Store, choice: Choice) -> Threshold:
@@ -253,23 +272,11 @@ def filters(store: Store, choice: Choice, tau: float, decided: dict[str, Overrid
 def _range() -> tuple[float | None, float | None]:
     """The range that a brush in the histogram sets, as two numbers that can be typed."""
     with st.popover("Range", icon=":material/straighten:"):
-        low = st.number_input(
-            "From",
-            value=None,
-            format="%.6g",
-            key="low",
-            bind="query-params",
-            on_change=first_page,
-            placeholder="lowest",
-        )
-        high = st.number_input(
-            "To",
-            value=None,
-            format="%.6g",
-            key="high",
-            bind="query-params",
-            on_change=first_page,
-            placeholder="highest",
+        low, high = (
+            st.number_input(
+                label, value=None, format="%.6g", key=key, bind="query-params", on_change=first_page, placeholder=most
+            )
+            for label, key, most in (("From", "low", "lowest"), ("To", "high", "highest"))
         )
         st.caption("Or drag across the histogram; a click beside the handle clears it.")
     if low is not None or high is not None:

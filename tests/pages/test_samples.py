@@ -104,6 +104,45 @@ def test_cancelled_before_scoring(app: AppTest, workspace: Workspace) -> None:
     assert "cancelled" in sentence(app)
 
 
+# -- what it is ranked by -----------------------------------------------------------------------------------------
+
+
+def test_a_run_opens_ranked_by_what_it_ranks_by(app: AppTest, workspace: Workspace, run: str) -> None:
+    """Its own metric and threshold stand first, also if another run is chosen; what a person chooses stays."""
+    other = fill_workspace(workspace, samples=100, epochs=2, metric="excess_loss", name="other")
+    open_page(app)
+    assert app.selectbox(key="run").value == other
+    assert app.selectbox(key="rank").value == "excess_loss"
+    assert sentences.OWN_THRESHOLD in shown(app)
+    app.selectbox(key="rank").select("entropy_teacher").run()
+    assert app.selectbox(key="rank").value == "entropy_teacher"
+    app.selectbox(key="run").select(run).run()
+    assert not app.exception
+    assert app.selectbox(key="rank").value == "kl"
+    assert sentences.OWN_THRESHOLD in shown(app)
+
+
+def test_rankings_that_arms_asked_for(app: AppTest, workspace: Workspace) -> None:
+    """A run whose arms rank by more than the metrics of one pass offers those too, with their unit, before training."""
+    fresh = {"name": "fresh", "selection": {"rank_by": "kl"}, "schedule": "every_epoch"}
+    arms: list[Any] = ["random", "full", fresh, *({"name": r, "selection": {"rank_by": r}} for r in ("ifd", "length"))]
+    run = fill_workspace(workspace, samples=100, epochs=3, arms=arms, budget={"fraction": 0.5}, name="many")
+    open_page(app, rank="ifd", run=run)
+    ranked = app.selectbox(key="rank")
+    assert ranked.value == "ifd"
+    assert "loss of the student with the prompt over its loss without" in ranked.options
+    assert "tokens of the response" not in ranked.options
+    assert component(app, "histogram")["axis"].endswith("ratio of losses")
+    assert not [widget for widget in app.segmented_control if widget.key == "epoch"]
+    row = listed(app)[0]
+    open_page(app, sample=str(row))
+    known = {str(name): value for table in app.table for name, value in table.value.iloc[:, 0].items()}
+    assert any("with the prompt" in name for name in known), known
+    app.selectbox(key="rank").select("kl").run()
+    assert not app.exception  # scores of later epochs belong to an arm of its own, not to dynamic pruning
+    assert not [widget for widget in app.segmented_control if widget.key == "epoch"]
+
+
 # -- the threshold --------------------------------------------------------------------------------------------------
 
 

@@ -81,21 +81,21 @@ class EpochQueries(Database):
         return [int(row) for row in found["row"].to_numpy()]
 
     def score_history(self, run: str, row: int) -> pd.DataFrame:
-        """arm, seed, epoch, metric, value: every score of one sample."""
+        """arm, seed, epoch, metric, value: the scores of one sample before training and by the dynamic arm."""
         return self._frame(
             "SELECT arm, seed, epoch, metric, coalesce(value, 'NaN'::FLOAT)::DOUBLE AS value "
             "FROM scores s JOIN scorings g ON g.id = s.scoring WHERE g.run = $run AND s.row = $row "
-            "ORDER BY metric, seed, epoch",
+            "AND g.arm IN ('base', 'dynamic') ORDER BY metric, seed, epoch",
             run=run,
             row=row,
         )
 
     def values_by_epoch(self, run: str, rows: Sequence[int], metric: str, seed: int) -> dict[int, list[float]]:
-        """The values of a few samples by one metric, epoch by epoch, of one seed."""
+        """The values of a few samples by one metric, epoch by epoch: before training, then by dynamic of one seed."""
         found = self._frame(
             "SELECT s.row, coalesce(value, 'NaN'::FLOAT)::DOUBLE AS value "
             "FROM scores s JOIN scorings g ON g.id = s.scoring "
-            "WHERE g.run = $run AND g.metric = $metric AND (g.arm = 'base' OR g.seed = $seed) "
+            "WHERE g.run = $run AND g.metric = $metric AND (g.arm = 'base' OR g.arm = 'dynamic' AND g.seed = $seed) "
             "AND s.row IN (SELECT unnest($rows::INTEGER[])) ORDER BY s.row, g.epoch",
             run=run,
             rows=[int(row) for row in rows],
