@@ -75,16 +75,16 @@ def tournament(found: Results) -> pd.DataFrame:
 
 
 def brief(found: Results) -> str:
-    """The finding in a few words: `Choosing by excess_loss is worth 1.4 times the compute of random choice.`"""
+    """In a few words: `excess_loss is worth 1.4 times the compute of random choice, 0.9 net of choosing.`"""
     best = finding(found.verdicts)
     if best is None:
         return "No way of choosing has been compared with random choice."
     if not best.won:
         return f"{best.said}."
     if found.verdicts.set_index("arm")["multiplier"].isna()[best.arm]:
-        return f"Choosing by {best.arm} is better than choosing at random."
+        return f"{best.arm} is better than choosing at random."
     times = best.multiplier.partition(" (")[0]
-    return f"Choosing by {best.arm} is worth {times} the compute of random choice, {best.net}."
+    return f"{best.arm} is worth {times} the compute of random choice, {best.net}."
 
 
 def remarks(found: Results) -> list[str]:

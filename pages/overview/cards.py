@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from engine.analysis import run_labels
+from engine.analysis import run_labels, verdicts
 from engine.analysis.pruning_results import results_of
 from engine.analysis.rankings import base_metric
 from engine.analysis.tournament import brief
@@ -116,7 +116,8 @@ def _pruning(run: Run, store: Store) -> None:
         st.subheader("Dynamic pruning ended before its first epoch did.", anchor=False)
     else:
         st.subheader(escape_markdown(brief(results)), anchor=False)
-        st.caption(f"{escape_markdown(results.headline)} In {escape_markdown(run.id)}.")
+        best = verdicts.finding(results.verdicts)
+        st.caption(f"{escape_markdown(best.reason) if best else ''} In {escape_markdown(run.id)}.")
         st.markdown("**Perplexity** :gray[lower is better]")
         charts.show(
             arm_charts.curves(results.table, styles(results), "perplexity", "tokens_read", height=CHART),

@@ -63,6 +63,6 @@ def to_come(run: Run) -> None:
     empty.ahead(
         run, "The first epoch is still ahead.", "its first epoch ended",
         f"It will train {formats.count(len(recipe.arms), 'arm')} for {formats.count(recipe.training.epochs, 'epoch')} "
-        f"with {formats.count(len(recipe.seeds), 'seed')}. The curves of all arms, the threshold and what it kept, and "
-        "the samples that crossed it will stand here, epoch by epoch.",
+        f"with {formats.count(len(recipe.seeds), 'seed')}. The curves of all arms, what each costs, and which way of "
+        "choosing pays will stand here, epoch by epoch.",
     )  # fmt: skip

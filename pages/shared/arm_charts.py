@@ -177,10 +177,10 @@ def _bars(table: pd.DataFrame, arms: Styles, parts: dict[str, tuple[str, str]], 
     names = [name_html(arms[arm]) + "  " for arm in table["arm"]]
     height = 40 + 25 * len(table) + 26 * (len(parts) > 1)
     figure = charts.figure(height, barmode="stack", bargap=0.35, showlegend=len(parts) > 1)
-    for shade, (column, (title, hatch)) in zip(("#8A8F96", "#5B6470"), parts.items(), strict=False):
+    for column, (title, hatch) in parts.items():
         figure.add_bar(
             x=table[column], y=names, orientation="h", name=title,
-            marker={"color": shade, "pattern": {**charts.HATCH, "shape": hatch}},
+            marker={"color": charts.QUIET, "pattern": {**charts.HATCH, "shape": hatch}},
             customdata=table["called"], hovertemplate=f"%{{customdata}}: %{{x:,.4~g}} {title}<extra></extra>",
         )  # fmt: skip
     totals = table[list(parts)].sum(axis=1)

@@ -172,6 +172,6 @@ def test_no_seed_is_finished() -> None:
 
 def test_brief_says_the_multiplier() -> None:
     """One sentence with the multiplier if there is a win, that random is as good if not."""
-    assert brief(_results(MANY)).startswith("Choosing by ifd is worth 1.5 times the compute of random choice, 1.")
+    assert brief(_results(MANY)).startswith("ifd is worth 1.5 times the compute of random choice, 1.")
     worse = brief(_results({"random": 1.0, "full": 1.0, "length": 0.7}))
     assert worse == "As far as 3 paired seeds can tell, random is as good."

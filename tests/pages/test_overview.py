@@ -59,7 +59,7 @@ def test_findings_come_from_the_newest_runs(full: Workspace, monkeypatch: pytest
     app = show(full, monkeypatch)
     words = plain_text(app)
     assert "carry half of all divergence." in words
-    assert "Choosing by dynamic is worth 1.2" in words
+    assert "dynamic is worth 1.2" in words
     assert "lower in loss than random" in words
     assert sentences.PAIRED in words
     assert sentences.ONE_DONE_ONE_FAILED in words
