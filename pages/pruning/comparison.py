@@ -23,19 +23,15 @@ SHOW = "show_arms"  # key of the widget, and parameter of the address
 
 
 def asked(found: Results) -> list[str]:
-    """The arms that a person has put in front."""
-    return [name for name in st.session_state.get(SHOW, []) if name in found.recipe.arm_names]
-
-
-def ask(found: Results) -> None:
-    """The control for it; there is none if every arm stands in front anyway."""
+    """The arms that a person puts in front, and the control for it; none if every arm stands in front anyway."""
     others = [name for name, style in styles(found).items() if not style.front]
     run_select.forget_unless(SHOW, others)
-    if others:
-        st.multiselect(
-            "Show", others, format_func=called, key=SHOW, bind="query-params", max_selections=len(ASKED), width=420,
-            placeholder=f"{len(others)} more arms, thin and grey", select_all=False,
-        )  # fmt: skip
+    if not others:
+        return []
+    return st.multiselect(
+        "Show", others, format_func=called, key=SHOW, bind="query-params", max_selections=len(ASKED), width=420,
+        placeholder=f"{len(others)} more arms, thin and grey", select_all=False,
+    )  # fmt: skip
 
 
 def table(arms: pd.DataFrame, drawn: Styles) -> None:

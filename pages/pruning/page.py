@@ -40,30 +40,32 @@ else:
         )
 
 if run is not None and found is not None:
-    arms = styles(found, comparison.asked(found))
-    table = tournament(found)
-
-    # 1. The verdict, and the picture that carries it.
-    left, right = st.columns([11, 9], gap="large")
-    with left:
-        verdict.finding(found)
-        verdict.badges(found)
-        verdict.pick(found)
-        data_note.draw(run)
-    with right:
-        verdict.forest(found, table, arms)
-
-    # 2. All arms.
-    st.header("Every arm", anchor=False)
-    comparison.table(table, arms)
-
-    # 3. The curves behind it.
+    # Which arms stand in front is asked beside the curves, but the pictures above follow it too.
+    above = st.container()
     st.header("Epoch by epoch", anchor=False)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         against = st.segmented_control(
             "Against", list(pruning.AXES.values()), default="epochs", required=True, key="against", bind="query-params"
         )
-        comparison.ask(found)
+        arms = styles(found, comparison.asked(found))
+    table = tournament(found)
+
+    with above:
+        # 1. The verdict, and the picture that carries it.
+        left, right = st.columns([11, 9], gap="large")
+        with left:
+            verdict.finding(found)
+            verdict.badges(found)
+            verdict.pick(found)
+            data_note.draw(run)
+        with right:
+            verdict.forest(found, table, arms)
+
+        # 2. All arms.
+        st.header("Every arm", anchor=False)
+        comparison.table(table, arms)
+
+    # 3. The curves behind it.
     results.curves(found, arms, next((column for column, name in pruning.AXES.items() if name == against), "epoch"))
 
     # 4. What it cost.

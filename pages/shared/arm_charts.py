@@ -112,7 +112,7 @@ def forest(found: Results, table: pd.DataFrame, arms: Styles) -> go.Figure:
     `table` is that of `tournament`, whose order is kept, the best on top. What is not settled is hollow.
     """
     rows = compared(table)
-    figure, names, reach = charts.figure(64 + 38 * len(rows)), [], 0.0
+    figure, names, reach = charts.figure(84 + (56 if len(rows) < 5 else 37) * len(rows)), [], 0.0
     for place, row in enumerate(reversed(rows.to_dict("records"))):
         style, values = arms[row["arm"]], found.differences(row["arm"])
         over = interval(values)

@@ -105,6 +105,7 @@ def test_a_tournament(tmp_path: Path, show: Show) -> None:
     assert app.dataframe[0].value["place"].iloc[0] > 0
     field_of(app, "show_arms").set_value(["kl"]).run()
     assert "▼ kl" in list(app.dataframe[0].value["arm"])
+    assert "▼ length" in list(show(workspace, show_arms="length").dataframe[0].value["arm"])
     assert show(workspace, show_arms="nobody").dataframe
 
 
