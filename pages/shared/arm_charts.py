@@ -237,7 +237,9 @@ def usage(times: pd.DataFrame, arms: Styles) -> go.Figure:
             x=of_arm["times"], y=of_arm["samples"], marker_color=style.colour, width=0.7, row=row, col=1,
             hovertemplate="used %{x} times: %{y:,.0f} samples<extra></extra>",
         )  # fmt: skip
-        figure.update_yaxes(nticks=3, range=[0, 1.05 * times["samples"].max()], fixedrange=True, row=row, col=1)
+        figure.update_yaxes(
+            nticks=3 if len(drawn) < 6 else 2, range=[0, 1.05 * times["samples"].max()], fixedrange=True, row=row, col=1
+        )
         figure.add_annotation(
             x=1, xref="paper", xanchor="left", xshift=8, y=0.5, yref="y domain" if row == 1 else f"y{row} domain",
             showarrow=False, text=name_html(style),
