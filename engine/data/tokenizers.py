@@ -24,6 +24,16 @@ def begin_token(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return [begin] if ids[:1] == [begin] else []
 
 
+def context_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    """What stands before a text that is read without a prompt, so that its first token is predicted as well.
+
+    The begin token, also if the tokenizer does not put it there; else the end token, which separates the texts that
+    most models are trained on. Raises WinnowError if there is neither.
+    """
+    begin: int | None = tokenizer.bos_token_id
+    return end_token(tokenizer) if begin is None else begin
+
+
 def end_token(tokenizer: PreTrainedTokenizerBase) -> int:
     """The end token. Raises WinnowError if there is none: no model could learn where a response ends."""
     end: int | None = tokenizer.eos_token_id

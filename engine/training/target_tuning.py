@@ -87,17 +87,15 @@ class BareResponse:
     row: int
     input_ids: NDArray[np.integer]  # (N,)
     labels: NDArray[np.integer]  # (N,)
-    response: NDArray[np.bool_]  # (N,): all but what predicts a token of `begin_ids`
+    response: NDArray[np.bool_]  # (N,): all of them
 
 
-def bare_response(sample: TokenSample, begin_ids: Sequence[int]) -> BareResponse:
+def bare_response(sample: TokenSample, context: int) -> BareResponse:
     """Its response alone, for the loss without a prompt in IFD (Cherry LLM, Li et al. 2024).
 
-    `begin_ids` is what the tokenizer puts before every text, [] if nothing: then nothing predicts the first token of
-    the response, and it does not count; a response of one token is left with no position. The replies of a
-    conversation follow each other, each to its end token, so that the tokens that count are those of the sample. The
-    paper has one reply per sample.
+    `context` is the token that stands before it, so that the tokens that count are those that count with the prompt.
+    (A first token that nothing precedes could not count, and many models predict the one after it far worse than
+    chance.) The replies of a conversation follow each other, each to its end token. The paper has one reply per sample.
     """
-    tokens = np.concatenate([np.asarray(begin_ids, dtype=sample.labels.dtype), sample.labels[sample.response]])
-    counted = np.arange(1, len(tokens)) >= len(begin_ids)
-    return BareResponse(sample.row, tokens[:-1], tokens[1:], counted)
+    tokens = np.concatenate([np.asarray([context], dtype=sample.labels.dtype), sample.labels[sample.response]])
+    return BareResponse(sample.row, tokens[:-1], tokens[1:], np.ones(len(tokens) - 1, dtype=np.bool_))

@@ -14,7 +14,14 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from engine.common.errors import WinnowError
-from engine.data.tokenizers import begin_token, same_tokenizer, shared_tokenizer, tokenizer_hash, vocabulary_size
+from engine.data.tokenizers import (
+    begin_token,
+    context_token,
+    same_tokenizer,
+    shared_tokenizer,
+    tokenizer_hash,
+    vocabulary_size,
+)
 
 Make = Callable[..., PreTrainedTokenizerFast]
 
@@ -233,6 +240,17 @@ def test_begin_token(tokenizer: PreTrainedTokenizerFast, make: Make) -> None:
     """A begin token counts only if the tokenizer itself would add it."""
     assert begin_token(tokenizer) == []
     assert begin_token(make(adds_begin=True)) == [0]
+
+
+def test_context_token(make: Make) -> None:
+    """The begin token even if the tokenizer does not add it, else the end token; a tokenizer with neither is named."""
+    silent = make(adds_begin=False)
+    assert context_token(silent) == silent.bos_token_id
+    silent.bos_token = None
+    assert context_token(silent) == silent.eos_token_id
+    silent.eos_token = None
+    with pytest.raises(WinnowError, match=r"has no end token"):
+        context_token(silent)
 
 
 def test_a_tokenizer_without_a_fast_form() -> None:

@@ -75,36 +75,35 @@ PROMPTED = of_tokens([1, 10, 11, 12, 20, 21, 2], [False] * 4 + [True] * 3)
 REPLIES = of_tokens([1, 10, 20, 2, 11, 21, 22, 2], [False, False, True, True, False, True, True, True])
 
 
-def test_a_bare_response_follows_the_begin_token() -> None:
+def test_a_bare_response_follows_one_token() -> None:
     """All of its tokens count, as with the prompt."""
-    assert parts(bare_response(PROMPTED, [1])) == (7, [1, 20, 21], [20, 21, 2], [True] * 3)
-
-
-def test_without_a_begin_token_the_first_token_does_not_count() -> None:
-    assert parts(bare_response(PROMPTED, [])) == (7, [20, 21], [21, 2], [True] * 2)
-
-
-def test_begin_tokens_themselves_do_not_count() -> None:
-    assert parts(bare_response(PROMPTED, [8, 9])) == (7, [8, 9, 20, 21], [9, 20, 21, 2], [False, True, True, True])
+    assert parts(bare_response(PROMPTED, 8)) == (7, [8, 20, 21], [20, 21, 2], [True] * 3)
 
 
 def test_the_replies_of_a_conversation_follow_each_other() -> None:
     """The tokens that count are those that count in the conversation."""
-    bare = bare_response(REPLIES, [1])
+    bare = bare_response(REPLIES, 1)
     assert parts(bare) == (7, [1, 20, 2, 21, 22], [20, 2, 21, 22, 2], [True] * 5)
     assert bare.labels[bare.response].tolist() == REPLIES.labels[REPLIES.response].tolist()
 
 
-def test_a_response_of_which_nothing_is_left_has_no_loss() -> None:
-    """One token and nothing before it: NaN, and the samples beside it are as without it."""
+def test_a_response_of_one_token_has_a_loss() -> None:
+    """It is that of the token after the one before it: nothing is lost for want of a prompt."""
     model = build("llama")
-    one = of_tokens([10, 11, 20], [False, False, True])
-    short, whole = bare_response(one, []), bare_response(PROMPTED, [])
-    assert len(short.input_ids) == 0
-    found = losses(model, [short, whole], batch_size=2, tick=silent)
+    bare = bare_response(of_tokens([10, 11, 20], [False, False, True]), 1)
+    logits = model(input_ids=torch.tensor([[1]])).logits[0, -1]
+    expected = F.cross_entropy(logits, torch.tensor(20)).item()
+    np.testing.assert_allclose(losses(model, [bare], batch_size=2, tick=silent), [expected], rtol=1e-5)
+
+
+def test_a_response_of_which_nothing_is_left_has_no_loss() -> None:
+    """NaN, and the samples beside it are as without it."""
+    model = build("llama")
+    cut, whole = of_tokens([10, 11, 20], [False] * 3), bare_response(PROMPTED, 1)
+    found = losses(model, [cut, whole], batch_size=2, tick=silent)
     assert np.isnan(found[0])
     assert found[1] == losses(model, [whole], batch_size=2, tick=silent)[0]
-    assert np.isnan(losses(model, [short], batch_size=2, tick=silent)).all()
+    assert np.isnan(losses(model, [cut], batch_size=2, tick=silent)).all()
 
 
 def counting(first: int, row: int) -> Sample:

@@ -13,7 +13,7 @@ from engine.common.random_streams import random_subset
 from engine.config.pruning import DynamicPruningRecipe
 from engine.config.rankings import MODEL_RANKINGS
 from engine.data.samples import EncodedSample
-from engine.data.tokenizers import begin_token
+from engine.data.tokenizers import context_token
 from engine.models.lora import attach_lora, detach_lora
 from engine.pruning.gradients import target_likeness
 from engine.pruning.instruction_scores import ifd, target_gain
@@ -115,8 +115,8 @@ def _part(name: str) -> str:
 
 
 def _ifd(run: PairRun, recipe: DynamicPruningRecipe, key: RankSamples, tick: Tick) -> list[NDArray[np.float64]]:
-    begin = begin_token(run.models.tokenizer)
-    bare = [bare_response(sample, begin) for sample in key.samples]
+    context = context_token(run.models.tokenizer)
+    bare = [bare_response(sample, context) for sample in key.samples]
     without = losses(run.student.model, bare, batch_size=recipe.training.batch_size, tick=tick)
     return [ifd(key.nll_student.astype(np.float64), without)]
 
