@@ -40,6 +40,8 @@ class DataSettings(Settings):
     """Most rows read; by default all."""
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """The share of the samples held out for validation."""
+    valid_only: dict[str, str] = {}
+    """Holds out only samples that have these values in these columns, such as `{checked = "yes"}`; by default any."""
     split_seed: int = 0
     """Draws the samples that are held out."""
 

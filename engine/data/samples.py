@@ -7,7 +7,7 @@ would put a merge across it in one token, and the border one token off.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from engine.common.errors import WinnowError
 from engine.common.hashing import digest
+from engine.common.text import printable
 from engine.data.chat import Encoded, encode_chats, token_ids
 from engine.data.sources import Row, Rows
 from engine.data.templates import Piece, Template, chat_turns, pieces, template_hash
@@ -107,11 +108,13 @@ def prepare(
     max_length: int,
     valid_fraction: float,
     split_seed: int,
+    valid_only: Mapping[str, str] | None = None,
 ) -> Prepared:
     """Tokenise every row, drop those without a response token inside `max_length` positions, and split the rest.
 
     round(valid_fraction · n) of the n kept rows, drawn at random by `split_seed`, are for validation; at least one,
-    and at least one is left for training. Raises WinnowError if fewer than two rows are left.
+    and at least one is left for training. `valid_only` names values of fields: only rows that have them all are held
+    out. Raises WinnowError if fewer than two rows are left, or too few have these values.
     """
     samples, texts = [], []
     dropped = Counter(rows.dropped)
@@ -129,7 +132,7 @@ def prepare(
             f"Training and validation need at least two samples, and {len(samples)} of {rows.read:,} rows is left"
             f"{f' ({why})' if why else ''}; give more rows, or raise models.max_length (now {max_length:,} tokens)."
         )
-    for number in _valid_samples(len(samples), valid_fraction, split_seed):
+    for number in _valid_samples(texts, valid_fraction, split_seed, valid_only or {}):
         samples[number] = replace(samples[number], split="valid")
     dataset = digest(
         {
@@ -140,6 +143,7 @@ def prepare(
             "valid_fraction": valid_fraction,
             "split_seed": split_seed,
         }
+        | ({"valid_only": dict(valid_only)} if valid_only else {})
     )
     return Prepared(
         dataset=dataset,
@@ -150,9 +154,18 @@ def prepare(
     )
 
 
-def _valid_samples(n: int, fraction: float, seed: int) -> list[int]:
+def _valid_samples(texts: Sequence[Row], fraction: float, seed: int, only: Mapping[str, str]) -> list[int]:
+    n = len(texts)
     count = min(max(round(fraction * n), 1), n - 1)
-    return np.random.default_rng(seed).permutation(n)[:count].tolist()
+    order = np.random.default_rng(seed).permutation(n).tolist()
+    able = [number for number in order if all(texts[number]["fields"].get(key) == only[key] for key in only)]
+    if len(able) < count:
+        asked = " and ".join(f"{printable(column)} = {printable(value)}" for column, value in only.items())
+        raise WinnowError(
+            f"{len(able):,} of {n:,} samples have {asked}, as data.valid_only wants, and data.valid_fraction = "
+            f"{fraction:g} holds out {count:,}; lower valid_fraction, or check the columns of valid_only."
+        )
+    return able[:count]
 
 
 def encode_rows(

@@ -185,7 +185,8 @@ def _data(fields: form.Fields, known: Mapping[str, Mapping[str, Any]]) -> dict[s
         "Source", list(dict.fromkeys([base["source"], "demo", *known])), accept_new_options=True,
         key=fields.key("source"), help="A Hub id, a path on this machine, data you added, or the demo.",
     )  # fmt: skip
-    data = dict(known.get(source, base | {"source": source or ""}))
+    own: dict[str, Any] = {} if source == base["source"] else {"valid_only": {}}  # another source has other columns
+    data = dict(known.get(source, base | {"source": source or ""} | own))
     of_source = digest([fields.digest, source])  # data that was added brings its own limit
     data["limit"] = form.rows(middle, data.get("limit"), f"form_limit_{of_source}")
     data["valid_fraction"] = right.number_input(

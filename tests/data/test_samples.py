@@ -184,6 +184,26 @@ def test_split_follows_its_seed(tokenizer: PreTrainedTokenizerFast) -> None:
     assert splits[0] != splits[2] != splits[3]
 
 
+def test_validation_of_named_rows_alone(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Only rows with the values asked for are held out, as many as the share says, drawn by the same seed."""
+    records = [{"q": "q", "a": "ba", "checked": "yes" if row % 3 == 0 else "no", "n": row % 2} for row in range(60)]
+    rows = to_rows(Records("a list", [*records[0]], records, 0, None), ColumnMap(instruction="q", response="a"))
+
+    def split(**only: str) -> Prepared:
+        return prepare(rows, "plain", tokenizer, 64, 0.15, 0, only)
+
+    held = [sample.row for sample in split(checked="yes", n="1").samples if sample.split == "valid"]
+    assert len(held) == 9
+    assert all(row % 6 == 3 for row in held)
+    assert split().dataset == prepare(rows, "plain", tokenizer, 64, 0.15, 0).dataset != split(checked="yes").dataset
+    with pytest.raises(WinnowError) as caught:
+        split(checked="y" * 300)
+    assert str(caught.value) == (
+        f"0 of 60 samples have checked = {'y' * 200}…, as data.valid_only wants, and data.valid_fraction = 0.15 holds "
+        "out 9; lower valid_fraction, or check the columns of valid_only."
+    )
+
+
 def test_too_few_rows(tokenizer: PreTrainedTokenizerFast) -> None:
     """One row cannot both train and validate; the sentence says where the others went."""
     with pytest.raises(WinnowError) as caught:

@@ -335,6 +335,22 @@ def test_data_that_was_added(workspace: Workspace, show: Show) -> None:
     assert (asked["source"], asked["limit"], asked["columns"]["response"]) == ("/data/my rows.jsonl", 70, "tell")
 
 
+def test_another_source_has_other_columns(workspace: Workspace, show: Show) -> None:
+    """A recipe may hold out samples by columns of its source; another source in its place is not asked for them."""
+    app = show(workspace)
+    app.session_state["form_toml_panel"] = True
+    app.run()
+    text = field(app, "form_toml")
+    text.set_value(text.value.replace('source = "demo"', 'source = "rows.csv"')).run()
+    app.button("form_toml_use").click().run()
+    app.button("check_pair").click().run()
+    assert answer(workspace)["data"]["valid_only"] == {"corrupted": "no", "repeats": "no"}
+    field(app, "form_source").set_value("demo").run()
+    app.button("check_pair").click().run()
+    asked = answer(workspace)["data"]
+    assert (asked["source"], asked["valid_only"]) == ("demo", {})
+
+
 def test_recipe_as_text(workspace: Workspace, show: Show) -> None:
     """The recipe can be edited as TOML; a wrong text is one sentence, a right one becomes the form's beginning."""
     app = show(workspace)

@@ -153,7 +153,7 @@ def open_pair(job: Job, recipe: DynamicPruningRecipe | ScoreRecipe) -> tuple[Mod
         rows = read_rows(data.source, data.split, data.skip, data.limit, data.columns)
         template = resolve_template(data.template, rows.conversations, tokenizer)
         job.log.info("%s", _columns_read(rows, template))
-        prepared = prepare(rows, template, tokenizer, max_length, data.valid_fraction, data.split_seed)
+        prepared = prepare(rows, template, tokenizer, max_length, data.valid_fraction, data.split_seed, data.valid_only)
         job.log.info("%s", _rows_kept(rows, prepared, max_length))
     parameters: dict[str, int] = {}
     for role, name in roles.items():

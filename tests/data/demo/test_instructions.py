@@ -1,4 +1,4 @@
-"""The demo set: clean answers are right, a known tenth is damaged, and columns say which."""
+"""The demo set: what is common, rare, repeated or damaged, how much of each there is, and that columns say so."""
 
 import re
 from collections import Counter
@@ -12,9 +12,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from engine.common.hashing import digest
 from engine.data.demo.damage import KINDS_OF_DAMAGE, can_suffer, damage, garble, truncate
 from engine.data.demo.draft import Draft
-from engine.data.demo.instructions import TASKS, demo_corpus, demo_samples
+from engine.data.demo.instructions import COMMON_TASKS, OPENINGS, RARE_TASKS, TASKS, demo_corpus, demo_samples
+from engine.data.loading import DEMO_CORPUS_ROWS
 
-COLUMNS = {"instruction", "input", "response", "task", "difficulty", "corrupted", "true_response"}
+COLUMNS = {"instruction", "input", "response", "task", "rarity", "difficulty", "corrupted", "true_response"}
+OF_SAMPLES = {"repeats", "original", "value"}
+COPIES = ("exact copy", "near copy")
 CORPUS_ROWS = 9000
 
 Row = dict[str, str]
@@ -38,6 +41,10 @@ def corpus() -> list[Row]:
     return demo_corpus(CORPUS_ROWS)
 
 
+def without_copies(rows: list[Row]) -> list[Row]:
+    return [row for row in rows if row["repeats"] not in COPIES]
+
+
 @pytest.fixture(scope="module")
 def corrupted(samples: list[Row]) -> list[Row]:
     return [row for row in samples if row["corrupted"] != "no"]
@@ -47,9 +54,10 @@ def corrupted(samples: list[Row]) -> list[Row]:
 
 
 def test_columns(samples: list[Row], corpus: list[Row]) -> None:
-    """Every row of both sets has the same seven columns of text, and only the input may be empty."""
+    """Every column is text and only the input may be empty; samples say more about themselves than the corpus."""
+    assert all(set(row) == COLUMNS for row in corpus)
+    assert all(set(row) == COLUMNS | OF_SAMPLES for row in samples)
     for row in samples + corpus:
-        assert set(row) == COLUMNS
         assert all(isinstance(value, str) for value in row.values())
         assert all(value.strip() == value for value in row.values())
         assert all(row[column] for column in COLUMNS - {"input"})
@@ -57,16 +65,52 @@ def test_columns(samples: list[Row], corpus: list[Row]) -> None:
 
 
 def test_size_and_variety(samples: list[Row]) -> None:
-    """At least 2,000 samples of at least ten tasks, none above a fifth, and every level of difficulty."""
+    """Every task is there, none fills more than a fifth, and every level of difficulty is."""
     tasks = Counter(row["task"] for row in samples)
     levels = Counter(row["difficulty"] for row in samples)
-    assert len(samples) >= 2000
+    assert len(samples) == 2400
     assert set(tasks) == {task.name for task in TASKS}
-    assert len(tasks) >= 10
     assert max(tasks.values()) <= 0.2 * len(samples)
-    assert min(tasks.values()) >= 20
     assert set(levels) == {"easy", "medium", "hard"}
     assert min(levels.values()) >= 0.15 * len(samples)
+
+
+def test_common_and_rare_tasks(samples: list[Row], corpus: list[Row]) -> None:
+    """Most samples are of a few common tasks; many rare ones have few samples each, and fewer rows of the corpus."""
+    assert len(RARE_TASKS) >= 2 * len(COMMON_TASKS)
+    rare = [row for row in samples if row["rarity"] == "rare"]
+    assert {row["task"] for row in rare} == {task.name for task in RARE_TASKS}
+    assert 0.37 <= len(rare) / len(without_copies(samples)) <= 0.43
+    assert max(Counter(row["task"] for row in rare).values()) < 0.03 * len(samples)
+    common = Counter(row["task"] for row in samples if row["rarity"] == "common")
+    assert set(common) == {task.name for task in COMMON_TASKS}
+    assert min(common.values()) > 0.02 * len(samples)
+    assert 0.05 <= sum(row["rarity"] == "rare" for row in corpus) / len(corpus) <= 0.09
+
+
+def test_copies(samples: list[Row]) -> None:
+    """Three samples in ten repeat an earlier one, which says so: with the same answer, asked the same or nearly."""
+    copies = [row for row in samples if row["repeats"] in COPIES]
+    assert len(copies) == 0.3 * len(samples)
+    assert min(Counter(row["repeats"] for row in copies).values()) >= 0.4 * len(copies)
+    repeated = {row["original"] for row in copies}
+    for number, row in enumerate(samples):
+        assert (row["original"] == str(number)) == (row["repeats"] not in COPIES)
+        assert (row["repeats"] == "repeated") == (str(number) in repeated)
+    for row in copies:
+        original = samples[int(row["original"])]
+        assert original["repeats"] == "repeated"
+        assert [row[key] for key in COLUMNS - {"instruction"}] == [original[key] for key in COLUMNS - {"instruction"}]
+        openings = OPENINGS if row["repeats"] == "near copy" else ("",)
+        assert row["instruction"] in [opening + original["instruction"] for opening in openings]
+        assert row["corrupted"] == "no"
+
+
+def test_value(samples: list[Row]) -> None:
+    """An order by value has clean samples of rare tasks first, then of common ones; copies and corrupted ones last."""
+    for row in samples:
+        useless = row["corrupted"] != "no" or row["repeats"] in COPIES
+        assert row["value"] == ("0" if useless else "1" if row["rarity"] == "rare" else "0.5")
 
 
 def test_no_template_dominates(samples: list[Row]) -> None:
@@ -94,17 +138,18 @@ def test_lengths(samples: list[Row], corpus: list[Row]) -> None:
 @settings(max_examples=15, deadline=None)
 @given(n=st.integers(0, 400), seed=st.integers(0, 10**6))
 def test_any_size_and_seed(n: int, seed: int) -> None:
-    """For any size and seed: the same rows again, no question twice, a tenth corrupted to the row."""
+    """For any size and seed: the same rows again, no question twice but in copies, exact shares of both."""
     rows = demo_samples(n, seed)
     assert rows == demo_samples(n, seed)
-    assert len(rows) == n == len({question(row) for row in rows})
+    assert len(rows) == n
+    assert len(without_copies(rows)) == len({question(row) for row in without_copies(rows)}) == n - round(0.3 * n)
     assert sum(row["corrupted"] != "no" for row in rows) == round(0.1 * n)
 
 
 def test_written_as_before(samples: list[Row]) -> None:
     """Scores and trained models are stored under the hash of the rows: another word would make them all anew."""
-    assert digest(samples) == "b8649adb6608dc1b"
-    assert digest(demo_corpus(500, seed=3)) == "79c37e90d699cc3c"
+    assert digest(samples) == "efa6d08828064abd"
+    assert digest(demo_corpus(500, seed=3)) == "d60f96d1501d081b"
 
 
 def test_seeds_differ(samples: list[Row]) -> None:
@@ -113,11 +158,11 @@ def test_seeds_differ(samples: list[Row]) -> None:
 
 
 def test_tasks_that_run_out_give_way() -> None:
-    """Ten times the rows are still all different: small tasks end and leave their share to the others."""
-    rows = demo_samples(24_000)
-    assert len({question(row) for row in rows}) == 24_000
+    """Ten times the rows are still all different but for copies: small tasks leave their share to the others."""
+    rows = without_copies(demo_samples(24_000))
+    assert len(rows) == len({question(row) for row in rows}) == 0.7 * 24_000
     counts = Counter(row["task"] for row in rows)
-    shares = {task.name: counts[task.name] / task.weight for task in TASKS}
+    shares = {task.name: counts[task.name] / task.weight for task in RARE_TASKS}
     assert min(shares.values()) < 0.7 * max(shares.values())
 
 
@@ -133,7 +178,7 @@ def test_corrupted_share(samples: list[Row], corrupted: list[Row]) -> None:
     assert len({row["task"] for row in corrupted}) >= 0.8 * len(TASKS)
     for level in ("easy", "medium", "hard"):
         of_level = [row["corrupted"] != "no" for row in samples if row["difficulty"] == level]
-        assert 0.06 <= sum(of_level) / len(of_level) <= 0.14
+        assert 0.05 <= sum(of_level) / len(of_level) <= 0.15
 
 
 def test_corrupted_rows_are_wrong(samples: list[Row]) -> None:
@@ -197,12 +242,14 @@ def test_no_sample_is_in_any_corpus(seed: int, corpus_seed: int) -> None:
     assert not in_corpus & {question(row) for row in demo_samples(500, seed)}
 
 
-def test_corpus_knows_every_wording(samples: list[Row], corpus: list[Row]) -> None:
-    """Nearly every sample is asked in words that the corpus uses too: a high score is not a matter of new words."""
+def test_corpus_knows_the_wordings(samples: list[Row]) -> None:
+    """Common samples are asked in words that the corpus uses often, and nine rare ones in ten in words that it uses."""
 
     def words_of(row: Row) -> set[str]:
         return {word for word in re.findall(r"\w{3,}", text(row)) if word.isalpha() and not word.isupper()}
 
-    known = Counter(word for row in corpus for word in words_of(row))
-    rare = [row for row in samples if row["task"] != "python" and any(known[word] < 3 for word in words_of(row))]
-    assert len(rare) <= 0.02 * len(samples)
+    known = Counter(word for row in demo_corpus(DEMO_CORPUS_ROWS) for word in words_of(row))
+    common = [row for row in samples if row["rarity"] == "common"]
+    rare = [row for row in samples if row["rarity"] == "rare"]
+    assert all(known[word] >= 3 for row in common for word in words_of(row))
+    assert sum(all(known[word] for word in words_of(row)) for row in rare) >= 0.9 * len(rare)
