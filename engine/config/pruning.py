@@ -27,6 +27,12 @@ class ScoringSettings(Settings):
     """Most disk space for hidden states of the teacher, which spare its forward pass in later epochs."""
     shard_rows: Count = 512
     """Samples of one work unit."""
+    refresh: Literal["exact", "while_training"] = "exact"
+    """How arms that choose by new scores get them. `exact`: before every epoch but the first all samples are scored by
+    the student as it is then (Algorithm 1). `while_training`: samples that are trained on are scored from the hidden
+    states of that very step, with dropout; a quarter of the others is scored in turn after each epoch, and the rest
+    keep their latest score. That is cheaper and approximate, and stores scores of single tokens before training only.
+    """
     clusters: Annotated[int, Field(ge=2)] = 32
     """Clusters of the teacher's mean states, for the rankings and the spread that use them."""
 

@@ -73,7 +73,7 @@ def check_recipe(_workspace: Workspace, ledger: Ledger, payload: dict[str, Any])
             "choose smaller models or a lower batch size."
         )
     valid = round(tokens * recipe.data.valid_fraction)
-    operations = flops.study(recipe, teacher["parameters"] or 0, student["parameters"] or 0, tokens - valid, valid)
+    operations = flops.study(recipe, _size(recipe, teacher, student, tokenizer), tokens - valid, valid)
     return {
         "ok": not problems,
         "problems": problems,
@@ -108,6 +108,16 @@ def _model_facts(recipe: PairRecipe, role: str) -> Facts:
     made = "made by Winnow, trained first on the recipe's corpus"
     origin = made if exit_layer(model) is None else OF_TEACHER
     return {"name": model, "origin": origin, "parameters": parameters, "width": settings.width}
+
+
+def _size(
+    recipe: PairRecipe, teacher: Facts, student: Facts, tokenizer: PreTrainedTokenizerBase | None
+) -> flops.PairSize:
+    """Of the two models, whose heads have a row for each token; what cannot be found counts as nothing."""
+    scratch = recipe.scratch.vocab_size if recipe.scratch else 0
+    vocabulary = scratch if tokenizer is None else len(tokenizer)
+    heads = (vocabulary * (facts["width"] or 0) for facts in (teacher, student))
+    return flops.PairSize(teacher["parameters"] or 0, student["parameters"] or 0, *heads)
 
 
 def _read(data: DataSettings) -> tuple[list[Row], list[str]]:

@@ -16,7 +16,7 @@ from engine.batching.plans import plan_rounds
 from engine.common.errors import WinnowError
 from engine.common.memory import is_out_of_memory
 from engine.scoring.hidden import HiddenCache, device_of, stamp_of
-from engine.scoring.kl import token_scores
+from engine.scoring.kl import TokenScores, token_scores
 from engine.scoring.lm_head import LmHead, OwnLogits
 from engine.scoring.response_states import projection, response_states
 from engine.scoring.scored_model import ScoredModel, scored_model
@@ -92,11 +92,13 @@ def score_samples(
     tile: int,
     top_k: int = 0,
     with_states: bool = False,
+    only: Sequence[int] | None = None,
     cache: HiddenCache | None = None,
     cache_key: str = "",
     tick: Callable[[int, int], None] | None = None,
 ) -> list[SampleScores]:
-    """Score every sample; returns the scores in the order of `samples`.
+    """Score every sample; returns the scores in the order of `samples`. With `only`, which places there, those alone
+    are scored, in that order; then nothing is stored in the cache.
 
     A model is scored through its final hidden states and LM head if they give its own logits, else through those
     (`scored_model`), in batches whose logits stay below LOGITS_BYTES. `vocab_size` is the largest id of the tokenizer
@@ -126,7 +128,7 @@ def score_samples(
             )
         if isinstance(head, OwnLogits):
             token_budget = min(token_budget, max(LOGITS_BYTES[device.type] // (4 * head.rows), 1))
-    states = _TeacherStates(read_t, samples, cache, cache_key)
+    states = _TeacherStates(read_t, samples, cache, cache_key, collect=only is None)
     width = head_t.weight.shape[1] if isinstance(head_t, LmHead) else vocab_size
     matrix = projection(width).to(device) if with_states else None
 
@@ -152,12 +154,13 @@ def score_samples(
                 tile=tile,
                 top_k=top_k,
             )
-            return [_numpy(column) for column in columns], None if means is None else _numpy(means)
+            return as_arrays(columns), None if means is None else _numpy(means)
 
     lengths = [len(sample.input_ids) for sample in samples]
     results: dict[int, SampleScores] = {}
-    done, total = 0, sum(lengths)
-    pending = plan_rounds(lengths, token_budget, BATCH_COST[device.type])
+    chosen = range(len(samples)) if only is None else only
+    done, total = 0, sum(lengths[i] for i in chosen)
+    pending = _rounds(chosen, lengths, token_budget, BATCH_COST[device.type])
     while pending:
         scored = _unless_out_of_memory(score_round, pending[0])
         if scored is None:
@@ -174,7 +177,13 @@ def score_samples(
         if tick is not None:
             tick(done, total)
     states.store()
-    return [results[i] for i in range(len(samples))]
+    return [results[i] for i in chosen]
+
+
+def _rounds(chosen: Sequence[int], lengths: list[int], token_budget: int, batch_cost: int) -> list[list[list[int]]]:
+    """`plan_rounds` of the samples at these places."""
+    rounds = plan_rounds([lengths[i] for i in chosen], token_budget, batch_cost)
+    return [[[chosen[j] for j in batch] for batch in batches] for batches in rounds]
 
 
 def _check(samples: Sequence[TokenSample], vocab_size: int) -> None:
@@ -191,6 +200,11 @@ def _check(samples: Sequence[TokenSample], vocab_size: int) -> None:
                 f"Row {sample.row} holds a token outside the vocabulary of {vocab_size:,} (largest id {largest:,}); "
                 "tokenise it with the tokenizer of these models."
             )
+
+
+def as_arrays(scores: TokenScores) -> Columns:
+    """The columns on the CPU, numbers as float32 and ids as int32."""
+    return [_numpy(column) for column in scores]
 
 
 def _numpy(column: Tensor) -> NDArray[Any]:
@@ -222,9 +236,7 @@ def _smaller(
         torch.cuda.empty_cache()
     budget = sum(lengths[i] for i in failed) // 2
     log.warning("out of memory with %d tokens at once; going on with %d", sum(lengths[i] for i in failed), budget)
-    left = _flat(_flat(pending))
-    rounds = plan_rounds([lengths[i] for i in left], budget, batch_cost)
-    return [[[left[j] for j in batch] for batch in batches] for batches in rounds]
+    return _rounds(_flat(_flat(pending)), lengths, budget, batch_cost)
 
 
 def _flat(lists: Sequence[list[Item]]) -> list[Item]:
@@ -235,7 +247,13 @@ class _TeacherStates:
     """What the teacher's head reads: from the cache, or from its body and then collected for the cache."""
 
     def __init__(
-        self, teacher: ScoredModel | LmHead, samples: Sequence[TokenSample], cache: HiddenCache | None, key: str
+        self,
+        teacher: ScoredModel | LmHead,
+        samples: Sequence[TokenSample],
+        cache: HiddenCache | None,
+        key: str,
+        *,
+        collect: bool,
     ) -> None:
         self.key = key
         self.starts = np.cumsum([0, *(len(sample.input_ids) for sample in samples)]).tolist()
@@ -249,7 +267,7 @@ class _TeacherStates:
             self.stamp = stamp_of(samples, head)
             self.cached = cache.get(key, self.stamp)
             shape, dtype = (self.starts[-1], head.weight.shape[1]), head.weight.dtype
-            if self.cached is None and cache.fits(key, cache.estimate(*shape, dtype)):
+            if collect and self.cached is None and cache.fits(key, cache.estimate(*shape, dtype)):
                 self.collected = torch.empty(shape, dtype=dtype)
         if self.cached is None and self.body is None:
             raise WinnowError(

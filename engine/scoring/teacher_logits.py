@@ -36,15 +36,9 @@ class TeacherLogits:
         Raises WinnowError naming a row at which the teacher gives NaN or infinity: nothing can be learned from that.
         """
         counts = batch.counted.sum(1).tolist()
-        found = [self._cached(index, batch, place) for place, index in enumerate(indices)]
-        missing = [place for place, states in enumerate(found) if states is None]
-        if missing:
-            computed = self.teacher.states(batch.part(missing)).split([counts[place] for place in missing])
-            for place, states in zip(missing, computed, strict=True):
-                found[place] = states
-        head = self.teacher.head
+        head, states = self.teacher.head, states_of(self.teacher, self.states, indices, batch)
         with torch.no_grad():  # no inference mode: what it makes cannot be part of a loss
-            operand = head.operand(torch.cat([states for states in found if states is not None]))
+            operand = head.operand(states)
             logits = operand.new_empty(len(operand), self.vocab_size, dtype=torch.float32)
             head.logits(operand, 0, self.vocab_size, logits)
         broken = (~logits.isfinite()).any(-1).nonzero()
@@ -56,11 +50,23 @@ class TeacherLogits:
             )
         return logits
 
-    def _cached(self, index: int, batch: Batch, place: int) -> Tensor | None:
-        states = self.states[index]
-        if states is None:
-            return None
-        return states[batch.counted[place, : batch.lengths[place]].cpu()].to(batch.input_ids.device)
+
+def states_of(teacher: ScoredModel, cached: Sequence[Tensor | None], indices: Sequence[int], batch: Batch) -> Tensor:
+    """(T, d): what the teacher's head reads at the T counted positions of a batch made of the samples at `indices`.
+
+    `cached` has for each sample its (N, d) states, or None if the teacher's body has to run for it.
+    """
+    counts = batch.counted.sum(1).tolist()
+    found = {
+        place: states[batch.counted[place, : batch.lengths[place]].cpu()].to(batch.input_ids.device)
+        for place, index in enumerate(indices)
+        if (states := cached[index]) is not None
+    }
+    missing = [place for place in range(len(indices)) if place not in found]
+    if missing:
+        computed = teacher.states(batch.part(missing)).split([counts[place] for place in missing])
+        found |= dict(zip(missing, computed, strict=True))
+    return torch.cat([found[place] for place in range(len(indices))])
 
 
 def cached_states(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -11,12 +12,27 @@ from torch.utils.flop_counter import FlopCounterMode
 from engine.config.arms import ArmSettings
 from engine.config.models import ScratchModel
 from engine.config.pruning import DynamicPruningRecipe, PairRecipe
+from engine.pruning.rotation import TURNS
 
 log = logging.getLogger(__name__)
 
 # Per parameter and token: a forward pass takes 2; a LoRA step 2 forward and 3 back, because the frozen weights need no
 # gradients of their own; training from scratch 2 forward and 4 back.
 FORWARD, LORA_STEP, TRAINING_STEP = 2.0, 5.0, 6.0
+
+
+class PairSize(NamedTuple):
+    """Parameters of a teacher and a student as a run is planned, and of their LM heads, which are part of them."""
+
+    teacher: int
+    student: int
+    teacher_head: int
+    student_head: int
+
+    @property
+    def both(self) -> int:
+        """Of both models together."""
+        return self.teacher + self.student
 
 
 def of_forward(forward: Callable[[], object], name: str, parameters: int, tokens: int) -> tuple[float, bool]:
@@ -49,6 +65,16 @@ def scoring(tokens: int, parameters: int) -> float:
     return FORWARD * tokens * parameters
 
 
+def rescoring(tokens: float, size: PairSize) -> float:
+    """One pass of the student; of the teacher, whose hidden states are cached, the head alone runs."""
+    return FORWARD * tokens * (size.student + size.teacher_head)
+
+
+def scoring_while_training(trained: float, in_turn: float, size: PairSize) -> float:
+    """Both heads for the `trained` tokens, whose hidden states training has made; `in_turn` tokens are read anew."""
+    return FORWARD * trained * (size.student_head + size.teacher_head) + rescoring(in_turn, size)
+
+
 def epoch(student: int, train_tokens: float, valid_tokens: int, teacher: int = 0) -> float:
     """Training on `train_tokens` and evaluating on `valid_tokens`; `student` is its number of parameters, `teacher` of
     a teacher that it listens to.
@@ -65,37 +91,32 @@ def arm_tokens(recipe: DynamicPruningRecipe, arm: ArmSettings, train_tokens: flo
     return train_tokens * (budget.fraction if budget else 1.0)
 
 
-def listened_to(recipe: DynamicPruningRecipe, teacher: int) -> int:
+def listened_to(recipe: DynamicPruningRecipe, size: PairSize) -> int:
     """Parameters of the teacher that reads what a student is trained on; 0 if the student does not listen to it."""
-    return teacher if recipe.training.kd_weight else 0
+    return size.teacher if recipe.training.kd_weight else 0
 
 
 def arm_epoch(
-    recipe: DynamicPruningRecipe,
-    arm: ArmSettings,
-    teacher: int,
-    student: int,
-    train_tokens: int,
-    valid_tokens: int,
-    first: bool,
+    recipe: DynamicPruningRecipe, arm: ArmSettings, size: PairSize, train_tokens: int, valid_tokens: int, first: bool
 ) -> float:
-    """One epoch of one arm, with new scores if it needs them and a pass of the teacher if the student listens to it;
-    `teacher` and `student` are their numbers of parameters."""
-    scored = scoring(train_tokens, student) if arm.scored_anew and not first else 0.0
+    """One epoch of one arm, with new scores if it needs them and a pass of the teacher if the student listens to it."""
     tokens = arm_tokens(recipe, arm, train_tokens)
-    return epoch(student, tokens, valid_tokens, listened_to(recipe, teacher)) + scored
+    scored = 0.0
+    if arm.scored_anew and not first:
+        whole = rescoring(train_tokens, size)
+        in_turn = (train_tokens - tokens) / TURNS
+        scored = whole if recipe.scoring.refresh == "exact" else scoring_while_training(tokens, in_turn, size)
+    return epoch(size.student, tokens, valid_tokens, listened_to(recipe, size)) + scored
 
 
-def study(recipe: PairRecipe, teacher: int, student: int, train_tokens: int, valid_tokens: int) -> float:
+def study(recipe: PairRecipe, size: PairSize, train_tokens: int, valid_tokens: int) -> float:
     """A whole run on a pair of models; arms without a budget count as if they read everything: an upper bound."""
-    total = scoring(train_tokens, teacher + student)
+    total = scoring(train_tokens, size.both)
     if isinstance(recipe, DynamicPruningRecipe):
         for arm in recipe.entries:
-            first, later = (
-                arm_epoch(recipe, arm, teacher, student, train_tokens, valid_tokens, first) for first in (True, False)
-            )
+            first, later = (arm_epoch(recipe, arm, size, train_tokens, valid_tokens, first) for first in (True, False))
             total += len(recipe.seeds) * (first + (recipe.training.epochs - 1) * later)
-        total += sum(ranking(recipe, name, student, train_tokens, valid_tokens // 4) for name in recipe.rankings)
+        total += sum(ranking(recipe, name, size.student, train_tokens, valid_tokens // 4) for name in recipe.rankings)
     return total
 
 

@@ -18,6 +18,7 @@ from engine.common.choices import LossOn
 from engine.training.causal_kd import KnowledgeDistillation, kd_term
 
 Tick = Callable[[int, int], object]  # (tokens done, tokens in all); raises to stop
+Watch = Callable[[list[int], Batch], object]
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,15 @@ def train_epoch(
     epoch: int,
     tick: Tick,
     kd: KnowledgeDistillation | None = None,
+    watch: Watch | None = None,
     max_norm: float = 1.0,
 ) -> EpochResult:
     """Train on the kept samples once with causal cross-entropy, in an order that depends on (seed, epoch) alone.
 
     Random numbers (dropout) are seeded per (seed, epoch), so an epoch repeated from its checkpoint is the same.
     The loss of a batch is the mean over its counted tokens; with `kd` it is (1 - w) cross-entropy + w KL from the
-    teacher, while the result still holds the cross-entropy. Gradients are clipped to `max_norm`.
+    teacher, while the result still holds the cross-entropy. Gradients are clipped to `max_norm`. After each step
+    `watch` is called with the places of its samples and their batch.
     """
     device = next(model.parameters()).device
     lengths = np.array([len(sample.input_ids) for sample in samples])
@@ -93,6 +96,8 @@ def train_epoch(
         loss_sum += loss.item() * len(batch.labels)
         counted += len(batch.labels)
         tokens += batch.tokens
+        if watch is not None:
+            watch(indices.tolist(), batch)
         tick(tokens, total)
     model.eval()
     return EpochResult(loss_sum / max(counted, 1), int(kept.sum()), tokens, len(batches))

@@ -292,3 +292,19 @@ def test_noise_that_the_teacher_does_not_believe_counts_for_little() -> None:
     assert wrong["kl"] > learnable["kl"] > known["kl"]
     assert learnable["excess_loss"] > known["excess_loss"] > wrong["excess_loss"]
     assert learnable["trusted_kl"] > known["trusted_kl"] > wrong["trusted_kl"]
+
+
+def test_some_samples_alone(tmp_path: Path) -> None:
+    """In the order that is asked for, with the scores they have among all; nothing half-made goes into the cache."""
+    teacher, student, samples = build("llama"), build("llama", 1), random_samples([5, 9, 3, 12, 7])
+    settings: dict[str, Any] = {"vocab_size": VOCAB, "token_budget": 16, "tile": 64}
+    whole = score_samples(teacher, student, samples, **settings)
+    cache = HiddenCache(tmp_path, 1 << 20)
+    for _ in range(2):
+        some = score_samples(teacher, student, samples, only=[3, 0], cache=cache, cache_key="piece", **settings)
+        assert [one.row for one in some] == [samples[3].row, samples[0].row]
+        for one, place in zip(some, (3, 0), strict=True):
+            np.testing.assert_allclose(one.kl, whole[place].kl, atol=1e-6)
+        if not cache.has("piece"):
+            score_samples(teacher, student, samples, cache=cache, cache_key="piece", **settings)
+    assert score_samples(teacher, student, samples, only=[], **settings) == []

@@ -6,6 +6,7 @@ An (arm, seed, epoch) that is finished has a recorded `metrics` part and a check
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,16 +21,20 @@ from transformers import PreTrainedModel
 from engine.config.arms import ArmSettings
 from engine.config.pruning import DynamicPruningRecipe
 from engine.data.samples import EncodedSample
+from engine.data.tokenizers import vocabulary_size
 from engine.models.checkpoint import load_checkpoint, save_checkpoint
 from engine.models.lora import adapter_state, attach_lora, detach_lora, load_adapter
 from engine.pruning.orders import fill_samples
 from engine.pruning.thresholds import keep, next_tau
+from engine.scoring.scored_model import scored_model
+from engine.scoring.training_pass import check_head
 from engine.storage.parts import read_column
 from engine.studies import flops
 from engine.studies.job import Job
+from engine.studies.pruning import refresh
 from engine.studies.pruning.candidates import Candidates, Cost
 from engine.studies.pruning.model_rankings import RankSamples, make_ranking
-from engine.studies.pruning.pair import PairRun
+from engine.studies.pruning.pair import CheckModels, PairRun
 from engine.studies.pruning.prepare import Models
 from engine.studies.pruning.scoring import Epoch, Scored, tokens_of
 from engine.studies.pruning.selections import fill, order_of
@@ -82,7 +87,7 @@ class PruningStudy(PairRun):
     @property
     def parameters(self) -> int:
         """Of the student, as the run is planned."""
-        return self.models.parameters["student"]
+        return self.models.size.student
 
     @cached_property
     def kd(self) -> KnowledgeDistillation | None:
@@ -98,6 +103,10 @@ class PruningStudy(PairRun):
             "valid": tokens_of([*valid.target, *valid.pick, *valid.report]),
         }
 
+    def refreshes(self, arm: ArmSettings) -> bool:
+        """Whether every epoch of an arm but the last makes the scores of the next while it trains."""
+        return arm.scored_anew and self.recipe.scoring.refresh == "while_training"
+
     def do(self, key: Any) -> None:
         match key:
             case EvaluateBefore():
@@ -110,6 +119,11 @@ class PruningStudy(PairRun):
                     train_arm(self, self.arms[arm], seed, sizes)
             case _:
                 super().do(key)
+
+    def _check_models(self, key: CheckModels) -> None:
+        super()._check_models(key)
+        if any(map(self.refreshes, self.arms.values())):
+            check_head(scored_model(self.student.model, key.samples, vocabulary_size(self.models.tokenizer)))
 
     def _evaluate_before(self, key: EvaluateBefore) -> None:
         settings = self.recipe.training
@@ -158,7 +172,7 @@ def train_arm(study: PruningStudy, arm: ArmSettings, seed: int, sizes: dict[int,
                 for left in range(epoch, settings.epochs + 1):
                     job.skip(_epoch_flops(study, arm, left))
                 break
-            steps = _epoch(study, arm, seed, epoch, kept, cost, tau, peft, optimizer, steps)
+            steps = _epoch(study, arm, seed, epoch, kept, scored, cost, tau, peft, optimizer, steps)
     finally:
         detach_lora(peft)
 
@@ -175,20 +189,27 @@ def _scores(
         return None, study.baseline.candidates.cost_of(arm, study.recipe.pruning.metric)
     if not arm.scored_anew:
         return None, Cost()
-    work = flops.scoring(study.tokens["train"], study.parameters)
+    samples, at = study.baseline.train, _epoch_of(study, arm, seed, epoch)
+    if study.refreshes(arm):  # the epoch before has recorded them
+        scored = study.scorer.read(samples, at)
+        before = read_column(study.job.part_path("selections", _part(arm, seed, epoch - 1)), "kept")
+        return scored, Cost(scored.seconds, refresh.flops_of(samples, before, epoch - 1, study.models.size))
+    work = flops.rescoring(study.tokens["train"], study.models.size)
     scored = study.scorer.score(
-        cast(PreTrainedModel, peft),  # it has the same interface
-        study.baseline.train,
+        cast(PreTrainedModel, peft),
+        samples,
         f"seed {seed}, {arm.name}, epoch {epoch}: scoring",
         work,
-        _epoch_of(study, arm, seed, epoch),
+        at,
     )
     return scored, Cost(scored.seconds, work)
 
 
 def _epoch_of(study: PruningStudy, arm: ArmSettings, seed: int, epoch: int) -> Epoch:
-    """Scores of single tokens are recorded for one arm and its first seed alone, as they take most of the space."""
-    return Epoch(arm.name, seed, epoch, detail=arm.schedule == "threshold" and seed == study.recipe.seeds[0])
+    """Scores of single tokens are recorded for one arm and its first seed alone, as they take most of the space, and
+    only if all samples are scored by one student."""
+    detail = arm.schedule == "threshold" and seed == study.recipe.seeds[0] and not study.refreshes(arm)
+    return Epoch(arm.name, seed, epoch, detail)
 
 
 def _kept(
@@ -224,23 +245,30 @@ def _epoch(
     seed: int,
     epoch: int,
     kept: NDArray[np.bool_],
+    scored: Scored | None,
     choosing: Cost,
     tau: float,
     peft: PeftModel,
     optimizer: torch.optim.Optimizer,
     steps: int,
 ) -> int:
-    """Train and evaluate one epoch, save its checkpoint, record its parts. Returns the optimizer steps so far."""
+    """Train and evaluate one epoch, save its checkpoint, record its parts. Returns the optimizer steps so far.
+
+    `scored` are the scores that it has chosen by, None if those are the ones before training.
+    """
     job, settings = study.job, study.recipe.training
     message = f"seed {seed}, {arm.name}, epoch {epoch}: training on {int(kept.sum())} of {len(kept)} samples"
-    teacher = flops.listened_to(study.recipe, study.models.parameters["teacher"])
+    teacher = flops.listened_to(study.recipe, study.models.size)
     planned = flops.epoch(study.parameters, flops.arm_tokens(study.recipe, arm, study.tokens["train"]), 0, teacher)
-    started = time.perf_counter()
-    with job.phase(message, planned) as tick:
+    student = cast(PreTrainedModel, peft)  # it has the same interface
+    train, started = study.baseline.train, time.perf_counter()
+    refreshed = study.refreshes(arm) and epoch < settings.epochs
+    watched = study.scorer.training_pass(student, train) if refreshed else None
+    with job.phase(message, planned) as tick, watched.watching() if watched else nullcontext():
         trained = train_epoch(
             peft,
             optimizer,
-            study.baseline.train,
+            train,
             kept,
             batch_size=settings.batch_size,
             loss_on=settings.loss_on,
@@ -248,8 +276,17 @@ def _epoch(
             epoch=epoch,
             tick=tick,
             kd=study.kd,
+            watch=watched,
         )
     seconds = time.perf_counter() - started
+    parts = []
+    if watched:
+        seconds -= watched.seconds
+        message = f"seed {seed}, {arm.name}, epoch {epoch}: scoring in turn"
+        with job.phase(message, refresh.flops_of(train, kept, epoch, study.models.size)) as tick:
+            latest = (scored or study.baseline.first).values
+            new = refresh.next_scores(study.scorer, student, train, latest, kept, epoch, watched, tick)
+        parts = study.scorer.write(train, new, _epoch_of(study, arm, seed, epoch + 1))
     message = f"seed {seed}, {arm.name}, epoch {epoch}: validation"
     with job.phase(message, flops.epoch(study.parameters, 0, study.tokens["valid"])) as tick:
         after = validate(
@@ -277,14 +314,14 @@ def _epoch(
         "arm": [arm.name] * len(kept),
         "seed": [seed] * len(kept),
         "epoch": [epoch] * len(kept),
-        "row": np.array([sample.row for sample in study.baseline.train], dtype=np.int32),
+        "row": np.array([sample.row for sample in train], dtype=np.int32),
         "kept": kept,
         "tau": [threshold] * len(kept),
     }
     part = _part(arm, seed, epoch)
     # The checkpoint first: recorded parts promise that the next epoch can start from it.
     save_checkpoint(_checkpoint(study, arm, seed, epoch), adapter_state(peft), optimizer, epoch=epoch, steps=steps)
-    job.record([job.write("selections", part, selection), job.write("metrics", part, rows)])
+    job.record([job.write("selections", part, selection), job.write("metrics", part, rows), *parts])
     _checkpoint(study, arm, seed, epoch - 1).unlink(missing_ok=True)
     return steps
 
@@ -316,15 +353,15 @@ def _resume(
 
 
 def _finished(study: PruningStudy, arm: ArmSettings, seed: int, epoch: int) -> bool:
-    """Whether every part of an epoch is there."""
+    """Whether every part of an epoch is there, with the scores that it makes: its own, or those of the next."""
     part = _part(arm, seed, epoch)
-    tables = ("metrics", "selections")
+    made = epoch + 1 if study.refreshes(arm) else epoch
     scored = (
-        epoch == 1
-        or not arm.scored_anew
-        or study.scorer.finished(study.baseline.train, _epoch_of(study, arm, seed, epoch))
+        not arm.scored_anew
+        or not 1 < made <= study.recipe.training.epochs
+        or study.scorer.finished(study.baseline.train, _epoch_of(study, arm, seed, made))
     )
-    return scored and all(study.job.has(table, part) for table in tables)
+    return scored and all(study.job.has(table, part) for table in ("metrics", "selections"))
 
 
 def _checkpoint(study: PruningStudy, arm: ArmSettings, seed: int, epoch: int) -> Path:
@@ -333,7 +370,5 @@ def _checkpoint(study: PruningStudy, arm: ArmSettings, seed: int, epoch: int) ->
 
 def _epoch_flops(study: PruningStudy, arm: ArmSettings, epoch: int) -> float:
     """Planned operations of one epoch of one arm."""
-    parameters, tokens = study.models.parameters, study.tokens
-    return flops.arm_epoch(
-        study.recipe, arm, parameters["teacher"], parameters["student"], tokens["train"], tokens["valid"], epoch == 1
-    )
+    tokens = study.tokens
+    return flops.arm_epoch(study.recipe, arm, study.models.size, tokens["train"], tokens["valid"], epoch == 1)

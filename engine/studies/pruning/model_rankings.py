@@ -71,9 +71,7 @@ def make_ranking(run: PairRun, recipe: DynamicPruningRecipe, key: RankSamples) -
     """Do one unit and record its parts."""
     job, started = run.job, time.perf_counter()
     names = " and ".join(key.names)
-    work = flops.ranking(
-        recipe, key.names[-1], run.models.parameters["student"], tokens_of(key.samples), tokens_of(key.target)
-    )
+    work = flops.ranking(recipe, key.names[-1], run.models.size.student, tokens_of(key.samples), tokens_of(key.target))
     with job.phase(f"ranking the samples by {names}", work) as tick:
         values = _VALUES[key.names[0]](run, recipe, key, tick)
     seconds = time.perf_counter() - started

@@ -79,7 +79,7 @@ class PairRun:
         return {} if self.job.cluster else {"hidden_cache_bytes": self.scorer.cache_bytes}
 
     def _flops(self, samples: Sequence[EncodedSample]) -> float:
-        return flops.scoring(tokens_of(samples), sum(self.models.parameters.values()))
+        return flops.scoring(tokens_of(samples), self.models.size.both)
 
     def _check_models(self, key: CheckModels) -> None:
         """Raises WinnowError if teacher and student are one model, or one of them is no causal language model."""

@@ -52,7 +52,7 @@ class Models:
     pair: PairSettings
     tokenizer: PreTrainedTokenizerBase
     dtype: torch.dtype
-    parameters: dict[str, int]  # of "teacher" and "student", as the run is planned
+    size: flops.PairSize
 
     def teacher(self, job: Job) -> LoadedModel:
         source, placement = job.local_path(self.teacher_source), placement_of(self.pair)
@@ -155,25 +155,28 @@ def open_pair(job: Job, recipe: DynamicPruningRecipe | ScoreRecipe) -> tuple[Mod
         job.log.info("%s", _columns_read(rows, template))
         prepared = prepare(rows, template, tokenizer, max_length, data.valid_fraction, data.split_seed, data.valid_only)
         job.log.info("%s", _rows_kept(rows, prepared, max_length))
-    parameters: dict[str, int] = {}
+    parameters, heads = dict[str, int](), dict[str, int]()
     for role, name in roles.items():
         if name and corpus and recipe.scratch:
             settings = recipe.scratch.models[name]
             kept = scratch_exit(getattr(pair, role), pair.teacher, settings)
             parameters[role] = flops.parameters_of(kept, len(corpus.tokenizer))
+            heads[role] = len(corpus.tokenizer) * kept.width
             if kept is settings:
                 plan_scratch(job, name, settings, corpus, pair.max_length)
         else:
             parameters[role] = facts[role]["parameters"]
+            heads[role] = len(tokenizer) * facts[role]["width"]
+    size = flops.PairSize(parameters["teacher"], parameters["student"], heads["teacher"], heads["student"])
     tokens = {split: sum(sample.length for sample in of_split(prepared, split)) for split in ("train", "valid")}
-    job.plan(flops.study(recipe, parameters["teacher"], parameters["student"], tokens["train"], tokens["valid"]))
+    job.plan(flops.study(recipe, size, tokens["train"], tokens["valid"]))
     sources = {}
     for role, name in roles.items():
         if name and corpus and recipe.scratch:
             sources[role] = str(make_scratch(job, name, recipe.scratch.models[name], corpus, pair.max_length))
         else:
             sources[role] = pair.source(role)
-    models = Models(sources["teacher"], sources["student"], pair, tokenizer, job.dtype(pair.dtype), parameters)
+    models = Models(sources["teacher"], sources["student"], pair, tokenizer, job.dtype(pair.dtype), size)
     record_inputs(
         job,
         recipe,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from engine.common.hashing import digest
@@ -20,9 +21,10 @@ from engine.data.token_text import TokenText
 from engine.data.tokenizers import vocabulary_size
 from engine.scoring.hidden import HiddenCache
 from engine.scoring.score import SampleScores, score_samples
-from engine.scoring.scored_model import scored_model
+from engine.scoring.scored_model import ScoredModel, scored_model
 from engine.scoring.teacher_logits import TeacherLogits, cached_states
-from engine.storage.parts import read_column, read_seconds
+from engine.scoring.training_pass import TrainingPassScores
+from engine.storage.parts import Part, read_column, read_seconds
 from engine.studies.job import Job, Tick
 from engine.studies.pruning.prepare import Models
 from engine.studies.work_units import Range, split
@@ -120,19 +122,79 @@ class Scorer:
         )
         seconds = time.perf_counter() - started
         name = epoch.part(piece)
-        parts = [self.job.write("scores", name, _score_columns(results, epoch), seconds=seconds)]
+        rows = [sample.row for sample in samples]
+        parts = [self.job.write("scores", name, _score_columns(rows, metrics_of(results), epoch), seconds=seconds)]
         if "token_scores" in epoch.tables:
             parts.append(self.job.write("token_scores", name, self._token_rows(results, samples, epoch.epoch)))
         if "states" in epoch.tables:
             columns = {"row": [result.row for result in results], "state": [result.state for result in results]}
             parts.append(self.job.write("states", name, columns))
         self.job.record(parts)
-        for sample, result in zip(samples, results, strict=True):
+        self.warn_of_nan(results)
+
+    def score_some(
+        self, student: PreTrainedModel, samples: Sequence[EncodedSample], chosen: NDArray[np.bool_], tick: Tick
+    ) -> list[SampleScores]:
+        """The scores of the chosen samples alone, in their order; nothing is recorded."""
+        results: list[SampleScores] = []
+        before, total = 0, int(sum(sample.length for sample, one in zip(samples, chosen, strict=True) if one))
+        for piece in self.ranges(samples):
+            scored = score_samples(
+                self.models.teacher(self.job).model,
+                student,
+                samples[piece.start : piece.stop],
+                vocab_size=self._vocabulary,
+                token_budget=self.settings.token_budget,
+                tile=self.settings.tile,
+                only=np.flatnonzero(chosen[piece.start : piece.stop]).tolist(),
+                cache=self._hidden_cache(),
+                cache_key=cache_key(piece),
+                tick=partial(_tick_after, tick, before, total),
+            )
+            before += sum(len(result.kl) for result in scored)
+            results += scored
+        return results
+
+    def training_pass(self, student: PreTrainedModel, samples: Sequence[EncodedSample]) -> TrainingPassScores:
+        """What scores the samples that a student trains on, from the states of its training pass."""
+        started = time.perf_counter()
+        teacher, states = self._teacher(samples)
+        read = scored_model(student, samples, self._vocabulary)
+        scores = TrainingPassScores(
+            read, teacher, samples, states, vocab_size=self._vocabulary, tile=self.settings.tile
+        )
+        scores.seconds = time.perf_counter() - started
+        return scores
+
+    def write(self, samples: Sequence[EncodedSample], scored: Scored, epoch: Epoch) -> list[Part]:
+        """The `scores` parts of an epoch, to be recorded; each has its share of the seconds."""
+        return [
+            self.job.write(
+                "scores",
+                epoch.part(piece),
+                _score_columns(
+                    [sample.row for sample in samples[piece.start : piece.stop]],
+                    {metric: values[piece.start : piece.stop] for metric, values in scored.values.items()},
+                    epoch,
+                ),
+                seconds=scored.seconds * (piece.stop - piece.start) / len(samples),
+            )
+            for piece in self.ranges(samples)
+        ]
+
+    def warn_of_nan(self, results: Iterable[SampleScores]) -> None:
+        """Name the rows of samples without a score in the log."""
+        for result in results:
             if not np.isfinite(result.kl).all():
-                self.job.log.warning("row %d has no score: a model gave NaN or Inf for it", sample.row)
+                self.job.log.warning("row %d has no score: a model gave NaN or Inf for it", result.row)
 
     def teacher_logits(self, samples: Sequence[EncodedSample]) -> TeacherLogits:
         """Of the frozen teacher, for batches of these samples: from the states that are cached, else by its pass."""
+        teacher, states = self._teacher(samples)
+        return TeacherLogits(teacher, self._vocabulary, [sample.row for sample in samples], states)
+
+    def _teacher(self, samples: Sequence[EncodedSample]) -> tuple[ScoredModel, list[Tensor | None]]:
+        """The teacher, and its cached states of each sample, or None."""
         teacher = scored_model(self.models.teacher(self.job).model, samples, self._vocabulary)
         states = [
             state
@@ -141,7 +203,7 @@ class Scorer:
                 self._hidden_cache(), cache_key(piece), samples[piece.start : piece.stop], teacher
             )
         ]
-        return TeacherLogits(teacher, self._vocabulary, [sample.row for sample in samples], states)
+        return teacher, states
 
     def _hidden_cache(self) -> HiddenCache:
         if self._cache is None:
@@ -210,18 +272,22 @@ def unscored_rows(samples: Sequence[EncodedSample], scored: Scored) -> list[int]
     return [s.row for s, value in zip(samples, scored.values["kl"], strict=True) if not np.isfinite(value)]
 
 
-def _score_columns(results: Sequence[SampleScores], epoch: Epoch) -> dict[str, Any]:
+def metrics_of(results: Iterable[SampleScores]) -> dict[str, NDArray[np.float32]]:
+    """Every metric of these samples, in their order."""
+    found = [result.metrics() for result in results]
+    return {metric: np.array([values[metric] for values in found], dtype=np.float32) for metric in METRICS}
+
+
+def _score_columns(rows: Sequence[int], values: Mapping[str, NDArray[np.float32]], epoch: Epoch) -> dict[str, Any]:
     """The scores table of one piece: metric by metric, in the order of METRICS and of the samples."""
-    rows = np.array([result.row for result in results], dtype=np.int32)
-    metrics = [result.metrics() for result in results]
     count = len(rows) * len(METRICS)
     return {
         "arm": [epoch.arm] * count,
         "seed": [epoch.seed] * count,
         "epoch": [epoch.epoch] * count,
-        "row": np.tile(rows, len(METRICS)),
+        "row": np.tile(np.array(rows, dtype=np.int32), len(METRICS)),
         "metric": np.repeat(list(METRICS), len(rows)),
-        "value": np.array([values[metric] for metric in METRICS for values in metrics], dtype=np.float32),
+        "value": np.concatenate([values[metric] for metric in METRICS]),
     }
 
 

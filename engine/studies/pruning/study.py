@@ -68,7 +68,7 @@ def _candidates(study: PruningStudy, prepared: Prepared, first: Scored, valid: V
     """Every ranking, filter and grouping that the arms name, and what each has cost."""
     job, recipe, train = study.job, study.recipe, of_split(prepared, "train")
     values, costs = read_rankings(job, recipe, study.parameters, train, valid.target)
-    costs[PASS] = Cost(first.seconds, flops.scoring(tokens_of(train), sum(study.models.parameters.values())))
+    costs[PASS] = Cost(first.seconds, flops.scoring(tokens_of(train), study.models.size.both))
     wanted = any(needs_states(arm, recipe.pruning.metric) for arm in recipe.entries)
     states = study.scorer.read_states(train) if wanted else np.empty((len(train), 0), np.float32)
     texts = [text for text, sample in zip(prepared.texts, prepared.samples, strict=True) if sample.split == "train"]
