@@ -125,7 +125,7 @@ def ranking(recipe: DynamicPruningRecipe, name: str, student: int, tokens: int, 
     warm_up = LORA_STEP * recipe.target.warm_up * tokens
     per_parameter = {
         "ifd": FORWARD * tokens,
-        "target_gain": LORA_STEP * recipe.target.epochs * target + FORWARD * tokens,
+        "target_gain": LORA_STEP * recipe.target.epochs * target + 2 * FORWARD * tokens,
         "gradient_norm": warm_up + LORA_STEP * tokens,
         "target_likeness": warm_up + LORA_STEP * (tokens + target),
     }

@@ -31,7 +31,7 @@ SEED = 0  # of clusters, forests and hashes, which all seeds of a run share
 CLUSTERS = "clusters"
 PASS = "pass"
 STATE_FILTERS = {"similar_states", "outliers"}
-_PASS_RANKINGS = {*METRICS, *STATE_RANKINGS, "student_band", "ifd", "target_gain"}
+_PASS_RANKINGS = {*METRICS, *STATE_RANKINGS, "student_band", "ifd"}
 
 
 @dataclass(frozen=True)
