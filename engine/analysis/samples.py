@@ -13,6 +13,7 @@ from engine.analysis.token_groups import Group, expected, token_groups
 from engine.common import formats
 from engine.common.formats import share
 from engine.common.text import one_line, visible_text, visible_token
+from engine.config.pruning import DynamicPruningRecipe
 from engine.storage.store import Count, SampleQuery
 
 NATS = {"kl", "kl_response", "reverse_kl", "nll_teacher", "nll_student", "entropy_teacher"}
@@ -29,6 +30,16 @@ def kept(now: Count, all_: Count, by_hand: int = 0) -> str:
     sentence = f"Kept {now.samples:,} of {formats.count(all_.samples, 'sample')} ({share(now.samples, all_.samples)})"
     sentence += f", {share(now.tokens, all_.tokens)} of the tokens"
     return f"{sentence}; {by_hand:,} decided by hand." if by_hand else f"{sentence}."
+
+
+def approximate(recipe: DynamicPruningRecipe | None, epoch: int) -> str:
+    """What the scores of an epoch are if they were not all made by one student; "" if they were."""
+    if recipe is None or recipe.scoring.refresh == "exact" or epoch == 1:
+        return ""
+    return (
+        "These scores were made while training: of samples that the epoch before trained on by that very step, of a "
+        "quarter of the others after it; the rest have older ones. There are none of single tokens."
+    )
 
 
 def threshold(tau: float, own: float, origin: str) -> str:

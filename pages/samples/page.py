@@ -11,7 +11,7 @@ from pages.shared.escape import escape_markdown
 
 st.title("Which samples matter, and where is the threshold?", anchor=False)
 
-from engine.analysis import model_pairs, run_labels, samples
+from engine.analysis import model_pairs, rankings, run_labels, samples
 from engine.storage.ledger import Run
 from engine.storage.store import SampleQuery
 from pages.samples import breakdown, download, drawer, listing, overrides, status, view
@@ -53,6 +53,7 @@ with answer:
     for remark in (
         samples.partial(choice.scored, view.expected(store, choice)),
         samples.missing(bins.missing),
+        samples.approximate(rankings.pruning_recipe(choice.run), choice.scoring.epoch),
         escape_markdown(model_pairs.own_logits(choice.run.provenance)),
     ):
         if remark:

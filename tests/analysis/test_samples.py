@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
 from engine.analysis import samples
 from engine.common.characters import from_bytes
 from engine.storage.store import Count
+from tests.fixtures.tiny import tiny_recipe
 
 
 def test_sentences() -> None:
@@ -17,6 +20,13 @@ def test_sentences() -> None:
     assert samples.partial(5, 5) == ""
     assert "Only 5 of 9 samples" in samples.partial(5, 9)
     assert "keep 9 → 5 and then stop: fewer than 4" in samples.coming([Count(9, 9), Count(5, 5), Count(3, 3)], 10, 4)
+
+
+def test_scores_of_several_students_are_said_to_be_that(tmp_path: Path) -> None:
+    """Only if they are: not before training, and not in an exact study."""
+    exact, fast = (tiny_recipe(tmp_path, scoring__refresh=refresh) for refresh in ("exact", "while_training"))
+    assert samples.approximate(fast, 2).startswith("These scores were made while training: ")
+    assert samples.approximate(fast, 1) == samples.approximate(exact, 2) == samples.approximate(None, 1) == ""
 
 
 def test_what_stands_out_is_named_whole() -> None:

@@ -22,6 +22,7 @@ from engine.storage.workspace import Workspace, open_workspace
 from engine.studies import flops
 from engine.studies.job import Job
 from engine.studies.pruning import refresh
+from tests.fixtures.app import opener, plain_text
 from tests.fixtures.tiny import tiny_recipe, write_rows
 from tests.studies.test_pruning import _comparable, _Stop, do, table
 from tests.studies.test_pruning_models import ATTENTION, llama, saved
@@ -212,9 +213,22 @@ def test_scoring_is_charged_to_scoring(place: tuple[Workspace, Path], runs: dict
 
 
 def test_single_tokens_have_scores_before_training_only(place: tuple[Workspace, Path], runs: dict[str, str]) -> None:
-    """What several students have scored is not shown token by token; the store says that there is nothing."""
+    """What several students have scored is not kept token by token."""
     assert set(table(place[0], runs[WHILE_TRAINING], "token_scores").epoch) == {1}
     assert set(table(place[0], runs["exact"], "token_scores").epoch) == {1, 2, 3, 4}
+
+
+def test_the_page_says_what_its_scores_are(
+    place: tuple[Workspace, Path], runs: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scores that were used are shown, with how they were made, and a sample opens without those of its tokens."""
+    show = opener(monkeypatch, "pages/samples/page.py")
+    row = str(scores_of(place[0], runs[WHILE_TRAINING], "base", 1).index[0])
+    made, none = "These scores were made while training", "There are no token scores for this sample in this epoch."
+    for refreshed, epoch, said in (("exact", "2", False), (WHILE_TRAINING, "1", False), (WHILE_TRAINING, "2", True)):
+        text = plain_text(show(place[0], run=runs[refreshed], epoch=epoch, sample=row))
+        assert (made in text) == said
+        assert (none in text) == said
 
 
 def test_the_check_plans_less_for_it(place: tuple[Workspace, Path], monkeypatch: pytest.MonkeyPatch) -> None:
