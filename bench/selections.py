@@ -71,6 +71,7 @@ FRACTION = 0.3
 SKIP = 0.1  # of the hardest, for strata
 SEED = 0
 CLUSTERS = 6
+LEAST = 20  # rows
 IN_MEMORY = 8  # of the longest rows, whose peak memory is measured
 
 
@@ -81,6 +82,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=2)
     options = parser.parse_args()
+    if options.rows < LEAST:
+        parser.error(f"--rows must be at least {LEAST}: fewer say nothing about ranks")
     print(machine(CPU))
     for package in peers.PACKAGES:
         print(peers.status(package))
