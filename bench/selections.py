@@ -1,6 +1,7 @@
 """The selections that other packages offer too: do they rank samples as Winnow does, and how fast, in one run.
 
-    pip install --no-deps wana==0.5.1 dprune==0.0.1 datacull==1.0.2 orjsonl orjson
+    pip install --no-deps wana==0.5.1 dprune==0.0.1 datacull==1.0.2
+    pip install orjsonl  # datacull needs it; what else the three ask for is here, or not used by this bench
     python -m bench.selections [--model FOLDER] [--data alpaca.parquet] [--rows 40] [--repeats 2]
 
 Without a model a small student is made from scratch; without data it reads the demo set. A package that is missing is
