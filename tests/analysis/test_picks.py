@@ -78,7 +78,7 @@ def test_chosen_on_one_half_and_reported_on_the_other() -> None:
     assert found.better.settled
     assert found.sentence == (
         "Choose by good, the best of 2 selections, which ended 0.51 lower in loss than random on the half to pick on "
-        "(p 0.00026 after Holm's correction). On the other half it ended 0.210 lower than random (95 % interval 0.185 "
+        "(p < 0.001 after Holm's correction). On the other half it ended 0.210 lower than random (95 % interval 0.185 "
         "lower to 0.235 lower, over 3 paired seeds)."
     )
 
