@@ -30,8 +30,7 @@ from engine.data.sources import Rows, to_rows
 from engine.data.templates import resolve_template
 from engine.data.tokenizers import shared_tokenizer, vocabulary_size
 from engine.export.tables import run_table
-from engine.models.exits import exit_of
-from engine.models.loading import load_model, load_tokenizer, resolve_device, resolve_dtype
+from engine.models.loading import load_model, load_student, load_tokenizer, resolve_device, resolve_dtype
 from engine.models.positions import shortest
 from engine.pruning.select import select
 from engine.runtime.worker import execute
@@ -68,12 +67,11 @@ def score(
     """
     rows = _rows(data, columns, limit)
     where = resolve_device(device)
-    cut = exit_layer(student) is not None
-    reads = load_tokenizer(teacher if cut else student)
+    reads = load_tokenizer(student if exit_layer(student) is None else teacher)
     tokenizer = shared_tokenizer(load_tokenizer(teacher), reads, (teacher, student))
     dtype = resolve_dtype("auto", where)
     loaded = [load_model(teacher, teacher, dtype, where)]
-    loaded.append(exit_of(student, loaded[0]) if cut else load_model(student, student, dtype, where))
+    loaded.append(load_student(student, student, dtype, where, lambda: loaded[0]))
     max_length = shortest(max_length, *(model.context for model in loaded))
     form = resolve_template(template, rows.conversations, tokenizer)
     encoded = zip(rows.rows, encode_rows(rows.rows, form, tokenizer, max_length), strict=True)

@@ -14,7 +14,15 @@ import pandas as pd
 
 from engine.analysis.intervals import Interval
 from engine.analysis.pruning import decimals
-from engine.analysis.verdicts import ArmFacts, against_random, comparisons, p_text, random_arm, tested
+from engine.analysis.verdicts import (
+    ArmFacts,
+    against_random,
+    comparisons,
+    lower_or_higher,
+    p_text,
+    random_arm,
+    tested,
+)
 from engine.common.errors import WinnowError
 
 NOTHING = Interval(math.nan, math.nan, math.nan, 0)
@@ -48,7 +56,7 @@ class Pick:
         p = f"p {p_text(self.p)} after Holm's correction" if math.isfinite(self.p) else "not testable"
         divided = self.better.seeds > 0
         where = "the half to pick on" if divided else "the validation samples"
-        ended = f"ended {_sided(self.picked)} in loss than random on {where}"
+        ended = f"ended {lower_or_higher(-self.picked)} in loss than random on {where}"
         reported = (
             f"On the other half it ended {_reported(self.better)}."
             if divided
@@ -83,17 +91,12 @@ def pick(last: pd.DataFrame, curve: pd.DataFrame, arms: Sequence[ArmFacts]) -> P
     return Pick(arm, best["arm"], -best["difference"], best["p_holm"], found, len(table))
 
 
-def _sided(better: float, places: int | None = None) -> str:
-    figures = decimals([better]) if places is None else places
-    return f"{abs(better):.{figures}f} {'lower' if better > 0 else 'higher'}"
-
-
 def _reported(better: Interval) -> str:
     """`0.021 lower than random (95 % interval 0.010 lower to 0.032 lower, over 5 paired seeds)`"""
     if math.isnan(better.mean):
         return "at no loss that can be compared"
     if not better.known:
-        return f"{_sided(better.mean)} than random"
+        return f"{lower_or_higher(-better.mean)} than random"
     places = decimals([better.high - better.low])
-    mean, low, high = (_sided(value, places) for value in (better.mean, better.low, better.high))
+    mean, low, high = (lower_or_higher(-value, places) for value in (better.mean, better.low, better.high))
     return f"{mean} than random (95 % interval {low} to {high}, over {better.seeds} paired seeds)"

@@ -25,10 +25,9 @@ def per_epoch(metrics: pd.DataFrame) -> pd.DataFrame:
     samples, tokens, steps, tau of the epoch; tokens_read, steps_taken, seconds_scoring, seconds_training, seconds and
     flops are summed from the start. Epoch 0 is the student before training.
     """
-    named = metrics["split"].map(_SPLIT_NAMES).fillna("{}")
-    named = pd.Series([shape.format(name) for shape, name in zip(named, metrics["name"], strict=True)], metrics.index)
+    before, behind = (metrics["split"].map(names).fillna("") for names in (_BEFORE, _BEHIND))
     table = (
-        metrics.assign(name=named)
+        metrics.assign(name=before + metrics["name"] + behind)
         .pivot_table(index=["arm", "seed", "epoch"], columns="name", values="value", aggfunc="last")
         .reindex(columns=_COLUMNS)
         .sort_index()
@@ -46,7 +45,7 @@ def per_epoch(metrics: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
-_SPLIT_NAMES = {"train": "train_{}", "pick": "{}_pick", "report": "{}_report"}
+_BEFORE, _BEHIND = {"train": "train_"}, {"pick": "_pick", "report": "_report"}  # what a split adds to a name
 _COLUMNS = ["loss", "perplexity", "accuracy", "loss_pick", "loss_report", "train_loss", "samples", "tokens", "steps"]
 _COLUMNS += ["tau", "seconds_scoring", "seconds_training", "flops_scoring", "flops_training"]
 

@@ -252,15 +252,17 @@ def _ended(row: pd.Series) -> str:
     """Where an arm ended beside random, and where its strongest rival did."""
     at_random = row["loss"] - row["difference"]
     if row["rival_loss"] == at_random:
-        return f"{row['arm']} ended {_beside(row['difference'])} in loss than random, its strongest rival"
+        return f"{row['arm']} ended {lower_or_higher(row['difference'])} in loss than random, its strongest rival"
     return (
-        f"{row['arm']} ended {_beside(row['difference'])} in loss than random, and its strongest rival, "
-        f"{row['rival']}, {_beside(row['rival_loss'] - at_random)}"
+        f"{row['arm']} ended {lower_or_higher(row['difference'])} in loss than random, and its strongest rival, "
+        f"{row['rival']}, {lower_or_higher(row['rival_loss'] - at_random)}"
     )
 
 
-def _beside(difference: float) -> str:
-    return f"{abs(difference):.{decimals([difference])}f} {'lower' if difference < 0 else 'higher'}"
+def lower_or_higher(difference: float, places: int | None = None) -> str:
+    """A difference to random in words: `0.021 lower`; by default with two figures."""
+    figures = decimals([difference]) if places is None else places
+    return f"{abs(difference):.{figures}f} {'lower' if difference < 0 else 'higher'}"
 
 
 def _seeds(known: pd.DataFrame) -> str:

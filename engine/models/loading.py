@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,7 +24,7 @@ from engine.common.paths import is_here
 from engine.common.text import printable, reason
 from engine.config.models import exit_layer, scratch_name
 from engine.models.adapters import Adapter, find_adapter, merge_adapter, no_base
-from engine.models.exits import OF_TEACHER, cut_at
+from engine.models.exits import OF_TEACHER, cut_at, exit_of
 from engine.models.gguf import gguf_file, unpacked
 from engine.models.placement import WHOLE, Placement
 from engine.models.positions import positions_of
@@ -112,6 +112,16 @@ def load_model(
     loaded = _load(name, source, dtype, device, placement)
     loaded.model.eval()
     return loaded
+
+
+def load_student(
+    name: str, source: str, dtype: torch.dtype, device: torch.device, teacher: Callable[[], LoadedModel]
+) -> LoadedModel:
+    """A student as `load_model` gives it, or the exit of its `teacher`, which is loaded only then.
+
+    Raises WinnowError as that does, or if the teacher cannot be cut there.
+    """
+    return exit_of(name, teacher()) if exit_layer(name) is not None else load_model(name, source, dtype, device)
 
 
 @lru_cache(maxsize=2)

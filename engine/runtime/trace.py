@@ -11,7 +11,6 @@ from transformers import PreTrainedModel
 
 from engine.common.errors import WinnowError
 from engine.config.kinds import PRUNING
-from engine.config.models import exit_layer
 from engine.config.pruning import PairRecipe
 from engine.data.samples import encode_rows
 from engine.data.sources import Row
@@ -20,8 +19,7 @@ from engine.data.token_text import TokenText
 from engine.data.tokenizers import vocabulary_size, with_chat_template
 from engine.data.turns import Turn, answered
 from engine.models.checkpoint import load_checkpoint
-from engine.models.exits import exit_of
-from engine.models.loading import load_model, load_tokenizer, resolve_device, resolve_dtype
+from engine.models.loading import load_model, load_student, load_tokenizer, resolve_device, resolve_dtype
 from engine.models.lora import attach_lora, detach_lora, load_adapter
 from engine.models.placement import placement_of
 from engine.scoring.score import score_samples
@@ -44,10 +42,7 @@ def trace(workspace: Workspace, ledger: Ledger, payload: dict[str, Any]) -> dict
     pair, device = recipe.models, resolve_device()
     dtype = resolve_dtype(pair.dtype, device)
     teacher = load_model(pair.teacher, facts["teacher_source"], dtype, device, placement_of(pair))
-    if exit_layer(pair.student) is not None:
-        student = exit_of(pair.student, teacher).model
-    else:
-        student = load_model(pair.student, facts["student_source"], dtype, device).model
+    student = load_student(pair.student, facts["student_source"], dtype, device, lambda: teacher).model
     # That the two read texts alike was found when the run began.
     tokenizer = with_chat_template(load_tokenizer(facts["student_source"]), load_tokenizer(facts["teacher_source"]))
     # Runs of earlier versions wrote the template they used into their recipe.

@@ -18,8 +18,8 @@ from engine.runtime.recipe_check import check_recipe
 from engine.runtime.trace import trace
 from engine.storage.ledger import Ledger, Run
 from engine.storage.workspace import Workspace, open_workspace
+from tests.fixtures.studies import do, table
 from tests.fixtures.tiny import tiny_recipe, write_rows
-from tests.studies.test_pruning import do, table
 from tests.studies.test_pruning_models import ATTENTION, llama, problems, recipe, saved
 
 TEXT = {"instruction": "Say stone 4 times.", "input": "", "response": "stone stone stone stone"}

@@ -14,8 +14,8 @@ from engine.storage.ledger import Ledger, Run
 from engine.storage.workspace import Workspace, open_workspace
 from engine.studies import flops
 from engine.studies.pruning import scoring
+from tests.fixtures.studies import do, table
 from tests.fixtures.tiny import tiny_recipe, write_rows
-from tests.studies.test_pruning import do, table
 
 
 @pytest.fixture(scope="module")

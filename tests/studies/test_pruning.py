@@ -20,22 +20,11 @@ from engine.runtime.worker import execute
 from engine.scoring.hidden import HiddenCache
 from engine.scoring.response_states import PROJECTION, projection
 from engine.storage.ledger import Ledger
-from engine.storage.parts import read_table
 from engine.storage.workspace import Workspace, open_workspace
 from engine.studies.job import Job
 from engine.studies.pruning import scoring
+from tests.fixtures.studies import Stop, comparable, do, failure, table, take_up_until_done
 from tests.fixtures.tiny import tiny_recipe, write_rows
-
-
-def do(workspace: Workspace, recipe: DynamicPruningRecipe) -> str:
-    ledger = Ledger(workspace)
-    run, lock = ledger.start(recipe)
-    execute(workspace, ledger, run, lock, device="cpu")
-    return run.id
-
-
-def table(workspace: Workspace, run: str, name: str) -> pd.DataFrame:
-    return read_table(workspace, Ledger(workspace).parts(run, name), name).to_pandas()
 
 
 @pytest.fixture(scope="module")
@@ -190,10 +179,6 @@ def test_the_teacher_runs_once(study: Study, monkeypatch: pytest.MonkeyPatch, tm
     assert stored == []
 
 
-class _Stop(Exception):
-    pass
-
-
 def test_a_stopped_study_ends_with_the_same_parts(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped after every single record of parts and taken up again, it ends as the one left alone did."""
     workspace, finished, recipe = study
@@ -203,35 +188,20 @@ def test_a_stopped_study_ends_with_the_same_parts(study: Study, monkeypatch: pyt
 
     def record_and_stop(self: Job, parts: Any) -> None:
         record(self, parts)
-        raise _Stop
+        raise Stop
 
     monkeypatch.setattr(Job, "record", record_and_stop)
-    for _ in range(200):
-        claimed = ledger.claim(run)
-        assert claimed is not None
-        execute(workspace, ledger, *claimed, device="cpu")
-        if ledger.run(run).state == "done":
-            break
-        ledger.resume(run)
-    assert ledger.run(run).state == "done"
+    take_up_until_done(workspace, run, times=200)
     for name in ("scores", "states", "selections", "metrics"):
-        one, other = (_comparable(table(workspace, which, name)) for which in (finished, run))
+        one, other = (comparable(table(workspace, which, name)) for which in (finished, run))
         pd.testing.assert_frame_equal(one, other)
-
-
-def _comparable(frame: pd.DataFrame) -> pd.DataFrame:
-    frame = frame.drop(columns="run")
-    if "name" in frame:
-        frame = frame[~frame.name.str.startswith("seconds")]
-    keys = [column for column in frame.columns if column not in ("value", "kept", "tau", "state")]
-    return frame.sort_values(keys).reset_index(drop=True)
 
 
 def test_a_lost_part_is_made_again(study: Study) -> None:
     """Also one from the middle of a finished study, whose checkpoint is gone."""
     workspace, run, _ = study
     ledger = Ledger(workspace)
-    before = _comparable(table(workspace, run, "scores"))
+    before = comparable(table(workspace, run, "scores"))
     lost = next(p for p in ledger.parts(run, "scores") if p.name.startswith("dynamic-s1-e002"))
     lost.path(workspace).unlink()
     ledger.forget_parts([lost])
@@ -239,14 +209,14 @@ def test_a_lost_part_is_made_again(study: Study) -> None:
     claimed = ledger.claim(run)
     assert claimed is not None
     assert execute(workspace, ledger, *claimed, device="cpu") == "done"
-    pd.testing.assert_frame_equal(before, _comparable(table(workspace, run, "scores")))
+    pd.testing.assert_frame_equal(before, comparable(table(workspace, run, "scores")))
 
 
 def test_a_run_without_states_makes_them_when_it_goes_on(study: Study) -> None:
     """Runs of an earlier version have none: taken up again they score once more, and change nothing else."""
     workspace, run, _ = study
     ledger = Ledger(workspace)
-    before = {name: _comparable(table(workspace, run, name)) for name in ("states", "scores", "selections")}
+    before = {name: comparable(table(workspace, run, name)) for name in ("states", "scores", "selections")}
     former = ledger.parts(run, "states")
     for part in former:
         part.path(workspace).unlink()
@@ -256,7 +226,7 @@ def test_a_run_without_states_makes_them_when_it_goes_on(study: Study) -> None:
     assert claimed is not None
     assert execute(workspace, ledger, *claimed, device="cpu") == "done"
     for name, frame in before.items():
-        pd.testing.assert_frame_equal(frame, _comparable(table(workspace, run, name)))
+        pd.testing.assert_frame_equal(frame, comparable(table(workspace, run, name)))
 
 
 def test_dynamic_ends_where_too_few_samples_are_left(tmp_path: Path) -> None:
@@ -269,15 +239,6 @@ def test_dynamic_ends_where_too_few_samples_are_left(tmp_path: Path) -> None:
     assert Ledger(workspace).run(run).state == "done"
     last = table(workspace, run, "selections").groupby("arm").epoch.max()
     assert last.to_dict() == {"dynamic": 1, "random": 1, "static": 3, "full": 3}
-
-
-def failure(tmp_path: Path, **changes: Any) -> str:
-    workspace = open_workspace(tmp_path / "workspace", read_only=False)
-    run = do(workspace, tiny_recipe(write_rows(tmp_path / "rows.jsonl"), seeds=[0], **changes))
-    ended = Ledger(workspace).run(run)
-    assert ended.state == "failed"
-    assert "\n" not in ended.error
-    return ended.error
 
 
 def test_a_threshold_above_every_score_is_said(tmp_path: Path) -> None:
@@ -349,7 +310,7 @@ def test_a_run_of_an_earlier_version_goes_on(study: Study, monkeypatch: pytest.M
     def record_and_stop(self: Job, parts: Any) -> None:
         record(self, parts)
         if any(part.table == "scores" for part in parts):
-            raise _Stop
+            raise Stop
 
     with monkeypatch.context() as before:
         before.setattr(scoring, "METRICS", former)
@@ -363,5 +324,5 @@ def test_a_run_of_an_earlier_version_goes_on(study: Study, monkeypatch: pytest.M
     assert claimed is not None
     execute(workspace, ledger, *claimed, device="cpu")
     assert ledger.run(run).state == "done", ledger.run(run).error
-    one, other = (_comparable(table(workspace, which, "selections")) for which in (finished, run))
+    one, other = (comparable(table(workspace, which, "selections")) for which in (finished, run))
     pd.testing.assert_frame_equal(one, other)

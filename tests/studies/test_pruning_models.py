@@ -29,8 +29,8 @@ from engine.runtime.recipe_check import check_recipe
 from engine.runtime.trace import trace
 from engine.storage.ledger import Ledger, Run
 from engine.storage.workspace import Workspace
+from tests.fixtures.studies import do, table
 from tests.fixtures.tiny import tiny_recipe, write_rows
-from tests.studies.test_pruning import do, table
 
 SMALL: dict[str, Any] = {"vocab_size": 257, "hidden_size": 16, "num_hidden_layers": 1, "initializer_range": 0.3}
 ATTENTION: dict[str, Any] = SMALL | {"intermediate_size": 16, "num_attention_heads": 2, "num_key_value_heads": 2}

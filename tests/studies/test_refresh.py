@@ -23,8 +23,8 @@ from engine.studies import flops
 from engine.studies.job import Job
 from engine.studies.pruning import refresh
 from tests.fixtures.app import opener, plain_text
+from tests.fixtures.studies import Stop, comparable, do, table, take_up_until_done
 from tests.fixtures.tiny import tiny_recipe, write_rows
-from tests.studies.test_pruning import _comparable, _Stop, do, table
 from tests.studies.test_pruning_models import ATTENTION, llama, saved
 from tests.studies.test_pruning_models import recipe as of_folders
 
@@ -149,34 +149,27 @@ def test_a_stopped_study_ends_with_the_same_parts(
 
     def record_and_stop(self: Job, parts: Any) -> None:
         record(self, parts)
-        raise _Stop
+        raise Stop
 
     def score_and_stop(*settings: Any) -> Any:
         calls.append(1)
         if len(calls) % 2:
-            raise _Stop
+            raise Stop
         return next_scores(*settings)
 
     monkeypatch.setattr(Job, "record", record_and_stop)
     monkeypatch.setattr(refresh, "next_scores", score_and_stop)
-    for _ in range(100):
-        claimed = ledger.claim(run)
-        assert claimed is not None
-        execute(workspace, ledger, *claimed, device="cpu")
-        if ledger.run(run).state == "done":
-            break
-        ledger.resume(run)
-    assert ledger.run(run).state == "done"
+    take_up_until_done(workspace, run, times=100)
     assert len(calls) == 2 * 2 * 3
     for name in ("scores", "selections", "metrics"):
-        one, other = (_comparable(table(workspace, which, name)) for which in (runs[WHILE_TRAINING], run))
+        one, other = (comparable(table(workspace, which, name)) for which in (runs[WHILE_TRAINING], run))
         pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
 def test_a_lost_part_is_made_again(place: tuple[Workspace, Path], runs: dict[str, str]) -> None:
     """Scores come from the epoch before theirs, so the arm is trained again."""
     workspace, run, ledger = place[0], runs[WHILE_TRAINING], Ledger(place[0])
-    before = {name: _comparable(table(workspace, run, name)) for name in ("scores", "selections", "metrics")}
+    before = {name: comparable(table(workspace, run, name)) for name in ("scores", "selections", "metrics")}
     lost = next(part for part in ledger.parts(run, "scores") if part.name.startswith("dynamic-s0-e003"))
     lost.path(workspace).unlink()
     ledger.forget_parts([lost])
@@ -185,7 +178,7 @@ def test_a_lost_part_is_made_again(place: tuple[Workspace, Path], runs: dict[str
     assert claimed is not None
     assert execute(workspace, ledger, *claimed, device="cpu") == "done"
     for name, frame in before.items():
-        pd.testing.assert_frame_equal(frame, _comparable(table(workspace, run, name)), check_exact=True)
+        pd.testing.assert_frame_equal(frame, comparable(table(workspace, run, name)), check_exact=True)
 
 
 def test_scoring_is_charged_to_scoring(place: tuple[Workspace, Path], runs: dict[str, str]) -> None:

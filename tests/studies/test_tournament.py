@@ -7,36 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from engine.common.random_streams import random_subset
 from engine.config.arms import BUILT_IN
-from engine.config.pruning import DynamicPruningRecipe
 from engine.config.rankings import MODEL_RANKINGS, RANKINGS
 from engine.pruning.duplicates import near_duplicates
 from engine.pruning.orders import fill_samples
-from engine.runtime.worker import execute
 from engine.storage.ledger import Ledger
-from engine.storage.parts import read_table
 from engine.storage.workspace import Workspace, open_workspace
 from engine.studies.pruning.candidates import Candidates
 from engine.studies.pruning.selections import order_of
+from tests.fixtures.studies import do, failure, table
 from tests.fixtures.tiny import tiny_recipe, write_rows
 
 FRACTION = 0.4
 LEFT_OUT = {"near_duplicates": 0.9, "similar_states": 0.999, "unknown_to_teacher": 0.1, "outliers": 0.1}
-
-
-def do(workspace: Workspace, recipe: DynamicPruningRecipe) -> str:
-    ledger = Ledger(workspace)
-    run, lock = ledger.start(recipe)
-    execute(workspace, ledger, run, lock, device="cpu")
-    return run.id
-
-
-def table(workspace: Workspace, run: str, name: str) -> pd.DataFrame:
-    return read_table(workspace, Ledger(workspace).parts(run, name), name).to_pandas()
 
 
 def write_valued_rows(path: Path) -> Path:
@@ -172,15 +158,6 @@ def test_the_target_is_looked_at_and_not_reported_on(study: Study) -> None:
     metrics = table(*study, "metrics")
     losses = metrics[metrics.name == "loss"].pivot_table(index=["arm", "epoch"], columns="split", values="value")
     assert losses[["pick", "report", "valid"]].notna().all().all()
-
-
-def failure(tmp_path: Path, **changes: Any) -> str:
-    workspace = open_workspace(tmp_path / "workspace", read_only=False)
-    run = do(workspace, tiny_recipe(write_rows(tmp_path / "rows.jsonl"), seeds=[0], **changes))
-    ended = Ledger(workspace).run(run)
-    assert ended.state == "failed"
-    assert "\n" not in ended.error
-    return ended.error
 
 
 def test_a_budget_that_filters_do_not_leave_is_said(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from engine.studies import flops
 from engine.studies.job import Job, Tick
 from engine.studies.pruning.candidates import Cost
 from engine.studies.pruning.pair import PairRun
-from engine.studies.pruning.scoring import BASE, tokens_of
+from engine.studies.pruning.scoring import BASE, FIRST, score_columns, tokens_of
 from engine.studies.work_units import WorkUnit
 from engine.training.lora_gradients import lora_gradients
 from engine.training.target_tuning import bare_response, losses, tune_on_target
@@ -76,18 +76,11 @@ def make_ranking(run: PairRun, recipe: DynamicPruningRecipe, key: RankSamples) -
     with job.phase(f"ranking the samples by {names}", work) as tick:
         values = _VALUES[key.names[0]](run, recipe, key, tick)
     seconds = time.perf_counter() - started
-    rows = np.array([sample.row for sample in key.samples], dtype=np.int32)
-    parts = []
-    for name, found in zip(key.names, values, strict=True):
-        columns = {
-            "arm": [BASE] * len(rows),
-            "seed": [-1] * len(rows),
-            "epoch": [1] * len(rows),
-            "row": rows,
-            "metric": [name] * len(rows),
-            "value": found.astype(np.float32),
-        }
-        parts.append(job.write("scores", _part(name), columns, seconds=seconds))
+    rows = [sample.row for sample in key.samples]
+    parts = [
+        job.write("scores", _part(name), score_columns(rows, {name: found.astype(np.float32)}, FIRST), seconds=seconds)
+        for name, found in zip(key.names, values, strict=True)
+    ]
     job.record(parts)
 
 

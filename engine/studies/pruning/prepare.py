@@ -14,15 +14,15 @@ from transformers import PreTrainedTokenizerBase
 from engine.common.hashing import digest
 from engine.common.text import printable
 from engine.config.data import CorpusSettings, DataSettings
-from engine.config.models import PairSettings, ScratchModel, ScratchSettings, exit_layer, scratch_name
+from engine.config.models import PairSettings, ScratchModel, ScratchSettings, scratch_name
 from engine.config.pruning import DynamicPruningRecipe, ScoreRecipe
 from engine.data.loading import DEMO, DEMO_CORPUS
 from engine.data.samples import EncodedSample, Prepared, prepare, readable
 from engine.data.sources import Rows, read_rows
 from engine.data.templates import Template, pieces, resolve_template, template_hash
 from engine.data.tokenizers import shared_tokenizer, tokenizer_hash
-from engine.models.exits import exit_of, scratch_exit
-from engine.models.loading import LoadedModel, check_placement, load_model, load_tokenizer, model_facts_of
+from engine.models.exits import scratch_exit
+from engine.models.loading import LoadedModel, check_placement, load_model, load_student, load_tokenizer, model_facts_of
 from engine.models.lora import check_lora
 from engine.models.placement import placement_of
 from engine.models.positions import shortest
@@ -59,9 +59,8 @@ class Models:
         return load_model(self.pair.teacher, source, self.dtype, job.device, placement)
 
     def student(self, job: Job) -> LoadedModel:
-        if exit_layer(self.pair.student) is not None:
-            return exit_of(self.pair.student, self.teacher(job))
-        return load_model(self.pair.student, job.local_path(self.student_source), self.dtype, job.device)
+        source = job.local_path(self.student_source)
+        return load_student(self.pair.student, source, self.dtype, job.device, lambda: self.teacher(job))
 
 
 def corpus_settings(data: DataSettings, corpus: CorpusSettings) -> CorpusSettings:

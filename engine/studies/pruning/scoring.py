@@ -123,7 +123,7 @@ class Scorer:
         seconds = time.perf_counter() - started
         name = epoch.part(piece)
         rows = [sample.row for sample in samples]
-        parts = [self.job.write("scores", name, _score_columns(rows, metrics_of(results), epoch), seconds=seconds)]
+        parts = [self.job.write("scores", name, score_columns(rows, metrics_of(results), epoch), seconds=seconds)]
         if "token_scores" in epoch.tables:
             parts.append(self.job.write("token_scores", name, self._token_rows(results, samples, epoch.epoch)))
         if "states" in epoch.tables:
@@ -172,7 +172,7 @@ class Scorer:
             self.job.write(
                 "scores",
                 epoch.part(piece),
-                _score_columns(
+                score_columns(
                     [sample.row for sample in samples[piece.start : piece.stop]],
                     {metric: values[piece.start : piece.stop] for metric, values in scored.values.items()},
                     epoch,
@@ -278,16 +278,16 @@ def metrics_of(results: Iterable[SampleScores]) -> dict[str, NDArray[np.float32]
     return {metric: np.array([values[metric] for values in found], dtype=np.float32) for metric in METRICS}
 
 
-def _score_columns(rows: Sequence[int], values: Mapping[str, NDArray[np.float32]], epoch: Epoch) -> dict[str, Any]:
-    """The scores table of one piece: metric by metric, in the order of METRICS and of the samples."""
-    count = len(rows) * len(METRICS)
+def score_columns(rows: Sequence[int], values: Mapping[str, NDArray[np.float32]], epoch: Epoch) -> dict[str, Any]:
+    """The scores table of some samples: metric by metric, in the order of `values` and of the samples."""
+    count = len(rows) * len(values)
     return {
         "arm": [epoch.arm] * count,
         "seed": [epoch.seed] * count,
         "epoch": [epoch.epoch] * count,
-        "row": np.tile(np.array(rows, dtype=np.int32), len(METRICS)),
-        "metric": np.repeat(list(METRICS), len(rows)),
-        "value": np.concatenate([values[metric] for metric in METRICS]),
+        "row": np.tile(np.array(rows, dtype=np.int32), len(values)),
+        "metric": np.repeat(list(values), len(rows)),
+        "value": np.concatenate(list(values.values())),
     }
 
 
