@@ -53,7 +53,6 @@ def next_scores(
     return Scored(values, trained.seconds + time.perf_counter() - started)
 
 
-def flops_of(samples: Sequence[EncodedSample], kept: NDArray[np.bool_], epoch: int, size: flops.PairSize) -> float:
-    """Operations of the scores that `epoch`, which has trained on `kept`, has made."""
-    lengths = np.array([sample.length for sample in samples])
+def flops_of(lengths: NDArray[np.int64], kept: NDArray[np.bool_], epoch: int, size: flops.PairSize) -> float:
+    """Operations of the scores that `epoch`, which has trained on `kept`, has made; `lengths` (n,) in tokens."""
     return flops.scoring_while_training(int(lengths[kept].sum()), int(lengths[in_turn(kept, epoch)].sum()), size)

@@ -12,6 +12,8 @@ for each seed, train four copies of the student's LoRA, epoch by epoch:
 from __future__ import annotations
 
 import math
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +25,13 @@ from engine.data.samples import Prepared
 from engine.pruning.thresholds import keep, quantile
 from engine.studies import flops
 from engine.studies.job import Job, run_units
-from engine.studies.pruning.arms import Baseline, EvaluateBefore, PruningStudy, arm_units
+from engine.studies.pruning.arms import epoch_flops, train_arm
+from engine.studies.pruning.arms_run import ArmsRun, Baseline
 from engine.studies.pruning.candidates import PASS, CandidateMaker, Candidates, Cost, field_values, needs_states
-from engine.studies.pruning.model_rankings import ranking_units, read_rankings
+from engine.studies.pruning.model_rankings import RankSamples, make_ranking, ranking_units, read_rankings
 from engine.studies.pruning.prepare import of_split, open_pair
 from engine.studies.pruning.scoring import Scored, tokens_of, unscored_rows
-from engine.studies.pruning.validation import Validation, ValidationParts, validation_parts
+from engine.studies.pruning.validation import Validation, ValidationParts, validate, validation_parts
 from engine.studies.work_units import WorkUnit
 
 
@@ -86,6 +89,60 @@ def check_arms(recipe: DynamicPruningRecipe, prepared: Prepared, valid: Validati
             "An arm looks at a target, which is a quarter of the validation samples, and there are too few; raise "
             "data.valid_fraction."
         )
+
+
+@dataclass(frozen=True)
+class EvaluateBefore:
+    """Key of a work unit: evaluate the student before any training."""
+
+    valid: ValidationParts
+
+
+class TrainArms(NamedTuple):
+    """Key of a work unit: arms of one seed, trained one after the other because each needs the one before it."""
+
+    seed: int
+    arms: tuple[str, ...]
+
+
+class PruningStudy(ArmsRun):
+    """Does the work units of the study on one machine."""
+
+    def do(self, key: Any) -> None:
+        match key:
+            case EvaluateBefore():
+                self._evaluate_before(key)
+            case RankSamples():
+                make_ranking(self, self.recipe, key)
+            case TrainArms(seed, arms):
+                sizes: dict[int, int] = {}
+                for arm in arms:
+                    train_arm(self, self.arms[arm], seed, sizes)
+            case _:
+                super().do(key)
+
+    def _evaluate_before(self, key: EvaluateBefore) -> None:
+        settings = self.recipe.training
+        with self.job.phase("measuring the student before training", 0) as tick:
+            before = validate(
+                self.student.model, key.valid, batch_size=settings.batch_size, loss_on=settings.loss_on, tick=tick
+            )
+        self.job.ledger.set_provenance(self.job.run.id, before_training=asdict(before))
+
+
+def arm_units(study: PruningStudy) -> list[WorkUnit]:
+    """The arms of every seed; those that keep in each epoch as many samples as `dynamic` follow it."""
+    recipe = study.recipe
+    follow = [arm.name for arm in recipe.entries if arm.schedule == "every_epoch" and not recipe.budget_of(arm)]
+    chained = ["dynamic", *follow] if "dynamic" in study.arms else []
+    chains = [chained, *([name] for name in study.arms if name not in chained)]
+    units = []
+    for seed in recipe.seeds:
+        for arms in filter(None, chains):
+            epochs = range(1, recipe.training.epochs + 1)
+            planned = sum(epoch_flops(study, study.arms[arm], epoch) for arm in arms for epoch in epochs)
+            units.append(WorkUnit(f"seed {seed}: {', '.join(arms)}", TrainArms(seed, tuple(arms)), planned))
+    return units
 
 
 def open_run(job: Job, recipe: DynamicPruningRecipe) -> PruningStudy:
